@@ -1,0 +1,20 @@
+"""Logistic (or linear) regression on one-hot features (McMahan et al. 2013)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from models.layers import LinearTerms
+from models.registry import register_model
+
+
+@register_model
+class LogisticRegression(nn.Module):
+    """ŷ = w_0 + Σ_i w_i x_i."""
+
+    def __init__(self, field_dims: Sequence[int]) -> None:
+        super().__init__()
+        self.linear = LinearTerms(field_dims)
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        return self.linear(x, values)

@@ -1,0 +1,71 @@
+"""Finds models by name: `models/NAME.py` holds the class registered as NAME."""
+
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, ValidationError, create_model
+from torch import nn
+
+import models
+
+ModelClass = TypeVar("ModelClass", bound=type[nn.Module])
+
+_REGISTRY: dict[str, type[nn.Module]] = {}
+
+
+def register_model(cls: ModelClass) -> ModelClass:
+    """Class decorator: registers a model under the name of its file.
+
+    A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)` that maps global feature ids,
+    an int tensor `[batch, field]`, to logits `[batch]`.
+    """
+    _REGISTRY[cls.__module__.rpartition(".")[2]] = cls
+    return cls
+
+
+def list_models() -> list[str]:
+    """The names of all models, sorted. Imports every file of the package."""
+    for module in pkgutil.iter_modules(models.__path__):
+        importlib.import_module(f"models.{module.name}")
+    return sorted(_REGISTRY)
+
+
+def get_model(name: str) -> type[nn.Module]:
+    """The class of the model `name`; only its own file is imported. Raises ValueError that lists the names."""
+    if name.isidentifier() and importlib.util.find_spec(f"models.{name}"):
+        importlib.import_module(f"models.{name}")
+    if name not in _REGISTRY:
+        raise ValueError(f"unknown model {name!r}; choose one of: {', '.join(list_models())}")
+    return _REGISTRY[name]
+
+
+def hyperparameters(name: str) -> dict[str, Any]:
+    """The keyword arguments of a model with their defaults, the paper's setting."""
+    parameters = inspect.signature(get_model(name)).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def create(name: str, field_dims: Sequence[int], settings: Mapping[str, Any]) -> nn.Module:
+    """A new model with random weights drawn from torch's global generator.
+
+    Raises ValueError for an unknown hyperparameter (with the list of them), or one of a wrong type or value.
+    """
+    cls, known = get_model(name), hyperparameters(name)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{name} has no hyperparameter {key!r}; it has: {', '.join(known) or 'none'}")
+    types = inspect.get_annotations(cls.__init__)
+    fields: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
+    try:
+        checked = create_model(name, __config__=ConfigDict(strict=True), **fields)(**settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{name}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
+    try:
+        return cls(tuple(field_dims), **dict(checked))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

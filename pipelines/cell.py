@@ -1,0 +1,65 @@
+"""A cell of the benchmark: one model on one data set, and what its runs need."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models import registry
+from pipelines.data import Rows, load_rows, load_schema
+from pipelines.files import file_digest
+from pipelines.params import Params, TrainingParams
+from pipelines.paths import Paths
+from pipelines.seeds import seed_for
+from pipelines.settings import Setting, resolve
+from pipelines.training import Epoch, new_model, train
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Train and validation rows only: what decides a search never sees the test split."""
+
+    model: str
+    dataset: str
+    field_dims: list[int]
+    digests: dict[str, str]  # of the files that the runs start from
+    train_rows: Rows
+    valid_rows: Rows
+    training: TrainingParams
+    pretrained: dict[str, Tensor] | None
+    root_seed: int
+
+    def start(self, setting: Setting, *keys: str | int) -> tuple[nn.Module, Iterator[Epoch]]:
+        """A new model, and the epochs that train it, seeded by `keys`.
+
+        Raises ValueError for a setting that names unknown keys or values that are not allowed.
+        """
+        arguments, training = resolve(setting, self.training)
+        seed = seed_for(self.root_seed, keys[0], self.dataset, self.model, *keys[1:])
+        model = new_model(self.model, self.field_dims, arguments, seed, self.pretrained)
+        return model, train(model, self.train_rows, self.valid_rows, training)
+
+
+def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
+    """Raises ValueError for an unknown model or data set, or data that is not prepared or not usable."""
+    registry.get_model(model)
+    folder = paths.processed(dataset)
+    schema = load_schema(folder)
+    digests, pretrained = dict(schema["sha256"]), None
+    if params.training.pretrained not in (None, model):
+        path = paths.pretrained(dataset) / f"{params.training.pretrained}.pt"
+        if not path.exists():
+            raise ValueError(f"no {path}: run python -m pipelines.pretrain --dataset {dataset}")
+        pretrained, digests["pretrained"] = torch.load(path, weights_only=True), file_digest(path)
+    return Cell(
+        model=model,
+        dataset=dataset,
+        field_dims=schema["field_dims"],
+        digests=digests,
+        train_rows=load_rows(folder, "train"),
+        valid_rows=load_rows(folder, "valid"),
+        training=params.training,
+        pretrained=pretrained,
+        root_seed=params.seed,
+    )

@@ -1,0 +1,103 @@
+"""Gather all cells into the leaderboard."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.markdown import Markdown
+
+from pipelines.catalog import DATASETS, get_dataset
+from pipelines.cli import ParamsOption, run
+from pipelines.files import write_json, write_text
+from pipelines.params import load_params
+from pipelines.paths import Paths
+
+COLUMNS = {
+    "model": "model",
+    "test_rmse": "test RMSE",
+    "test_auc": "test AUC",
+    "test_logloss": "test logloss",
+    "valid_rmse": "valid RMSE",
+    "num_params": "parameters",
+    "seconds_per_epoch": "s / epoch",
+    "num_trials": "trials",
+    "num_seeds": "seeds",
+    "published_rmse": "published RMSE",
+}
+
+
+def main(params: ParamsOption = Path("params.yaml")) -> None:
+    """Gather the cells of params.yaml into results/leaderboard.md, .csv and .json, and print it."""
+    config, paths = load_params(params), Paths(params.parent)
+    for dataset in config.datasets:
+        get_dataset(dataset)
+    cells = [read_cell(paths, dataset, model) for dataset in config.datasets for model in config.models]
+    cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), cell["test_rmse_mean"]))
+    text = markdown(cells)
+    write_json(paths.leaderboard.with_suffix(".json"), cells)
+    write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
+    write_text(paths.leaderboard.with_suffix(".md"), text)
+    Console(width=None if os.isatty(1) else 160).print(Markdown(text))
+
+
+def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:
+    """The leaderboard's row of one cell. Raises ValueError that names the stage to run when it is not there."""
+    folder = paths.results(dataset, model)
+    for file, stage in (("best.json", "tune"), ("metrics.json", "evaluate")):
+        if not (folder / file).exists():
+            raise ValueError(f"no {folder / file}: run python -m pipelines.{stage} --model {model} --dataset {dataset}")
+    best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    spread = ("test_rmse", "test_auc", "test_logloss")
+    return {
+        "dataset": dataset,
+        "model": model,
+        **{f"{name}_{part}": metrics[f"{name}_{part}"] for name in spread for part in ("mean", "std")},
+        "valid_rmse": metrics["valid_rmse_mean"],
+        "num_params": metrics["num_params"],
+        "seconds_per_epoch": metrics["seconds_per_epoch_mean"],
+        "num_trials": best["num_trials"],
+        "num_seeds": metrics["num_seeds"],
+        "published_rmse": dict(DATASETS[dataset].published_rmse).get(model),
+    }
+
+
+def markdown(cells: list[dict[str, Any]]) -> str:
+    """A table a data set, best test RMSE first, and what the figures are."""
+    lines = ["# Leaderboard", ""]
+    for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
+        lines += [f"## {dataset}", "", row(COLUMNS.values()), row("---" for _ in COLUMNS)]
+        lines += [row(shown(cell, column) for column in COLUMNS) for cell in cells if cell["dataset"] == dataset]
+        lines += [""]
+    lines += [
+        "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
+        " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def row(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def shown(cell: dict[str, Any], column: str) -> str:
+    """One figure as the table shows it."""
+    if f"{column}_mean" in cell:
+        mean, std = cell[f"{column}_mean"], cell[f"{column}_std"]
+        return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+    value = cell[column]
+    if value is None:
+        return "–"
+    if column == "num_params":
+        return f"{value:,}"
+    if column == "seconds_per_epoch":
+        return f"{value:.2f}"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,118 @@
+"""The schema of params.yaml: every key, its type and its default; an unknown key is an error that names it."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Metric = Literal["rmse", "auc", "logloss"]
+
+
+class Schema(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PrepareParams(Schema):
+    """Negatives a positive, and the shares of the split; the test split is the rest."""
+
+    num_negatives: PositiveInt = 2
+    train: Fraction = 0.7
+    valid: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def leave_test_rows(self) -> "PrepareParams":
+        if self.train + self.valid >= 1:
+            raise ValueError(f"train + valid must be under 1, got {self.train} + {self.valid}")
+        return self
+
+
+class TrainingParams(Schema):
+    """One training run. The search varies some of these; the rest hold for every trial."""
+
+    loss: Literal["squared_error", "cross_entropy"] = "squared_error"
+    optimizer: Literal["adagrad", "adam", "ftrl"] = "adagrad"
+    learning_rate: PositiveFloat = 0.05
+    batch_size: PositiveInt = 128
+    max_epochs: PositiveInt = 100
+    patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
+    metric: Metric = "rmse"
+    l2: NonNegativeFloat = 0.0  # λ on the embeddings and the linear weights
+    l1: NonNegativeFloat = 0.0  # λ_1 of FTRL-proximal
+    l2_field: NonNegativeFloat = 0.0  # the paper's λ_F, on U and D
+    l2_attention: NonNegativeFloat = 0.0  # λ on the attention network
+    pretrained: Literal["fm"] | None = None  # whose embeddings and linear terms a run starts from
+
+
+class PretrainParams(Schema):
+    """The run whose embeddings others start from, where training.pretrained names its model."""
+
+    model: dict[str, Any] = {}
+    training: dict[str, Any] = {}
+
+
+class TuneParams(Schema):
+    """The budget of a search, the same for every model, and what is held fixed in all trials."""
+
+    num_trials: PositiveInt | None = None
+    time_budget_s: PositiveFloat | None = None
+    fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
+    cpus_per_trial: PositiveInt = 1
+    gpus_per_trial: NonNegativeFloat = 0.25  # used where the cluster has GPUs
+
+    @model_validator(mode="after")
+    def have_a_budget(self) -> "TuneParams":
+        if self.num_trials is None and self.time_budget_s is None:
+            raise ValueError("set num_trials or time_budget_s")
+        return self
+
+
+class EvaluateParams(Schema):
+    num_seeds: PositiveInt = 5
+
+
+class Params(Schema):
+    """All of params.yaml."""
+
+    seed: int
+    datasets: list[str]
+    models: list[str]
+    prepare: PrepareParams = PrepareParams()
+    training: TrainingParams = TrainingParams()
+    pretrain: PretrainParams = PretrainParams()
+    tune: TuneParams
+    evaluate: EvaluateParams = EvaluateParams()
+
+
+def explain(error: ValidationError, schema: type[Schema]) -> str:
+    """The first problem of a validation in the words of the file: key, what is wrong, which values are allowed."""
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        for part in first["loc"][:-1]:
+            schema = schema.model_fields[str(part)].annotation  # type: ignore[assignment]
+        return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}"
+    got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
+    return f"{key}: {first['msg']}{got}".removeprefix(": ")
+
+
+def load_params(path: Path) -> Params:
+    """Read params.yaml. Raises ValueError with file, key and allowed values; OSError when it can't be read."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explain(error, Params)}") from error

@@ -1,0 +1,140 @@
+"""Encode a data set, draw negatives for its log and split it into train, valid and test."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from pipelines.catalog import Dataset, get_dataset
+from pipelines.cli import DatasetOption, ParamsOption, run
+from pipelines.encoding import Encoded, draw_negatives, encode, split_rows
+from pipelines.files import file_digest, write_json, written_whole
+from pipelines.libfm import by_field, read_libfm
+from pipelines.params import Params, load_params
+from pipelines.paths import Paths
+from pipelines.readers import read_log
+from pipelines.seeds import seed_for
+
+ROW_GROUP_SIZE = 262_144  # fixed, as are all settings of the parquet files: they must not vary from run to run
+
+Splits = dict[str, pl.DataFrame]  # train, valid, test, each with label and the fields
+
+
+def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
+    """Write the processed files of `dataset` and return its schema.
+
+    `train.parquet`, `valid.parquet` and `test.parquet` have `label` (±1, Int8) and an Int32 column of feature
+    ids for each field; `vocabulary.parquet` has field, feature_id, raw_value. `schema.json` comes last, so
+    where it is, all is. The same raw files and params give the same bytes.
+
+    Raises ValueError for raw files that are missing or can't be understood, for a log with too few values to
+    draw negatives from, and for a split that lacks a class; OSError when a file can't be read or written.
+    """
+    files = raw_files(dataset, paths.raw(dataset.name))
+    folder = paths.processed(dataset.name)
+    seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
+    if dataset.format == "libfm":
+        encoded, splits = splits_as_released(dataset, files)
+        seeds = dict.fromkeys(seeds)  # nothing was drawn
+    else:
+        encoded, splits = splits_of_log(dataset, files[0], params, seeds)
+    check_classes(dataset, splits)
+    (folder / "schema.json").unlink(missing_ok=True)
+    frames = {**splits, "vocabulary": encoded.vocabulary}
+    digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", frames[name]) for name in frames}
+    schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "sha256": digests}
+    write_json(folder / "schema.json", schema)
+    return schema
+
+
+def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
+    """The files that the download stage has left in `folder`. Raises ValueError if one is missing."""
+    members = [member for source in dataset.sources for member in source.members or (source.name,)]
+    files = [folder / Path(member).name for member in members or ["log.csv"]]
+    for file in files:
+        if not file.exists():
+            raise ValueError(f"{file} is missing; run `python -m pipelines.download --dataset {dataset.name}`")
+    return files
+
+
+def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Splits]:
+    """The splits of a libfm data set: its files, in the order train, valid, test."""
+    parts = [read_libfm(file, len(dataset.fields)) for file in files]
+    try:
+        indices = by_field(np.concatenate([part.indices for part in parts]), dataset.fields)
+    except ValueError as error:
+        raise ValueError(f"data set {dataset.name!r}: {error}") from error
+    encoded = encode(pl.DataFrame(indices, list(dataset.fields)).cast(pl.String), dataset.fields)
+    table = to_table(dataset, np.concatenate([part.labels for part in parts]), encoded.ids)
+    ends = np.cumsum([len(part.labels) for part in parts])
+    train, valid, test = (table[end - len(part.labels) : end] for part, end in zip(parts, ends, strict=True))
+    return encoded, {"train": train, "valid": valid, "test": test}
+
+
+def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
+    """The splits of a log's lines and their negatives, mixed."""
+    shares = params.prepare
+    encoded = encode(read_log(file, dataset), dataset.fields)
+    rng = np.random.default_rng(seeds["negatives"])
+    negatives = draw_negatives(encoded, dataset, shares.num_negatives, rng)
+    labels = np.repeat(np.array([1, -1], dtype=np.int8), [len(encoded.ids), len(negatives)])
+    table = to_table(dataset, labels, np.concatenate([encoded.ids, negatives]))
+    rows = split_rows(table.height, shares.train, shares.valid, np.random.default_rng(seeds["split"]))
+    return encoded, {name: table[part] for name, part in rows.items()}
+
+
+def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray) -> pl.DataFrame:
+    columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
+    return pl.DataFrame({"label": labels, **columns})
+
+
+def check_classes(dataset: Dataset, splits: Splits) -> None:
+    """Raise ValueError for a split without rows or with one class: it has no AUC."""
+    for name, split in splits.items():
+        problem = None
+        if split.is_empty():
+            problem = "has no rows"
+        elif split["label"].n_unique() == 1:
+            problem = f"has only rows with label {split['label'][0]}"
+        if problem:
+            raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
+
+
+def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
+    """What schema.json says of the data; `sparsity` is the share of ones in a one-hot row."""
+    num_rows = {name: split.height for name, split in splits.items()}
+    num_positives = {name: int((split["label"] == 1).sum()) for name, split in splits.items()}
+    return {
+        "dataset": dataset.name,
+        "fields": list(dataset.fields),
+        "field_dims": encoded.field_dims,
+        "num_features": encoded.num_features,
+        "num_rows": {**num_rows, "total": sum(num_rows.values())},
+        "num_positives": {**num_positives, "total": sum(num_positives.values())},
+        "sparsity": len(dataset.fields) / encoded.num_features,
+    }
+
+
+def write_parquet(path: Path, frame: pl.DataFrame) -> str:
+    """Write a file, by way of memory (polars raises no OSError for a full disk), and return its SHA-256."""
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE)
+    with written_whole(path) as partial:
+        partial.write_bytes(content.getbuffer())
+    return file_digest(path)
+
+
+def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
+    """Encode a data set, draw negatives for its log and split it."""
+    schema = prepare(get_dataset(dataset), load_params(params), Paths(params.parent))
+    rows = schema["num_rows"]
+    print(
+        f"{dataset}: {rows['train']:,} train, {rows['valid']:,} valid and {rows['test']:,} test rows "
+        f"of {schema['num_features']:,} features in {Paths(params.parent).processed(dataset)}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

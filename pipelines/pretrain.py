@@ -1,0 +1,43 @@
+"""Train the model whose embeddings the others start from, where training.pretrained names one."""
+
+from pathlib import Path
+
+from pipelines.catalog import get_dataset
+from pipelines.cli import DatasetOption, ParamsOption, run
+from pipelines.files import write_json, written_whole
+from pipelines.params import load_params
+from pipelines.paths import Paths
+
+
+def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
+    """Train what training.pretrained names with the settings under `pretrain`; does nothing where it is null.
+
+    Writes data/pretrained/DATASET/: the weights of the best validation epoch and summary.json.
+    """
+    config, paths = load_params(params), Paths(params.parent)
+    get_dataset(dataset)
+    name, folder = config.training.pretrained, paths.pretrained(dataset)
+    if name is None:
+        write_json(folder / "summary.json", {"pretrained": None})
+        print("training.pretrained is null: nothing to train")
+        return
+    import torch  # takes seconds to import
+
+    from pipelines import training
+    from pipelines.cell import load_cell
+
+    cell = load_cell(name, dataset, config, paths)
+    setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
+    model, epochs = cell.start(setting, "pretrain")
+    done = []
+    for epoch in epochs:
+        done.append(epoch)
+        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid rmse {epoch.valid.rmse:.4f}", flush=True)
+    with written_whole(folder / f"{name}.pt") as partial:
+        torch.save(model.state_dict(), partial)
+    best = training.best(done, config.training.metric)
+    write_json(folder / "summary.json", {"pretrained": name, "best_epoch": best.epoch, **best.valid._asdict()})
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,50 @@
+"""Ray: the cluster that RAY_ADDRESS names, else one of this machine for the time of a stage.
+
+`python -m pipelines.ray_cluster COMMAND …` runs a command, such as `dvc repro`, with one cluster for all its stages,
+which saves each of them the seconds of starting its own.
+"""
+
+import contextlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import ray
+
+
+@contextlib.contextmanager
+def cluster() -> Iterator[dict[str, float]]:
+    """Connects, gives the resources there are (`CPU`, `GPU`), and disconnects or shuts down at the end."""
+    options = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "include_dashboard": False}
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
+    try:
+        yield {name: float(amount) for name, amount in ray.cluster_resources().items()}
+    finally:
+        ray.shutdown()
+
+
+def resources_per_run(cpus: int, gpus: float, there_is: dict[str, float]) -> dict[str, float]:
+    """What one training run asks for (`cpu`, `gpu`), GPUs only where there are some.
+
+    Raises ValueError when the cluster can't serve a single run: Ray would wait for ever.
+    """
+    for name, wanted, present in (
+        ("cpus_per_trial", cpus, there_is.get("CPU", 0)),
+        ("gpus_per_trial", gpus, there_is.get("GPU", gpus)),
+    ):
+        if wanted > present:
+            raise ValueError(f"tune.{name} is {wanted:g}, but there are only {present:g}")
+    return {"cpu": float(cpus), "gpu": gpus if there_is.get("GPU") else 0.0}
+
+
+def main() -> int:
+    """Run the command of the arguments; its exit code."""
+    with cluster():
+        environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+        return subprocess.run(sys.argv[1:], env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

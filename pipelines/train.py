@@ -1,0 +1,63 @@
+"""Train one model once, with given hyperparameters and no search."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipelines.catalog import get_dataset
+from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
+from pipelines.params import load_params
+from pipelines.paths import Paths
+
+
+def main(
+    model: ModelOption,
+    dataset: DatasetOption,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE: model.embed_dim=256, training.batch_size=4096, …; repeatable."),
+    ] = None,
+    params: ParamsOption = Path("params.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Train one model once: prints an epoch a line, then the test metrics at the best validation epoch."""
+    config, paths = load_params(params), Paths(params.parent)
+    get_dataset(dataset)
+    from pipelines import training  # torch takes seconds to import
+    from pipelines.cell import load_cell
+    from pipelines.data import load_rows
+    from pipelines.settings import parse_assignments, resolve
+
+    setting = parse_assignments(assignments or [])
+    arguments, config_training = resolve(setting, config.training)
+    cell = load_cell(model, dataset, config.model_copy(update={"training": config_training}), paths)
+    show = print_json if as_json else print_line
+    fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, "train")
+    done = []
+    for epoch in epochs:
+        done.append(epoch)
+        show(epoch.row())
+    test = training.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
+    show(
+        {
+            "best_epoch": training.best(done, config_training.metric).epoch,
+            **test.named("test"),
+            "num_params": training.num_params(fitted),
+            "peak_memory_mb": training.peak_memory_mb(),
+        }
+    )
+
+
+def print_json(record: dict[str, Any]) -> None:
+    print(json.dumps(record), flush=True)
+
+
+def print_line(record: dict[str, Any]) -> None:
+    words = (f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value:,}" for key, value in record.items())
+    print("  ".join(words), flush=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,153 @@
+"""The training loop: one model, one setting, one seed; stops early and keeps the best epoch's weights."""
+
+import ctypes
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import registry
+from pipelines.data import Rows
+from pipelines.metrics import Metrics, compute_metrics
+from pipelines.optimizers import make_optimizer
+from pipelines.params import TrainingParams
+
+EVALUATION_ROWS = 4096
+PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.pretrained is set
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch took and reached; `train_loss` is the mean over the rows, without the penalty."""
+
+    epoch: int
+    seconds: float
+    train_loss: float
+    valid: Metrics
+
+    def row(self) -> dict[str, Any]:
+        """As one flat record: epoch, seconds, train_loss, valid_rmse, valid_auc, valid_logloss."""
+        figures = {"epoch": self.epoch, "seconds": self.seconds, "train_loss": self.train_loss}
+        return figures | self.valid.named("valid")
+
+
+def device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def speed_up_process() -> None:
+    """Two settings without which an epoch takes twice as long or more; no result that matters changes by them.
+
+    glibc returns large freed buffers to the kernel at every step, and the page faults of taking them back cost about
+    half of an epoch: tell it to keep them. Squares of tiny gradients are denormal numbers, which the CPU computes with
+    ten times slower: take them as zero.
+    """
+    torch.set_flush_denormal(True)
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def peak_memory_mb() -> float:
+    """The most memory this process has held, in MiB: of the GPU where one is used, else of the machine."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def new_model(
+    name: str,
+    field_dims: list[int],
+    arguments: dict[str, Any],
+    seed: int,
+    pretrained: dict[str, Tensor] | None = None,
+) -> nn.Module:
+    """A model with weights from `seed`, its embeddings and linear terms from those of a trained model, if given.
+
+    Raises ValueError for arguments that the model does not take, or an embed_dim other than the trained one's.
+    """
+    speed_up_process()
+    torch.manual_seed(seed)
+    model = registry.create(name, field_dims, arguments)
+    own = model.state_dict()
+    if pretrained and any(key.startswith("embedding.") for key in own):  # lr has nothing to start
+        start = {key: value for key, value in pretrained.items() if key.startswith(PRETRAINED)}
+        for key, value in start.items():
+            if own[key].shape != value.shape:
+                raise ValueError(f"pretrained {key} is {list(value.shape)}, but {name}'s is {list(own[key].shape)}")
+        model.load_state_dict({**own, **start})
+    return model.to(device())
+
+
+def summed_loss(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
+    """½ Σ (ŷ − y)² over the batch, or the summed cross-entropy: the L2 penalty weighs against a sum over rows,
+    as in the code released with the paper."""
+    if loss == "squared_error":
+        return 0.5 * (logits - labels).square().sum()
+    return nn.functional.softplus(-labels * logits).sum()
+
+
+def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: TrainingParams) -> Iterator[Epoch]:
+    """Train epoch by epoch; when the iteration ends, the model has the weights of the best validation epoch.
+
+    It ends after `max_epochs`, or after `patience` epochs without a better validation metric. Raises
+    FloatingPointError when the loss is no longer finite.
+    """
+    rows = train_rows.to(device())
+    optimizer = make_optimizer(model, training)
+    best_score, best_epoch, best_weights = math.inf, 0, model.state_dict()
+    try:
+        for epoch in range(1, training.max_epochs + 1):
+            start = time.perf_counter()
+            model.train()
+            total = torch.zeros((), device=rows.labels.device)
+            for batch in torch.randperm(len(rows.labels), device=rows.labels.device).split(training.batch_size):
+                loss = summed_loss(model(rows.features[batch]), rows.labels[batch], training.loss)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+            train_loss = total.item() / len(rows.labels)
+            seconds = time.perf_counter() - start
+            valid = evaluate(model, valid_rows, training.loss)
+            if not math.isfinite(train_loss + valid.rmse):
+                raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
+            if valid.score(training.metric) < best_score:
+                best_score, best_epoch = valid.score(training.metric), epoch
+                best_weights = {key: value.clone() for key, value in model.state_dict().items()}
+            yield Epoch(epoch, seconds, train_loss, valid)
+            if epoch - best_epoch >= training.patience:
+                break
+    finally:
+        model.load_state_dict(best_weights)
+
+
+def best(epochs: list[Epoch], metric: str) -> Epoch:
+    """The epoch with the best validation metric, the earliest of equals."""
+    return min(epochs, key=lambda epoch: epoch.valid.score(metric))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, rows: Rows) -> Tensor:
+    """Logits `[rows]`, on the CPU."""
+    model.eval()
+    features = rows.features.to(device())
+    return torch.cat([model(chunk) for chunk in features.split(EVALUATION_ROWS)]).cpu()
+
+
+def evaluate(model: nn.Module, rows: Rows, loss: str) -> Metrics:
+    """The metrics of a model on a split."""
+    return compute_metrics(predict(model, rows), rows.labels, loss)
+
+
+def num_params(model: nn.Module) -> int:
+    """How many numbers a model learns."""
+    return sum(parameter.numel() for parameter in model.parameters())

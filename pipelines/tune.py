@@ -1,0 +1,49 @@
+"""Search the hyperparameters of one model on one data set, and write down the best setting."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from pipelines.catalog import get_dataset
+from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
+from pipelines.files import write_json, write_text
+from pipelines.params import load_params
+from pipelines.paths import Paths
+
+VERSIONS = ("torch", "ray", "optuna")
+
+
+def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
+    """Search the hyperparameters of one model on one data set; a search that was cut off goes on.
+
+    Writes results/DATASET/MODEL/best.json and trials.csv.
+    """
+    config, paths = load_params(params), Paths(params.parent)
+    family = get_dataset(dataset).family
+    from pipelines import search  # torch and ray take seconds to import
+    from pipelines.cell import load_cell
+
+    cell = load_cell(model, dataset, config, paths)
+    study = search.search(cell, family, config, paths.study(dataset, model))
+    folder = paths.results(dataset, model)
+    write_text(folder / "trials.csv", search.trials_table(study).write_csv())
+    metric, trial = config.training.metric, study.best_trial
+    best = {
+        "model": model,
+        "dataset": dataset,
+        "setting": {**search.fixed_setting(model, config), **trial.params},
+        f"valid_{metric}": abs(study.best_value),
+        "metric": metric,
+        "trial": trial.number,
+        "num_trials": len(search.finished_trials(study)),
+        "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
+        "seed": config.seed,
+        "study": study.study_name,
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+    }
+    write_json(folder / "best.json", best)
+    print(f"{model} on {dataset}: best valid {metric} {abs(study.best_value):.4f} in trial {trial.number}")
+
+
+if __name__ == "__main__":
+    run(main)

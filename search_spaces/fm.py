@@ -1,0 +1,6 @@
+"""The search space of `fm`; the paper's setting is that of the code released with AFM and IFM."""
+
+from search_spaces.shared import EMBEDDING, PAPER_TRAINING, TRAINING
+
+SPACE = {**TRAINING, **EMBEDDING}
+PAPER = {**PAPER_TRAINING, "training.learning_rate": 0.01, "model.embed_dim": 256, "model.dropout": 0.3}

@@ -1,0 +1,6 @@
+"""The search space of `lr`."""
+
+from search_spaces.shared import PAPER_TRAINING, TRAINING
+
+SPACE = TRAINING
+PAPER = PAPER_TRAINING

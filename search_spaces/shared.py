@@ -1,0 +1,64 @@
+"""Finds the search space of a model by name, and the ranges that all models share."""
+
+import importlib
+import importlib.util
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+Space = dict[str, BaseDistribution]
+
+# Each file of this package has
+#   SPACE: keys `model.*` (arguments of the model) and `training.*`, each with the distribution it is drawn from;
+#   PAPER: the paper's setting on Frappe, a value for each key of SPACE; always the first trial.
+# A list, such as hidden_dims, is written as text: "[64, 32]".
+
+TRAINING: Space = {
+    "training.learning_rate": FloatDistribution(3e-3, 0.5, log=True),
+    "training.l2": FloatDistribution(1e-8, 1.0, log=True),
+    "training.batch_size": CategoricalDistribution((128, 256, 512, 1024, 2048, 4096)),
+}
+EMBEDDING: Space = {
+    "model.embed_dim": CategoricalDistribution((8, 16, 32, 64, 128, 256)),
+    "model.dropout": FloatDistribution(0.0, 0.9),
+}
+FEATURE_ASPECT: Space = {
+    "model.attention_dim": CategoricalDistribution((8, 16, 32, 64, 128, 256)),
+    "model.temperature": FloatDistribution(0.1, 100.0, log=True),
+}
+FIELD_ASPECT: Space = {
+    "model.field_embed_dim": IntDistribution(4, 64, log=True),
+    "training.l2_field": FloatDistribution(1e-4, 10.0, log=True),
+}
+
+# The papers' codes have no L2 on embeddings: the least of the range stands for none.
+PAPER_TRAINING = {"training.learning_rate": 0.1, "training.l2": 1e-8, "training.batch_size": 128}
+PAPER_INTERACTION_AWARE = {
+    **PAPER_TRAINING,
+    "model.embed_dim": 256,
+    "model.dropout": 0.1,
+    "model.attention_dim": 256,
+    "model.field_embed_dim": 26,
+    "model.temperature": 10.0,
+    "training.l2_field": 0.01,
+}
+PAPER_BY_FAMILY = {
+    "movielens": {"model.attention_dim": 8, "model.field_embed_dim": 16, "training.batch_size": 4096},
+}
+
+
+def get_space(model: str) -> Space:
+    """The distributions of `search_spaces/MODEL.py` by key. Raises ValueError when there is no such file."""
+    return dict(_module(model).SPACE)
+
+
+def paper_setting(model: str, family: str) -> dict[str, Any]:
+    """The paper's setting of a model for the data sets of a family, such as `frappe`."""
+    paper = _module(model).PAPER
+    return {**paper, **{key: value for key, value in PAPER_BY_FAMILY.get(family, {}).items() if key in paper}}
+
+
+def _module(model: str) -> Any:
+    if not (model.isidentifier() and importlib.util.find_spec(f"search_spaces.{model}")):
+        raise ValueError(f"{model} has no search space: add search_spaces/{model}.py with SPACE and PAPER")
+    return importlib.import_module(f"search_spaces.{model}")

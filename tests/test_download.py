@@ -1,0 +1,110 @@
+import hashlib
+import os
+import subprocess
+import sys
+import types
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog import DATASETS
+from pipelines.download import main
+from pipelines.seeds import seed_for
+
+PARAMS = "seed: 7\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
+LOG = "user\titem\ncnt\n" * 100
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pipeline's params.yaml; the cache is empty and the mirror has a small Frappe."""
+    mirror = tmp_path / "mirror"
+    (tmp_path / "pipeline").mkdir()
+    mirror.mkdir()
+    with zipfile.ZipFile(mirror / "Mobile_Frappe.zip", "w") as archive:
+        archive.writestr("Mobile_Frappe/frappe/frappe.csv", LOG)
+        archive.writestr("Mobile_Frappe/frappe/meta.csv", "")
+    digest = hashlib.sha256((mirror / "Mobile_Frappe.zip").read_bytes()).hexdigest()
+    (mirror / "SHA256SUMS").write_text(f"{digest}  Mobile_Frappe.zip\n")
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FACTORBENCH_MIRROR", str(mirror))
+    path = tmp_path / "pipeline" / "params.yaml"
+    path.write_text(PARAMS)
+    return path
+
+
+def run_stage(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pipelines.download", *map(str, arguments)]
+    root = Path(__file__).parent.parent
+    return subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_raw_files_go_beside_the_params(params: Path):
+    for _ in range(2):
+        result = run_stage("--dataset", "frappe", "--params", params)
+        assert (result.returncode, result.stderr) == (0, "")
+    assert (params.parent / "data/raw/frappe/frappe.csv").read_text() == LOG
+    assert tree(params.parent) == {"params.yaml", "data/raw/frappe/frappe.csv"}
+
+
+def test_wrong_raw_file_is_replaced(params: Path):
+    raw = params.parent / "data" / "raw" / "frappe" / "frappe.csv"
+    raw.parent.mkdir(parents=True)
+    raw.write_text(LOG[:-1])
+    main("frappe", params)
+    assert raw.read_text() == LOG
+
+
+def test_list_is_whole_at_80_columns():
+    result = run_stage("--list", COLUMNS="")
+    assert result.returncode == 0
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    words = " ".join(result.stdout.split())
+    for name, dataset in DATASETS.items():
+        assert f"{name} {dataset.title} licence: {dataset.licence} citation: {dataset.citation}" in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--dataset is missing; choose one of: frappe, "),
+        (["--dataset", "frape"], "unknown data set 'frape'; choose one of: frappe, "),
+        (["--dataset", "frappe", "--params", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments: list[str], message: str):
+    result = run_stage(*arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_params_are_checked_before_anything_is_written(params: Path):
+    params.write_text(PARAMS + "sead: 1\n")
+    with pytest.raises(ValueError, match="sead: no such key"):
+        main("frappe", params)
+    assert tree(params.parent) == {"params.yaml"}
+
+
+def test_no_network_is_one_line_and_leaves_nothing(params: Path):
+    offline = {"FACTORBENCH_MIRROR": "", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
+    result = run_stage("--dataset", "frappe", "--params", params, **offline)
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert f"{DATASETS['frappe'].sources[0].url}: can't be reached" in result.stderr
+    assert tree(params.parent) == {"params.yaml"}
+
+
+def test_synthetic_log_is_generated_from_the_stage_s_seed(params: Path, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    module = types.ModuleType("pipelines.synthetic")
+    monkeypatch.setattr(module, "write_log", lambda *arguments: calls.append(arguments), raising=False)
+    monkeypatch.setitem(sys.modules, "pipelines.synthetic", module)
+    main("synthetic", params)
+    assert calls == [(params.parent / "data" / "raw" / "synthetic", seed_for(7, "download", "synthetic"))]

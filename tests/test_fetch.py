@@ -1,0 +1,401 @@
+import hashlib
+import http.server
+import os
+import shutil
+import socket
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipelines.catalog import Source
+from pipelines.fetch import fetch, unpack
+
+CONTENT = os.urandom(300_000)
+SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
+WRONG = os.urandom(len(CONTENT))
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `files` by path; `requests` has the path and the Range header of each request so far."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str | None]] = []
+        self.ranges = True  # whether it heeds the Range header
+        self.cut: int | None = None  # the bytes of a response after which it closes the connection
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def source(self, name: str = "log.bin", checksum: str = SHA256) -> Source:
+        return Source(f"{self.url}/{name}", checksum)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        asked = self.headers.get("Range")
+        self.server.requests.append((self.path, asked))
+        content = self.server.files.get(self.path)
+        if content is None:
+            return self.send_error(404)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.server.ranges else 0
+        if start and start >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        self.wfile.write(content[start:][: self.server.cut])
+        self.close_connection = True
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        server.files["/log.bin"] = CONTENT
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("FACTORBENCH_MIRROR", raising=False)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that is the mirror; empty."""
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    monkeypatch.setenv("FACTORBENCH_MIRROR", str(folder))
+    return folder
+
+
+def listing(**files: bytes) -> str:
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}.bin\n" for name, content in files.items())
+
+
+def put(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def files_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.suffix != ".lock"}
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    [
+        SHA256,
+        f"md5:{hashlib.md5(CONTENT).hexdigest()}",
+        f"git-blob:{hashlib.sha1(b'blob 300000' + bytes(1) + CONTENT).hexdigest()}",
+    ],
+)
+def test_a_file_is_fetched_once(server: Server, cache: Path, checksum: str):
+    for _ in range(2):
+        assert fetch(server.source(checksum=checksum)).read_bytes() == CONTENT
+    assert server.requests == [("/log.bin", None)]
+    assert files_in(cache) == {"log.bin"}
+
+
+def test_git_blob_checksum_is_the_one_git_computes(mirror: Path):
+    put(mirror / "hello.bin", b"hello\n")  # as `echo hello | git hash-object --stdin` has it
+    source = Source("http://x/hello.bin", "git-blob:ce013625030ba8dba906f756967f9e9ca394464a")
+    assert fetch(source).read_bytes() == b"hello\n"
+
+
+def test_wrong_content_is_refused_and_removed(server: Server, cache: Path):
+    server.files["/log.bin"] = WRONG
+    with pytest.raises(ValueError, match="wrong checksum") as error:
+        fetch(server.source())
+    assert SHA256 in str(error.value)
+    assert hashlib.sha256(WRONG).hexdigest() in str(error.value)
+    assert files_in(cache) == set()
+
+
+def test_corrupt_cached_file_is_fetched_again(server: Server, cache: Path):
+    put(cache / "log.bin", CONTENT[:-1])
+    assert fetch(server.source()).read_bytes() == CONTENT
+
+
+def test_corrupt_cached_file_does_not_outlive_a_failure(server: Server, cache: Path):
+    put(cache / "log.bin", WRONG)
+    server.files.clear()
+    with pytest.raises(ValueError, match="404"):
+        fetch(server.source())
+    assert files_in(cache) == set()
+
+
+def test_broken_off_transfer_is_resumed(server: Server, cache: Path):
+    server.cut = 100_000
+    with pytest.raises(ValueError, match=r"broke off after [0-9,]+ bytes; run again"):
+        fetch(server.source())
+    assert files_in(cache) == {"log.bin.part"}
+    start = (cache / "log.bin.part").stat().st_size
+    assert start > 50_000
+    server.cut = None
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert server.requests == [("/log.bin", None), ("/log.bin", f"bytes={start}-")]
+    assert files_in(cache) == {"log.bin"}
+
+
+def test_server_without_ranges_starts_over(server: Server, cache: Path):
+    put(cache / "log.bin.part", CONTENT[:1000])
+    server.ranges = False
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert len(server.requests) == 1
+
+
+def test_complete_part_is_taken(server: Server, cache: Path):
+    put(cache / "log.bin.part", CONTENT)
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert server.requests == [("/log.bin", "bytes=300000-")]
+
+
+@pytest.mark.parametrize("stale", [WRONG[:1000], WRONG, WRONG + b"more"], ids=["short", "whole", "long"])
+def test_part_of_another_version_is_dropped(server: Server, cache: Path, stale: bytes):
+    put(cache / "log.bin.part", stale)
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert server.requests == [("/log.bin", f"bytes={len(stale)}-"), ("/log.bin", None)]
+
+
+def test_stale_part_and_wrong_file_end_in_an_error(server: Server, cache: Path):
+    put(cache / "log.bin.part", WRONG[:1000])
+    server.files["/log.bin"] = WRONG[::-1]
+    with pytest.raises(ValueError, match="wrong checksum"):
+        fetch(server.source())
+    assert len(server.requests) == 2
+    assert files_in(cache) == set()
+
+
+def test_offline_says_what_to_fetch_and_where_to_put_it(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    source = Source(f"http://127.0.0.1:{closed_port()}/data/log.bin", SHA256)
+    with pytest.raises(ValueError, match="can't be reached") as error:
+        fetch(source)
+    for part in (source.url, "fetch log.bin by hand", str(cache / "log.bin"), "FACTORBENCH_MIRROR"):
+        assert part in str(error.value)
+    put(cache / "log.bin", CONTENT)
+    assert fetch(source) == cache / "log.bin"
+
+
+def test_silent_server_times_out(cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("pipelines.fetch.TIMEOUT_S", (1, 0.1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = Source(f"http://127.0.0.1:{silent.getsockname()[1]}/log.bin", SHA256)
+        with pytest.raises(ValueError, match=r"can't be reached \(ReadTimeout\)"):
+            fetch(source)
+
+
+def test_progress_is_shown_on_stderr(server: Server, capsys: pytest.CaptureFixture[str]):
+    fetch(server.source())
+    shown = capsys.readouterr()
+    assert "300.0/300.0 kB" in shown.err
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("part", [b"", CONTENT[:1000]], ids=["new", "resumed"])
+def test_http_error_has_the_status(server: Server, cache: Path, part: bytes):
+    put(cache / "none.bin.part", part)
+    with pytest.raises(ValueError, match=r"/none\.bin: HTTP status 404 Not Found"):
+        fetch(server.source("none.bin"))
+    assert files_in(cache) == {"none.bin.part"}
+
+
+def test_mirror_folder_goes_by_its_own_listing(mirror: Path, server: Server):
+    put(mirror / "log.bin", b"the mirror's")
+    (mirror / "SHA256SUMS").write_text(listing(other=b"", log=b"the mirror's"))
+    for _ in range(2):
+        assert fetch(server.source()).read_bytes() == b"the mirror's"
+    assert server.requests == []
+
+
+def test_file_of_a_mirror_is_refused_where_the_mirror_is_not_set(
+    mirror: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+):
+    put(mirror / "log.bin", b"the mirror's")
+    (mirror / "SHA256SUMS").write_text(listing(log=b"the mirror's"))
+    fetch(server.source())
+    monkeypatch.delenv("FACTORBENCH_MIRROR")
+    assert fetch(server.source()).read_bytes() == CONTENT
+
+
+def test_catalogue_file_in_the_cache_is_good_under_any_mirror(mirror: Path, cache: Path, server: Server):
+    put(cache / "log.bin", CONTENT)
+    put(mirror / "log.bin", b"the mirror's")
+    (mirror / "SHA256SUMS").write_text(listing(log=b"the mirror's"))
+    assert fetch(server.source()).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("line", ["{digest}  log.bin\n", "{DIGEST} *./log.bin\r\n"])
+def test_mirror_url_goes_by_its_own_listing(server: Server, monkeypatch: pytest.MonkeyPatch, line: str):
+    monkeypatch.setenv("FACTORBENCH_MIRROR", f"{server.url}/mirror/")
+    digest = hashlib.sha256(b"the mirror's").hexdigest()
+    server.files["/mirror/log.bin"] = b"the mirror's"
+    server.files["/mirror/SHA256SUMS"] = line.format(digest=digest, DIGEST=digest.upper()).encode()
+    assert fetch(server.source()).read_bytes() == b"the mirror's"
+
+
+def test_mirror_url_without_a_listing_goes_by_the_catalogue(server: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FACTORBENCH_MIRROR", f"{server.url}/mirror")
+    server.files["/mirror/log.bin"] = CONTENT
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert [path for path, _ in server.requests] == ["/mirror/SHA256SUMS", "/mirror/log.bin"]
+
+
+def test_corrupt_cached_file_is_copied_again_from_the_mirror(mirror: Path, cache: Path, server: Server):
+    put(mirror / "log.bin", b"the mirror's")
+    (mirror / "SHA256SUMS").write_text(listing(log=b"the mirror's"))
+    put(cache / "log.bin", b"the mir")
+    assert fetch(server.source()).read_bytes() == b"the mirror's"
+
+
+def test_mirror_without_a_listing_goes_by_the_catalogue(mirror: Path, server: Server):
+    put(mirror / "log.bin", CONTENT)
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert server.requests == []
+
+
+def nothing(mirror: Path) -> None:
+    pass
+
+
+def wrong_file(mirror: Path) -> None:
+    put(mirror / "log.bin", WRONG)
+
+
+def listed_but_corrupt(mirror: Path) -> None:
+    put(mirror / "log.bin", WRONG)
+    (mirror / "SHA256SUMS").write_text(listing(log=b"another"))
+
+
+def listed_but_absent(mirror: Path) -> None:
+    (mirror / "SHA256SUMS").write_text(listing(log=b"another"))
+
+
+@pytest.mark.parametrize("fill", [nothing, wrong_file, listed_but_corrupt, listed_but_absent, shutil.rmtree])
+def test_mirror_without_the_right_file_falls_through(
+    mirror: Path, server: Server, cache: Path, fill: Callable[[Path], None]
+):
+    fill(mirror)
+    assert fetch(server.source()).read_bytes() == CONTENT
+    assert files_in(cache) == {"log.bin"}
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_mirror_url_without_the_file_falls_through(server: Server, monkeypatch: pytest.MonkeyPatch, alive: bool):
+    port = server.server_port if alive else closed_port()
+    monkeypatch.setenv("FACTORBENCH_MIRROR", f"http://127.0.0.1:{port}/mirror")
+    assert fetch(server.source()).read_bytes() == CONTENT
+
+
+def test_concurrent_fetches_share_one_transfer(server: Server, cache: Path):
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda _: fetch(server.source()), range(8)))
+    assert {path.read_bytes() for path in paths} == {CONTENT}
+    assert len(server.requests) == 1
+
+
+def test_full_disk_is_an_error_that_names_the_file(server: Server, cache: Path):
+    cache.mkdir()
+    (cache / "log.bin.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left.*log\.bin\.part"):
+        fetch(server.source())
+    assert not (cache / "log.bin").exists()
+
+
+def test_full_disk_with_a_mirror_is_not_the_mirror_s_fault(mirror: Path, server: Server, cache: Path):
+    put(mirror / "log.bin", CONTENT)
+    cache.mkdir()
+    (cache / "log.bin.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left.*log\.bin\.part"):
+        fetch(server.source())
+    assert server.requests == []
+
+
+def test_cache_that_is_no_folder_is_an_error(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put(tmp_path / "file", b"")
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(OSError, match="file/cache"):
+        fetch(server.source())
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(tmp_path / "logs.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("release/README", "read me")
+        archive.writestr("release/log.csv", "user,item\n" * 1000)
+        archive.writestr("release/tags.csv", "user,tag\n")
+    return tmp_path / "logs.zip"
+
+
+def test_only_the_wanted_members_are_unpacked(archive: Path, tmp_path: Path):
+    raw = tmp_path / "data" / "raw"
+    put(raw / "log.csv", b"stale")
+    source = Source("http://x/logs.zip", "", ("release/log.csv", "release/tags.csv"))
+    assert unpack(source, archive, raw) == [raw / "log.csv", raw / "tags.csv"]
+    assert (raw / "log.csv").read_text() == "user,item\n" * 1000
+    assert files_in(raw) == {"log.csv", "tags.csv"}
+
+
+def test_plain_file_is_copied(tmp_path: Path):
+    file = put(tmp_path / "cached.libfm", b"1 2:1\n")
+    raw = tmp_path / "raw"
+    put(raw / "train.libfm", b"stale")
+    [path] = unpack(Source("http://x/train.libfm", ""), file, raw)
+    assert path.read_bytes() == b"1 2:1\n"
+    path.write_bytes(b"edited")
+    assert file.read_bytes() == b"1 2:1\n"
+
+
+def test_missing_member_is_named(archive: Path, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"logs\.zip: the archive has no member log\.csv"):
+        unpack(Source("http://x/logs.zip", "", ("log.csv",)), archive, tmp_path / "raw")
+
+
+def test_damaged_archive_leaves_nothing(archive: Path, tmp_path: Path):
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"release/log.csv") + 20] ^= 0xFF
+    archive.write_bytes(content)
+    put(tmp_path / "raw" / "other", b"")
+    with pytest.raises(ValueError, match=r"logs\.zip: can't unpack release/log\.csv"):
+        unpack(Source("http://x/logs.zip", "", ("release/log.csv",)), archive, tmp_path / "raw")
+    assert files_in(tmp_path / "raw") == {"other"}
+
+
+def test_no_archive_is_an_error(tmp_path: Path):
+    file = put(tmp_path / "logs.zip", b"<html>not found</html>")
+    with pytest.raises(ValueError, match=r"logs\.zip: can't unpack log\.csv: File is not a zip file"):
+        unpack(Source("http://x/logs.zip", "", ("log.csv",)), file, tmp_path / "raw")
+
+
+@pytest.mark.parametrize("members", [(), ("release/log.csv",)])
+def test_raw_folder_that_can_t_be_made_is_an_error(archive: Path, tmp_path: Path, members: tuple[str, ...]):
+    put(tmp_path / "data", b"")
+    with pytest.raises(OSError, match="data/raw"):
+        unpack(Source("http://x/logs.zip", "", members), archive, tmp_path / "data" / "raw")

@@ -1,0 +1,228 @@
+import hashlib
+import json
+import subprocess
+import sys
+from math import ceil
+
+import polars as pl
+import pytest
+
+from pipelines.catalog import get_dataset
+from pipelines.params import load_params
+from pipelines.paths import Paths
+from pipelines.prepare import prepare
+from pipelines.seeds import seed_for
+from pipelines.synthetic import write_log
+
+PARAMS = "seed: 2019\ndatasets: [synthetic]\nmodels: [fm]\ntune: {num_trials: 1}\n"
+SPLITS = ("train", "valid", "test")
+LIBFM_NAMES = [f"ml-tag.{part}.libfm" for part in ("train", "validation", "test")]
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    return tmp_path
+
+
+def run_prepare(project, dataset):
+    return prepare(get_dataset(dataset), load_params(project / "params.yaml"), Paths(project))
+
+
+def read_processed(project, dataset):
+    folder = Paths(project).processed(dataset)
+    return {name: pl.read_parquet(folder / f"{name}.parquet") for name in (*SPLITS, "vocabulary")}
+
+
+def write_tags(project, *lines):
+    folder = Paths(project).raw("movielens")
+    folder.mkdir(parents=True)
+    (folder / "tags.dat").write_text("".join(f"{line}::0\n" for line in lines))
+
+
+def write_libfm(project, *files):
+    folder = Paths(project).raw("movielens-nfm")
+    folder.mkdir(parents=True)
+    for name, lines in zip(LIBFM_NAMES, files, strict=True):
+        (folder / name).write_text("\r\n".join(lines))
+
+
+def test_the_synthetic_log_becomes_splits_with_negatives(project):
+    write_log(Paths(project).raw("synthetic"), 1)
+    schema = run_prepare(project, "synthetic")
+    frames = read_processed(project, "synthetic")
+    log = pl.read_csv(Paths(project).raw("synthetic") / "log.csv")
+    fields = list(get_dataset("synthetic").fields)
+    for split in SPLITS:
+        assert frames[split].schema == {"label": pl.Int8, **dict.fromkeys(fields, pl.Int32)}
+        assert schema["num_rows"][split] == frames[split].height
+        assert schema["num_positives"][split] == (frames[split]["label"] == 1).sum()
+    rows = pl.concat(frames[split] for split in SPLITS)
+    assert schema["num_rows"]["total"] == rows.height == 3 * log.height
+    assert schema["num_positives"]["total"] == log.height
+    assert schema["num_rows"]["train"] == ceil(3 * log.height * 7 / 10)
+    assert schema["num_rows"]["valid"] == ceil(3 * log.height * 2 / 10)
+    assert rows.drop("label").is_unique().all()
+
+
+def test_positives_decode_to_the_log(project):
+    write_log(Paths(project).raw("synthetic"), 1)
+    run_prepare(project, "synthetic")
+    frames = read_processed(project, "synthetic")
+    raw_values = frames["vocabulary"]["raw_value"]
+    positives = pl.concat(frames[split] for split in SPLITS).filter(pl.col("label") == 1).drop("label")
+    decoded = positives.select(pl.all().map_batches(lambda ids: raw_values.gather(ids), return_dtype=pl.String))
+    log = pl.read_csv(Paths(project).raw("synthetic") / "log.csv")
+    assert decoded.sort(pl.all()).equals(log.sort(pl.all()))
+
+
+def test_the_schema_tells_fields_sizes_seeds_and_checksums(project):
+    write_log(Paths(project).raw("synthetic"), 1)
+    run_prepare(project, "synthetic")
+    folder = Paths(project).processed("synthetic")
+    schema = json.loads((folder / "schema.json").read_text())
+    vocabulary = pl.read_parquet(folder / "vocabulary.parquet")
+    assert schema["dataset"] == "synthetic"
+    assert schema["fields"] == list(get_dataset("synthetic").fields)
+    sizes = vocabulary.group_by("field", maintain_order=True).len()
+    assert sizes.rows() == list(zip(schema["fields"], schema["field_dims"], strict=True))
+    assert schema["num_features"] == sum(schema["field_dims"]) == vocabulary.height
+    assert vocabulary["feature_id"].to_list() == list(range(vocabulary.height))
+    assert vocabulary.schema == {"field": pl.String, "feature_id": pl.Int32, "raw_value": pl.String}
+    assert schema["sparsity"] == 7 / schema["num_features"]
+    assert schema["seeds"] == {
+        "root": 2019,
+        "negatives": seed_for(2019, "prepare", "synthetic", "negatives"),
+        "split": seed_for(2019, "prepare", "synthetic", "split"),
+    }
+    assert schema["sha256"] == {
+        f"{name}.parquet": hashlib.sha256((folder / f"{name}.parquet").read_bytes()).hexdigest()
+        for name in (*SPLITS, "vocabulary")
+    }
+
+
+def test_a_second_run_writes_the_same_bytes_and_another_seed_does_not(project):
+    write_log(Paths(project).raw("synthetic"), 1)
+    folder = Paths(project).processed("synthetic")
+    contents = []
+    for params in (PARAMS, PARAMS, PARAMS.replace("2019", "2020")):
+        (project / "params.yaml").write_text(params)
+        run_prepare(project, "synthetic")
+        contents.append({file.name: file.read_bytes() for file in sorted(folder.iterdir())})
+    first, second, other = contents
+    assert list(first) == [
+        "schema.json",
+        "test.parquet",
+        "train.parquet",
+        "valid.parquet",
+        "vocabulary.parquet",
+    ]
+    assert first == second
+    assert first["train.parquet"] != other["train.parquet"]
+    assert first["vocabulary.parquet"] == other["vocabulary.parquet"]
+
+
+def test_another_number_of_negatives_and_other_shares(project):
+    (project / "params.yaml").write_text(PARAMS + "prepare: {num_negatives: 1, train: 0.5, valid: 0.25}\n")
+    write_tags(project, *(f"u{n}::m::t{n}" for n in range(50)))
+    schema = run_prepare(project, "movielens")
+    assert schema["num_rows"] == {"train": 50, "valid": 25, "test": 25, "total": 100}
+    assert schema["field_dims"] == [50, 1, 50]
+
+
+def test_libfm_files_are_the_splits_as_they_are(project):
+    train = ["1 2:1 11:1 21:1", "-1 0:1 10:1 20:1 # unsorted next", "-1 22:1 2:1 11:1"]
+    write_libfm(project, train, ["-1 0:1 11:1 20:1", "1 3:1 11:1 21:1"], ["1 2:1 12:1 21:1", "-1 2:1 12:1 23:1"])
+    schema = run_prepare(project, "movielens-nfm")
+    frames = read_processed(project, "movielens-nfm")
+    assert frames["train"].rows() == [(1, 0, 3, 6), (-1, 1, 4, 7), (-1, 0, 3, 8)]
+    assert frames["valid"].rows() == [(-1, 1, 3, 7), (1, 2, 3, 6)]
+    assert frames["test"].rows() == [(1, 0, 5, 6), (-1, 0, 5, 9)]
+    assert frames["train"].schema == dict(label=pl.Int8, user=pl.Int32, movie=pl.Int32, tag=pl.Int32)
+    assert frames["vocabulary"]["raw_value"].to_list() == [
+        "2",
+        "0",
+        "3",
+        "11",
+        "10",
+        "12",
+        "21",
+        "20",
+        "22",
+        "23",
+    ]
+    assert schema["num_rows"] == {"train": 3, "valid": 2, "test": 2, "total": 7}
+    assert schema["num_positives"] == {"train": 1, "valid": 1, "test": 1, "total": 3}
+    assert schema["seeds"] == {"root": 2019, "negatives": None, "split": None}
+
+
+def test_libfm_fields_that_mix_are_an_error(project):
+    write_libfm(project, ["1 0:1 1:1 2:1"], ["-1 1:1 2:1 3:1"], ["1 0:1 1:1 2:1"])
+    with pytest.raises(ValueError, match="data set 'movielens-nfm': can't tell the fields"):
+        run_prepare(project, "movielens-nfm")
+
+
+def test_a_split_with_one_class_is_an_error(project):
+    both = ["1 0:1 1:1 2:1", "-1 0:1 1:1 3:1"]
+    write_libfm(project, both, both[1:], both)
+    with pytest.raises(ValueError, match="'movielens-nfm': the valid split has only rows with label -1"):
+        run_prepare(project, "movielens-nfm")
+    assert not Paths(project).processed("movielens-nfm").exists()
+
+
+def test_an_empty_libfm_file_is_an_error(project):
+    both = ["1 0:1 1:1 2:1", "-1 0:1 1:1 3:1"]
+    write_libfm(project, both, both, [])
+    with pytest.raises(ValueError, match=r"movielens-nfm.ml-tag\.test\.libfm: the file has no rows"):
+        run_prepare(project, "movielens-nfm")
+
+
+def test_a_split_without_rows_is_an_error(project):
+    (project / "params.yaml").write_text(PARAMS + "prepare: {train: 0.98, valid: 0.01}\n")
+    write_tags(project, *(f"u{n}::m::t{n}" for n in range(10)))
+    with pytest.raises(ValueError, match="'movielens': the valid split has no rows; the AUC needs both classes"):
+        run_prepare(project, "movielens")
+
+
+def test_a_failed_run_leaves_no_schema_of_an_earlier_one(project, monkeypatch):
+    write_tags(project, *(f"u{n}::m::t{n}" for n in range(50)))
+    run_prepare(project, "movielens")
+    monkeypatch.setattr("pipelines.prepare.write_parquet", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run_prepare(project, "movielens")
+    assert not (Paths(project).processed("movielens") / "schema.json").exists()
+
+
+def run_program(project, dataset):
+    command = [
+        sys.executable,
+        "-m",
+        "pipelines.prepare",
+        "--dataset",
+        dataset,
+        "--params",
+        project / "params.yaml",
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_program_prints_one_line(project):
+    write_tags(project, *(f"u{n}::m::t{n}" for n in range(50)))
+    done = run_program(project, "movielens")
+    folder = Paths(project).processed("movielens")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"movielens: 105 train, 30 valid and 15 test rows of 101 features in {folder}\n"
+
+
+def test_missing_raw_files_say_how_to_get_them(project):
+    done = run_program(project, "frappe")
+    file = Paths(project).raw("frappe") / "frappe.csv"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {file} is missing; run `python -m pipelines.download --dataset frappe`\n"
+
+
+def test_an_unknown_data_set_lists_the_known_ones(project):
+    done = run_program(project, "netflix")
+    assert done.returncode == 1
+    assert "frappe-nfm" in done.stderr
+    assert done.stderr.count("\n") == 1
