@@ -59,10 +59,10 @@ class FieldAwareEmbedding(nn.Module):
         super().__init__()
         positive(embed_dim=embed_dim)
         self.num_fields, self.embed_dim = len(field_dims), embed_dim
-        self.weight = nn.Parameter(torch.randn(sum(field_dims), self.num_fields * embed_dim) * 0.01)
+        self.vectors = nn.Parameter(torch.randn(sum(field_dims), self.num_fields * embed_dim) * 0.01)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        embedding = nn.functional.embedding(x, self.weight)
+        embedding = nn.functional.embedding(x, self.vectors)
         embedding = embedding if values is None else embedding * values[..., None]
         embedding = embedding.unflatten(-1, (self.num_fields, self.embed_dim))  # [batch, n, n, K]
         i, j = field_pairs(self.num_fields)

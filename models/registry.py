@@ -46,26 +46,38 @@ def get_model(name: str) -> type[nn.Module]:
 def hyperparameters(name: str) -> dict[str, Any]:
     """The keyword arguments of a model with their defaults, the paper's setting."""
     parameters = inspect.signature(get_model(name)).parameters.values()
-    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "fields"}
 
 
-def create(name: str, field_dims: Sequence[int], settings: Mapping[str, Any]) -> nn.Module:
+def why_declined(name: str, fields: Sequence[str]) -> str | None:
+    """Why a model can't be used on data with these fields, from its static method `decline(fields)`; None if it can."""
+    decline = getattr(get_model(name), "decline", None)
+    return decline(tuple(fields)) if decline else None
+
+
+def create(
+    name: str, field_dims: Sequence[int], settings: Mapping[str, Any], fields: Sequence[str] | None = None
+) -> nn.Module:
     """A new model with random weights drawn from torch's global generator.
 
-    Raises ValueError for an unknown hyperparameter (with the list of them), or one of a wrong type or value.
+    `fields` are the names of the fields, for a model that has an argument of that name. Raises ValueError for an
+    unknown hyperparameter (with the list of them), one of a wrong type or value, or fields that the model declines.
     """
     cls, known = get_model(name), hyperparameters(name)
     for key in settings:
         if key not in known:
             raise ValueError(f"{name} has no hyperparameter {key!r}; it has: {', '.join(known) or 'none'}")
+    if fields and (reason := why_declined(name, fields)):
+        raise ValueError(f"{name}: {reason}")
     types = inspect.get_annotations(cls.__init__)
-    fields: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
+    schema: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
     try:
-        checked = create_model(name, __config__=ConfigDict(strict=True), **fields)(**settings)
+        checked = create_model(name, __config__=ConfigDict(strict=True), **schema)(**settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{name}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
+    names = {"fields": tuple(fields)} if fields and "fields" in inspect.signature(cls).parameters else {}
     try:
-        return cls(tuple(field_dims), **dict(checked))
+        return cls(tuple(field_dims), **dict(checked), **names)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models import registry
+from pipelines.catalog import get_dataset
 from pipelines.data import Rows, load_rows, load_schema
 from pipelines.files import file_digest
 from pipelines.params import Params, TrainingParams
@@ -22,7 +24,7 @@ class Cell:
 
     model: str
     dataset: str
-    field_dims: list[int]
+    schema: dict[str, Any]  # that of the prepared data
     digests: dict[str, str]  # of the files that the runs start from
     train_rows: Rows
     valid_rows: Rows
@@ -37,12 +39,13 @@ class Cell:
         """
         arguments, training = resolve(setting, self.training)
         seed = seed_for(self.root_seed, keys[0], self.dataset, self.model, *keys[1:])
-        model = new_model(self.model, self.field_dims, arguments, seed, self.pretrained)
+        model = new_model(self.model, self.schema, arguments, seed, self.pretrained)
         return model, train(model, self.train_rows, self.valid_rows, training)
 
 
 def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     """Raises ValueError for an unknown model or data set, or data that is not prepared or not usable."""
+    get_dataset(dataset)
     registry.get_model(model)
     folder = paths.processed(dataset)
     schema = load_schema(folder)
@@ -55,7 +58,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     return Cell(
         model=model,
         dataset=dataset,
-        field_dims=schema["field_dims"],
+        schema=schema,
         digests=digests,
         train_rows=load_rows(folder, "train"),
         valid_rows=load_rows(folder, "valid"),

@@ -12,13 +12,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rows:
-    """One split: features `[rows, fields]` of global feature ids (int32), labels `[rows]` ±1 (float32)."""
+    """One split: features `[rows, fields]` of global feature ids (int32), labels `[rows]` ±1 (float32), and values
+    `[rows, fields]` of the features (float32), None where all are 1."""
 
     features: Tensor
     labels: Tensor
+    values: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
+        """What a model is called with for some of the rows."""
+        return (self.features[rows],) if self.values is None else (self.features[rows], self.values[rows])
 
     def to(self, device: str) -> "Rows":
-        return Rows(self.features.to(device), self.labels.to(device))
+        values = None if self.values is None else self.values.to(device)
+        return Rows(self.features.to(device), self.labels.to(device), values)
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
@@ -32,5 +42,7 @@ def load_schema(folder: Path) -> dict[str, Any]:
 def load_rows(folder: Path, split: str) -> Rows:
     """One split of a prepared data set."""
     table = pl.read_parquet(folder / f"{split}.parquet")
-    features = table.drop("label").to_numpy(order="c")
-    return Rows(torch.tensor(features), torch.tensor(table["label"].to_numpy(), dtype=torch.float32))
+    labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
+    features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
+    values = table.select(pl.col(pl.Float32))
+    return Rows(features, labels, torch.tensor(values.to_numpy(order="c")) if values.width else None)

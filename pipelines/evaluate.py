@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from pipelines.catalog import get_dataset
 from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import load_params
@@ -17,22 +16,22 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     Writes results/DATASET/MODEL/metrics.json and curves.csv.
     """
     config, paths = load_params(params), Paths(params.parent)
-    get_dataset(dataset)
-    folder = paths.results(dataset, model)
-    if not (folder / "best.json").exists():
-        raise ValueError(f"no {folder / 'best.json'}: run python -m pipelines.tune --model {model} --dataset {dataset}")
-    best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
     from pipelines import final_runs  # torch and ray take seconds to import
     from pipelines.cell import load_cell
     from pipelines.data import load_rows
 
-    cell = load_cell(model, dataset, config, paths)
-    test_rows = load_rows(paths.processed(dataset), "test")
-    runs = final_runs.run_seeds(cell, test_rows, best, config, paths.study(dataset, model))
-    metrics = final_runs.summary(runs, config.training.metric)
+    cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
+    if not (folder / "best.json").exists():
+        raise ValueError(f"no {folder / 'best.json'}: run python -m pipelines.tune --model {model} --dataset {dataset}")
+    best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    if "declined" in best:
+        runs = []
+    else:
+        test_rows = load_rows(paths.processed(dataset), "test")
+        runs = final_runs.run_seeds(cell, test_rows, best["setting"], config, paths.study(dataset, model))
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
-    write_json(folder / "metrics.json", metrics)
-    print(f"{model} on {dataset}: test rmse {metrics['test_rmse_mean']:.4f} over {len(runs)} seeds")
+    write_json(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
+    print(f"{model} on {dataset}: {final_runs.headline(runs)}")
 
 
 if __name__ == "__main__":

@@ -17,23 +17,24 @@ from pipelines.files import write_json
 from pipelines.params import Params
 from pipelines.ray_cluster import cluster, resources_per_run
 from pipelines.search import fingerprint
+from pipelines.settings import Setting
 
 Run = dict[str, Any]  # "test": metrics, "num_params", "epochs": a row an epoch
 
 
-def run_seeds(cell: Cell, test_rows: Rows, best: dict[str, Any], params: Params, folder: Path) -> list[Run]:
+def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, folder: Path) -> list[Run]:
     """One run a seed, in the order of the seeds. Each is kept in `folder` when it ends, and not run again.
 
     Raises ValueError when a run fails, with the first reason.
     """
-    key = fingerprint(cell, {}, best["setting"])
+    key = fingerprint(cell, {}, setting)
     files = [folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)]
     missing = [seed for seed, file in enumerate(files) if not file.exists()]
     if missing:
         with cluster() as there_is:
             wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
             task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
-            shared = ray.put((cell, test_rows, best["setting"]))
+            shared = ray.put((cell, test_rows, setting))
             pending = {task.remote(shared, seed, params.tune.cpus_per_trial): seed for seed in missing}
             for _ in track(missing, description=f"{cell.model} on {cell.dataset}: seeds"):
                 (ended,), _rest = ray.wait(list(pending))
@@ -41,7 +42,7 @@ def run_seeds(cell: Cell, test_rows: Rows, best: dict[str, Any], params: Params,
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def run_seed(shared: tuple[Cell, Rows, dict[str, Any]], seed: int, threads: int) -> Run:
+def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int) -> Run:
     """Train with one seed and test the best validation epoch. Runs in a worker of Ray's."""
     torch.set_num_threads(threads)
     cell, test_rows, setting = shared
@@ -52,27 +53,40 @@ def run_seed(shared: tuple[Cell, Rows, dict[str, Any]], seed: int, threads: int)
 
 
 def summary(runs: list[Run], metric: str) -> dict[str, Any]:
-    """Means and standard deviations over the seeds, and the figures of each seed.
+    """Means and standard deviations over the seeds, and the figures of each seed; only `num_seeds` 0 without runs.
 
     The standard deviation is that of a sample (n − 1); with one seed there is none (null).
     """
-    seeds = {}
-    for seed, run in enumerate(runs):
-        sign = -1 if metric == "auc" else 1
-        best = min(run["epochs"], key=lambda row: sign * row[f"valid_{metric}"])
-        seeds[str(seed)] = {
-            **run["test"],
-            **{name: value for name, value in best.items() if name.startswith("valid_")},
-            "best_epoch": best["epoch"],
-            "epochs": len(run["epochs"]),
-            "seconds_per_epoch": statistics.median(row["seconds"] for row in run["epochs"]),
-        }
+    if not runs:
+        return {"num_seeds": 0}
+    seeds = [seed_figures(run, metric) for run in runs]
     result: dict[str, Any] = {"num_params": runs[0]["num_params"], "num_seeds": len(runs)}
-    for name in next(iter(seeds.values())):
-        values = [figures[name] for figures in seeds.values()]
+    for name in seeds[0]:
+        values = [figures[name] for figures in seeds]
         result[f"{name}_mean"] = statistics.fmean(values)
         result[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
-    return {**result, "seeds": seeds}
+    return {**result, "seeds": {str(seed): figures for seed, figures in enumerate(seeds)}}
+
+
+def seed_figures(run: Run, metric: str) -> dict[str, float]:
+    """Test metrics, validation metrics at the best epoch, and how long that took."""
+    sign = -1 if metric == "auc" else 1
+    best = min(run["epochs"], key=lambda row: sign * row[f"valid_{metric}"])
+    return {
+        **run["test"],
+        **{name: value for name, value in best.items() if name.startswith("valid_")},
+        "best_epoch": best["epoch"],
+        "epochs": len(run["epochs"]),
+        "seconds_per_epoch": statistics.median(row["seconds"] for row in run["epochs"]),
+    }
+
+
+def headline(runs: list[Run]) -> str:
+    """The result in a few words."""
+    if not runs:
+        return "declined"
+    mean = statistics.fmean(run["test"]["test_rmse"] for run in runs)
+    return f"test rmse {mean:.4f} over {len(runs)} seeds"
 
 
 def curves(runs: list[Run]) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Gather all cells into the leaderboard."""
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     for dataset in config.datasets:
         get_dataset(dataset)
     cells = [read_cell(paths, dataset, model) for dataset in config.datasets for model in config.models]
-    cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), cell["test_rmse_mean"]))
+    cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell)))
     text = markdown(cells)
     write_json(paths.leaderboard.with_suffix(".json"), cells)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
@@ -55,14 +56,20 @@ def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:
     return {
         "dataset": dataset,
         "model": model,
-        **{f"{name}_{part}": metrics[f"{name}_{part}"] for name in spread for part in ("mean", "std")},
-        "valid_rmse": metrics["valid_rmse_mean"],
-        "num_params": metrics["num_params"],
-        "seconds_per_epoch": metrics["seconds_per_epoch_mean"],
-        "num_trials": best["num_trials"],
+        **{f"{name}_{part}": metrics.get(f"{name}_{part}") for name in spread for part in ("mean", "std")},
+        "valid_rmse": metrics.get("valid_rmse_mean"),
+        "num_params": metrics.get("num_params"),
+        "seconds_per_epoch": metrics.get("seconds_per_epoch_mean"),
+        "num_trials": best.get("num_trials", 0),
         "num_seeds": metrics["num_seeds"],
         "published_rmse": dict(DATASETS[dataset].published_rmse).get(model),
+        "declined": best.get("declined"),
     }
+
+
+def rank(cell: dict[str, Any]) -> float:
+    """By test RMSE, those without one last."""
+    return math.inf if cell["test_rmse_mean"] is None else cell["test_rmse_mean"]
 
 
 def markdown(cells: list[dict[str, Any]]) -> str:
@@ -70,8 +77,9 @@ def markdown(cells: list[dict[str, Any]]) -> str:
     lines = ["# Leaderboard", ""]
     for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
         lines += [f"## {dataset}", "", row(COLUMNS.values()), row("---" for _ in COLUMNS)]
-        lines += [row(shown(cell, column) for column in COLUMNS) for cell in cells if cell["dataset"] == dataset]
-        lines += [""]
+        here = [cell for cell in cells if cell["dataset"] == dataset]
+        lines += [row(shown(cell, column) for column in COLUMNS) for cell in here if not cell["declined"]]
+        lines += ["", *(f"{cell['model']} is not here: {cell['declined']}\n" for cell in here if cell["declined"])]
     lines += [
         "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
         " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.catalog import get_dataset
 from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
 from pipelines.params import load_params
 from pipelines.paths import Paths
@@ -24,7 +23,6 @@ def main(
 ) -> None:
     """Train one model once: prints an epoch a line, then the test metrics at the best validation epoch."""
     config, paths = load_params(params), Paths(params.parent)
-    get_dataset(dataset)
     from pipelines import training  # torch takes seconds to import
     from pipelines.cell import load_cell
     from pipelines.data import load_rows

@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,21 +65,22 @@ def peak_memory_mb() -> float:
 
 def new_model(
     name: str,
-    field_dims: list[int],
-    arguments: dict[str, Any],
+    schema: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     seed: int,
-    pretrained: dict[str, Tensor] | None = None,
+    pretrained: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
-    """A model with weights from `seed`, its embeddings and linear terms from those of a trained model, if given.
+    """A model for the data of `schema`, with weights from `seed`, its embeddings and linear terms those of a trained
+    model, if given.
 
     Raises ValueError for arguments that the model does not take, or an embed_dim other than the trained one's.
     """
     speed_up_process()
     torch.manual_seed(seed)
-    model = registry.create(name, field_dims, arguments)
+    model = registry.create(name, schema["field_dims"], arguments, fields=schema["fields"])
     own = model.state_dict()
-    if pretrained and any(key.startswith("embedding.") for key in own):  # lr has nothing to start
-        start = {key: value for key, value in pretrained.items() if key.startswith(PRETRAINED)}
+    if pretrained and "embedding.weight" in own:  # lr has nothing to start
+        start = {key: value for key, value in pretrained.items() if key.startswith(PRETRAINED) and key in own}
         for key, value in start.items():
             if own[key].shape != value.shape:
                 raise ValueError(f"pretrained {key} is {list(value.shape)}, but {name}'s is {list(own[key].shape)}")
@@ -109,13 +110,13 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
             start = time.perf_counter()
             model.train()
             total = torch.zeros((), device=rows.labels.device)
-            for batch in torch.randperm(len(rows.labels), device=rows.labels.device).split(training.batch_size):
-                loss = summed_loss(model(rows.features[batch]), rows.labels[batch], training.loss)
+            for batch in torch.randperm(len(rows), device=rows.labels.device).split(training.batch_size):
+                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 total += loss.detach()
-            train_loss = total.item() / len(rows.labels)
+            train_loss = total.item() / len(rows)
             seconds = time.perf_counter() - start
             valid = evaluate(model, valid_rows, training.loss)
             if not math.isfinite(train_loss + valid.rmse):
@@ -139,8 +140,9 @@ def best(epochs: list[Epoch], metric: str) -> Epoch:
 def predict(model: nn.Module, rows: Rows) -> Tensor:
     """Logits `[rows]`, on the CPU."""
     model.eval()
-    features = rows.features.to(device())
-    return torch.cat([model(chunk) for chunk in features.split(EVALUATION_ROWS)]).cpu()
+    rows = rows.to(device())
+    chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
+    return torch.cat([model(*rows.inputs(chunk)) for chunk in chunks]).cpu()
 
 
 def evaluate(model: nn.Module, rows: Rows, loss: str) -> Metrics:

@@ -19,14 +19,17 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     Writes results/DATASET/MODEL/best.json and trials.csv.
     """
     config, paths = load_params(params), Paths(params.parent)
-    family = get_dataset(dataset).family
+    from models.registry import why_declined
     from pipelines import search  # torch and ray take seconds to import
     from pipelines.cell import load_cell
 
-    cell = load_cell(model, dataset, config, paths)
-    study = search.search(cell, family, config, paths.study(dataset, model))
-    folder = paths.results(dataset, model)
-    write_text(folder / "trials.csv", search.trials_table(study).write_csv())
+    cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
+    if reason := why_declined(model, cell.schema["fields"]):
+        write_text(folder / "trials.csv", "")
+        write_json(folder / "best.json", {"model": model, "dataset": dataset, "declined": reason})
+        print(f"{model} declines {dataset}: {reason}")
+        return
+    study = search.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
     metric, trial = config.training.metric, study.best_trial
     best = {
         "model": model,
@@ -37,10 +40,11 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         "trial": trial.number,
         "num_trials": len(search.finished_trials(study)),
         "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
-        "seed": config.seed,
+        "seeds": {"root": config.seed},
         "study": study.study_name,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     }
+    write_text(folder / "trials.csv", search.trials_table(study).write_csv())
     write_json(folder / "best.json", best)
     print(f"{model} on {dataset}: best valid {metric} {abs(study.best_value):.4f} in trial {trial.number}")
 
