@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo benchmark test lint clean
+.PHONY: help setup demo benchmark docs test lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -21,6 +21,9 @@ demo: setup ## run the whole pipeline on the generated data set, without a netwo
 
 benchmark: setup ## run the benchmark on the real data (params.yaml)
 	python -m pipelines.ray_cluster dvc repro
+
+docs: setup ## put the results into README.md and docs/
+	python -m pipelines.docs
 
 test: setup ## run the tests
 	pytest

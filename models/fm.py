@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import FeatureEmbedding, LinearTerms, bi_interaction
+from models.layers import Dropout, FeatureEmbedding, LinearTerms, bi_interaction
 from models.registry import register_model
 
 
@@ -28,7 +28,7 @@ class FactorizationMachine(nn.Module):
         self.linear = LinearTerms(field_dims)
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         interactions = bi_interaction(self.embedding(x, values))  # [batch, K]

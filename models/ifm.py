@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from models.layers import FeatureEmbedding, FieldAspect, LinearTerms, PairAttention, Placement, pair_products
+from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, PairAttention, Placement, pair_products
 from models.registry import register_model
 
 
@@ -34,10 +33,10 @@ class InteractionAwareFM(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.attention = PairAttention(embed_dim, attention_dim, temperature, temperature_placement)
         self.field_aspect = FieldAspect(len(field_dims), embed_dim, field_embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         products = pair_products(self.embedding(x, values))  # [batch, P, K]
         T = self.attention(products)  # [batch, P]
-        effect = torch.einsum("bpk,pk->bp", self.dropout(products), self.field_aspect())
+        effect = (self.dropout(products) * self.field_aspect()).sum(-1)  # [batch, P]
         return self.linear(x, values) + (T * effect).sum(-1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from models.layers import (
+    Dropout,
     FeatureEmbedding,
     FieldAspect,
     LinearTerms,
@@ -44,7 +45,7 @@ class InteractionAwareNN(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.attention = PairAttention(embed_dim, attention_dim, temperature, temperature_placement)
         self.field_aspect = FieldAspect(n, embed_dim, field_embed_dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.mlp = mlp(n * (n - 1) // 2 * embed_dim, hidden_dims)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:

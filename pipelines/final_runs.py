@@ -8,6 +8,8 @@ from typing import Any
 import polars as pl
 import ray
 import torch
+from ray.exceptions import RayTaskError
+from rich.console import Console
 from rich.progress import track
 
 from pipelines import training
@@ -15,9 +17,9 @@ from pipelines.cell import Cell
 from pipelines.data import Rows
 from pipelines.files import write_json
 from pipelines.params import Params
-from pipelines.ray_cluster import cluster, resources_per_run
-from pipelines.search import fingerprint
+from pipelines.ray_cluster import cluster, last_line, resources_per_run
 from pipelines.settings import Setting
+from pipelines.study import fingerprint
 
 Run = dict[str, Any]  # "test": metrics, "num_params", "epochs": a row an epoch
 
@@ -36,9 +38,13 @@ def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, fol
             task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
             shared = ray.put((cell, test_rows, setting))
             pending = {task.remote(shared, seed, params.tune.cpus_per_trial): seed for seed in missing}
-            for _ in track(missing, description=f"{cell.model} on {cell.dataset}: seeds"):
+            for _ in track(missing, f"{cell.model} on {cell.dataset}: seeds", console=Console(stderr=True)):
                 (ended,), _rest = ray.wait(list(pending))
-                write_json(files[pending.pop(ended)], ray.get(ended))
+                try:
+                    write_json(files[pending.pop(ended)], ray.get(ended))
+                except RayTaskError as error:
+                    name = f"{cell.model} on {cell.dataset}"
+                    raise ValueError(f"a final run of {name} failed with: {last_line(error)}") from error
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 

@@ -15,6 +15,7 @@ from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import load_params
 from pipelines.paths import Paths
+from pipelines.tables import markdown_table
 
 COLUMNS = {
     "model": "model",
@@ -76,20 +77,16 @@ def markdown(cells: list[dict[str, Any]]) -> str:
     """A table a data set, best test RMSE first, and what the figures are."""
     lines = ["# Leaderboard", ""]
     for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
-        lines += [f"## {dataset}", "", row(COLUMNS.values()), row("---" for _ in COLUMNS)]
         here = [cell for cell in cells if cell["dataset"] == dataset]
-        lines += [row(shown(cell, column) for column in COLUMNS) for cell in here if not cell["declined"]]
-        lines += ["", *(f"{cell['model']} is not here: {cell['declined']}\n" for cell in here if cell["declined"])]
+        rows = ([shown(cell, column) for column in COLUMNS] for cell in here if not cell["declined"])
+        lines += [f"## {dataset}", "", *markdown_table(COLUMNS.values(), rows), ""]
+        lines += [f"{cell['model']} is not here: {cell['declined']}\n" for cell in here if cell["declined"]]
     lines += [
         "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
         " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",
         "",
     ]
     return "\n".join(lines)
-
-
-def row(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def shown(cell: dict[str, Any], column: str) -> str:

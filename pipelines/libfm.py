@@ -43,8 +43,8 @@ def read_libfm(path: Path, num_fields: int) -> LibfmRows:
 
     Raises ValueError, with file, line number and the offending text, for invalid UTF-8, NUL bytes, a label
     that is not 1 or -1, anything but `index:value`, an index that is no integer from 0 to 2³¹−1 or occurs
-    twice in a row, a value other than 1, another number of features, and for a file without rows; OSError
-    when it can't be read.
+    twice in a row, a value that is not finite, another number of features, and for a file without rows;
+    OSError when it can't be read.
     """
     labels, lines, codes, pairs = array("b"), array("q"), array("q"), Pairs()
     for number, line in enumerate(checked_bytes(path).split(b"\n"), 1):
@@ -96,10 +96,8 @@ def parse_pair(text: bytes) -> tuple[int, float]:
         raise ValueError(f"an index can't be beyond {MAX_INDEX}: {shorten(text)}")
     if not INDEX.fullmatch(index):
         raise ValueError(f"the index is not an integer: {shorten(text)}")
-    if not NUMBER.fullmatch(value) or not np.isfinite(float(value)):
+    if not NUMBER.fullmatch(value) or abs(float(value)) > float(np.finfo(np.float32).max):
         raise ValueError(f"the value is not a finite number: {shorten(text)}")
-    if float(value) != 1:
-        raise ValueError(f"real-valued features are not supported yet, the value must be 1: {shorten(text)}")
     return int(index), float(value)
 
 
@@ -113,14 +111,15 @@ def reject_repeats(path: Path, indices: np.ndarray, lines: Sequence[int]) -> Non
 
 
 def by_field(indices: np.ndarray, fields: Sequence[str]) -> np.ndarray:
-    """`indices` [rows, fields] with each row's features in the order of the fields.
+    """For each row of `indices` [rows, fields] the columns of its features, in the order of the fields.
 
     Where the fields have separate ranges of indices, these decide, whatever the order within a line; else the
     position in the line does. Raises ValueError if by position, too, an index would belong to two fields.
     """
-    ordered = np.sort(indices, axis=1)
+    order = np.argsort(indices, axis=1)
+    ordered = np.take_along_axis(indices, order, axis=1)
     if (ordered.max(axis=0)[:-1] < ordered.min(axis=0)[1:]).all():
-        return ordered
+        return order
     by_position = np.concatenate([np.unique(column) for column in indices.T])
     distinct, counts = np.unique(by_position, return_counts=True)
     if (counts > 1).any():
@@ -130,4 +129,4 @@ def by_field(indices: np.ndarray, fields: Sequence[str]) -> np.ndarray:
             f"can't tell the fields of the features: index {shared} stands for {' and '.join(places)} by "
             "its position, and the fields have no separate ranges of indices"
         )
-    return indices
+    return np.broadcast_to(np.arange(indices.shape[1]), indices.shape)

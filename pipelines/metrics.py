@@ -59,6 +59,6 @@ def auc(scores: Tensor, labels: Tensor) -> float:
     if not num_positives or not num_negatives:
         raise ValueError("AUC needs rows of both classes")
     _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
-    ranks = counts.cumsum(0) - (counts - 1) / 2  # the mean of the ranks 1, 2, … that a run of ties takes
-    surplus = ranks[inverse[positive]].double().sum() - num_positives * (num_positives + 1) / 2
+    ranks = counts.cumsum(0) - (counts - 1).double() / 2  # the mean of the ranks 1, 2, … that a run of ties takes
+    surplus = ranks[inverse[positive]].sum() - num_positives * (num_positives + 1) / 2
     return (surplus / (num_positives * num_negatives)).item()

@@ -25,9 +25,10 @@ Splits = dict[str, pl.DataFrame]  # train, valid, test, each with label and the 
 def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     """Write the processed files of `dataset` and return its schema.
 
-    `train.parquet`, `valid.parquet` and `test.parquet` have `label` (±1, Int8) and an Int32 column of feature
-    ids for each field; `vocabulary.parquet` has field, feature_id, raw_value. `schema.json` comes last, so
-    where it is, all is. The same raw files and params give the same bytes.
+    `train.parquet`, `valid.parquet` and `test.parquet` have `label` (±1, Int8), an Int32 column of feature ids for
+    each field and, where the value of a feature is not 1, a Float32 column `value:FIELD` for each;
+    `vocabulary.parquet` has field, feature_id, raw_value. `schema.json` comes last, so where it is, all is. The same
+    raw files and params give the same bytes.
 
     Raises ValueError for raw files that are missing or can't be understood, for a log with too few values to
     draw negatives from, and for a split that lacks a class; OSError when a file can't be read or written.
@@ -62,12 +63,15 @@ def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
 def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Splits]:
     """The splits of a libfm data set: its files, in the order train, valid, test."""
     parts = [read_libfm(file, len(dataset.fields)) for file in files]
+    indices, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
     try:
-        indices = by_field(np.concatenate([part.indices for part in parts]), dataset.fields)
+        order = by_field(indices, dataset.fields)
     except ValueError as error:
         raise ValueError(f"data set {dataset.name!r}: {error}") from error
+    indices, values = (np.take_along_axis(array, order, axis=1) for array in (indices, values))
     encoded = encode(pl.DataFrame(indices, list(dataset.fields)).cast(pl.String), dataset.fields)
-    table = to_table(dataset, np.concatenate([part.labels for part in parts]), encoded.ids)
+    labels = np.concatenate([part.labels for part in parts])
+    table = to_table(dataset, labels, encoded.ids, None if (values == 1).all() else values)
     ends = np.cumsum([len(part.labels) for part in parts])
     train, valid, test = (table[end - len(part.labels) : end] for part, end in zip(parts, ends, strict=True))
     return encoded, {"train": train, "valid": valid, "test": test}
@@ -85,8 +89,11 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
     return encoded, {name: table[part] for name, part in rows.items()}
 
 
-def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray) -> pl.DataFrame:
+def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:
+    """Labels, ids and, where they are not all 1, the values of the features, as `value:FIELD` (Float32)."""
     columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
+    if values is not None:
+        columns |= {f"value:{field}": values[:, column] for column, field in enumerate(dataset.fields)}
     return pl.DataFrame({"label": labels, **columns})
 
 

@@ -1,5 +1,6 @@
 """Train the model whose embeddings the others start from, where training.pretrained names one."""
 
+import io
 from pathlib import Path
 
 from pipelines.catalog import get_dataset
@@ -33,8 +34,10 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     for epoch in epochs:
         done.append(epoch)
         print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid rmse {epoch.valid.rmse:.4f}", flush=True)
+    content = io.BytesIO()  # as torch raises no OSError for a full disk
+    torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:
-        torch.save(model.state_dict(), partial)
+        partial.write_bytes(content.getbuffer())
     best = training.best(done, config.training.metric)
     write_json(folder / "summary.json", {"pretrained": name, "best_epoch": best.epoch, **best.valid._asdict()})
 

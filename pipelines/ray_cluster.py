@@ -39,6 +39,11 @@ def resources_per_run(cpus: int, gpus: float, there_is: dict[str, float]) -> dic
     return {"cpu": float(cpus), "gpu": gpus if there_is.get("GPU") else 0.0}
 
 
+def last_line(error: BaseException) -> str:
+    """What went wrong in a worker, without the traceback that Ray puts before it."""
+    return str(error).strip().splitlines()[-1]
+
+
 def main() -> int:
     """Run the command of the arguments; its exit code."""
     with cluster():

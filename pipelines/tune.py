@@ -22,6 +22,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     from models.registry import why_declined
     from pipelines import search  # torch and ray take seconds to import
     from pipelines.cell import load_cell
+    from pipelines.study import finished_trials, trials_table
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
     if reason := why_declined(model, cell.schema["fields"]):
@@ -38,13 +39,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         f"valid_{metric}": abs(study.best_value),
         "metric": metric,
         "trial": trial.number,
-        "num_trials": len(search.finished_trials(study)),
+        "num_trials": len(finished_trials(study)),
         "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
         "seeds": {"root": config.seed},
         "study": study.study_name,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
     }
-    write_text(folder / "trials.csv", search.trials_table(study).write_csv())
+    write_text(folder / "trials.csv", trials_table(study).write_csv())
     write_json(folder / "best.json", best)
     print(f"{model} on {dataset}: best valid {metric} {abs(study.best_value):.4f} in trial {trial.number}")
 

@@ -11,7 +11,8 @@ Space = dict[str, BaseDistribution]
 # Each file of this package has
 #   SPACE: keys `model.*` (arguments of the model) and `training.*`, each with the distribution it is drawn from;
 #   PAPER: the paper's setting on Frappe, a value for each key of SPACE; always the first trial.
-# A list, such as hidden_dims, is written as text: "[64, 32]".
+# A list, such as hidden_dims, is written as text: "[64, 32]". What several spaces have in common stands here: they do
+# not import each other, so that a change of one reruns only its own model.
 
 TRAINING: Space = {
     "training.learning_rate": FloatDistribution(3e-3, 0.5, log=True),
@@ -31,6 +32,11 @@ FIELD_ASPECT: Space = {
     "training.l2_field": FloatDistribution(1e-4, 10.0, log=True),
 }
 
+MLP: Space = {
+    "model.hidden_dims": CategoricalDistribution(("[100]", "[100, 100]", "[200, 200, 200]", "[400, 400, 400]")),
+    "model.mlp_dropout": FloatDistribution(0.0, 0.9),
+}
+
 # The papers' codes have no L2 on embeddings: the least of the range stands for none.
 PAPER_TRAINING = {"training.learning_rate": 0.1, "training.l2": 1e-8, "training.batch_size": 128}
 PAPER_INTERACTION_AWARE = {
@@ -41,6 +47,38 @@ PAPER_INTERACTION_AWARE = {
     "model.field_embed_dim": 26,
     "model.temperature": 10.0,
     "training.l2_field": 0.01,
+}
+# afm and afm_ffm: the code released with AFM, whose λ_attention is 2 for 256 factors and 100 for 16.
+ATTENTIONAL_FM: Space = {
+    **TRAINING,
+    **EMBEDDING,
+    **FEATURE_ASPECT,
+    "model.batch_norm": CategoricalDistribution((False, True)),
+    "training.l2_attention": FloatDistribution(1e-4, 100.0, log=True),
+}
+PAPER_ATTENTIONAL_FM = {
+    **PAPER_TRAINING,
+    "model.embed_dim": 256,
+    "model.dropout": 0.5,
+    "model.attention_dim": 256,
+    "model.temperature": 1.0,
+    "model.batch_norm": False,
+    "training.l2_attention": 2.0,
+}
+# ipnn, opnn and pnn: three hidden layers, half of them dropped, as in the paper; its learning rate, for plain gradient
+# descent, does not carry over to Adagrad.
+PRODUCT_NN: Space = {
+    **TRAINING,
+    "model.embed_dim": EMBEDDING["model.embed_dim"],
+    "model.hidden_dims": CategoricalDistribution(("[100]", "[100, 100]", "[100, 100, 100]", "[200, 200, 200]")),
+    "model.mlp_dropout": FloatDistribution(0.0, 0.9),
+}
+PAPER_PRODUCT_NN = {
+    **PAPER_TRAINING,
+    "training.learning_rate": 0.01,
+    "model.embed_dim": 256,
+    "model.hidden_dims": "[100, 100, 100]",
+    "model.mlp_dropout": 0.5,
 }
 PAPER_BY_FAMILY = {
     "movielens": {"model.attention_dim": 8, "model.field_embed_dim": 16, "training.batch_size": 4096},

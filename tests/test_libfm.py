@@ -33,6 +33,12 @@ def test_labels_and_values_may_be_written_otherwise(read):
     assert rows.indices.tolist() == [[3, 5], [3, 6], [4, 2147483647]]
 
 
+def test_values_are_read(read):
+    rows = read("1 3:0.5 5:-2\n-1 4:1e-3 9:1\n")
+    assert rows.values.dtype == np.float32
+    assert rows.values.tolist() == [[0.5, -2], [np.float32(1e-3), 1]]
+
+
 def test_comments_blank_lines_and_spaces_are_left_out(read):
     rows = read("# a comment é\n\n1  3:1\t5:1  # another, 7:1\n   \r\n-1 4:1 9:1 \n1 3:1 9:1")
     assert rows.indices.tolist() == [[3, 5], [4, 9], [3, 9]]
@@ -64,7 +70,7 @@ def test_unsorted_rows_keep_the_order_of_the_file(read):
         ("1 3:1 5:inf", "the value is not a finite number: '5:inf'"),
         ("1 3:1 5:1e999", "the value is not a finite number: '5:1e999'"),
         ("1 3:1 5:one", "the value is not a finite number: '5:one'"),
-        ("1 3:1 5:0.5", "real-valued features are not supported yet, the value must be 1: '5:0.5'"),
+        ("1 3:1 5:1e39", "the value is not a finite number: '5:1e39'"),  # of the floats that models use
         ("1 3:1 3:1", "index 3 occurs twice: '1 3:1 3:1'"),
         ("1 3:1 03:1", "index 3 occurs twice: '1 3:1 03:1'"),
         ("1 3:1", "expected 2 features, got 1: '1 3:1'"),
@@ -96,14 +102,18 @@ def test_a_large_file_is_read_quickly(read):
     assert time.perf_counter() - start < 2
 
 
+def in_field_order(indices, fields):
+    return np.take_along_axis(indices, by_field(indices, fields), axis=1).tolist()
+
+
 def test_ranges_of_indices_tell_the_fields_whatever_the_order():
     indices = np.array([[0, 10, 20], [21, 1, 11], [12, 22, 2]])
-    assert by_field(indices, ("user", "movie", "tag")).tolist() == [[0, 10, 20], [1, 11, 21], [2, 12, 22]]
+    assert in_field_order(indices, ("user", "movie", "tag")) == [[0, 10, 20], [1, 11, 21], [2, 12, 22]]
 
 
 def test_the_position_tells_the_fields_where_ranges_overlap():
     indices = np.array([[0, 1, 20], [5, 2, 21], [3, 9, 20]])
-    assert by_field(indices, ("user", "movie", "tag")).tolist() == [[0, 1, 20], [5, 2, 21], [3, 9, 20]]
+    assert in_field_order(indices, ("user", "movie", "tag")) == [[0, 1, 20], [5, 2, 21], [3, 9, 20]]
 
 
 def test_indices_of_two_fields_are_an_error():

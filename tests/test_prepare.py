@@ -156,6 +156,15 @@ def test_libfm_files_are_the_splits_as_they_are(project):
     assert schema["seeds"] == {"root": 2019, "negatives": None, "split": None}
 
 
+def test_values_other_than_one_get_columns_of_their_own_in_the_order_of_the_fields(project):
+    train = ["1 2:0.5 11:1 21:1", "-1 0:1 20:3 10:1"]
+    write_libfm(project, train, ["-1 0:1 11:1 20:1", "1 3:1 11:1 21:1"], ["1 2:1 12:1 21:1", "-1 2:1 12:1 23:1"])
+    run_prepare(project, "movielens-nfm")
+    train = read_processed(project, "movielens-nfm")["train"]
+    assert train.select("value:user", "value:movie", "value:tag").rows() == [(0.5, 1, 1), (1, 1, 3)]
+    assert train.select("user", "movie", "tag").rows() == [(0, 3, 6), (1, 4, 7)]
+
+
 def test_libfm_fields_that_mix_are_an_error(project):
     write_libfm(project, ["1 0:1 1:1 2:1"], ["-1 1:1 2:1 3:1"], ["1 0:1 1:1 2:1"])
     with pytest.raises(ValueError, match="data set 'movielens-nfm': can't tell the fields"):

@@ -1,0 +1,45 @@
+"""Attentional factorization machine (Xiao et al. 2017)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, pair_products
+from models.registry import register_model
+
+
+@register_model
+class AttentionalFM(nn.Module):
+    """ŷ = w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6).
+
+    V starts at N(0, 0.01²), w at zero, p at ones, the attention as in `PairAttention`. `dropout` is the share dropped
+    of the pair-wise interaction layer.
+
+    NOTE: the released code drops from the pooled vector instead, and its attention is inert, the softmax being taken
+    over an axis of length 1; here it is over the pairs, as in the paper. As in `ifm`, the attention sees the
+    interactions before dropout. The `temperature` τ is 1 in the paper; `batch_norm` normalises the pooled vector.
+    """
+
+    def __init__(
+        self,
+        field_dims: Sequence[int],
+        *,
+        embed_dim: int = 256,
+        attention_dim: int = 256,
+        temperature: float = 1.0,
+        dropout: float = 0.5,
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        self.linear = LinearTerms(field_dims)
+        self.embedding = FeatureEmbedding(field_dims, embed_dim)
+        self.attention = PairAttention(embed_dim, attention_dim, temperature)
+        self.dropout = Dropout(dropout)
+        self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
+        self.p = nn.Parameter(torch.ones(embed_dim))
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        products = pair_products(self.embedding(x, values))  # [batch, P, K]
+        pooled = torch.einsum("bp,bpk->bk", self.attention(products), self.dropout(products))
+        return self.linear(x, values) + self.batch_norm(pooled) @ self.p

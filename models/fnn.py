@@ -1,0 +1,42 @@
+"""Factorisation-machine supported neural network (Zhang, Du and Wang, ECIR 2016)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import FeatureEmbedding, LinearTerms, mlp
+from models.registry import register_model
+
+
+@register_model
+class FMSupportedNN(nn.Module):
+    """ŷ = W_3 l_2 + b_3, l_2 = tanh(W_2 l_1 + b_2), l_1 = tanh(W_1 z + b_1) (Zhang et al. 2016, eq. 1–5).
+
+    z = (w_0, z_1, …, z_n) with z_i = (w_i, V_i) x_i has the parameters of a factorization machine, which the paper
+    trains first: set training.pretrained to fm. Without, they start as those of `fm`, w at zero and V at N(0, 0.01²);
+    the other weights start as torch draws them. Two layers of 300 and 100 units are the released code's.
+
+    NOTE: the released code drops inputs too and starts W_3 at zero, with which W_1 and W_2 have no gradient at first.
+    """
+
+    def __init__(
+        self,
+        field_dims: Sequence[int],
+        *,
+        embed_dim: int = 256,
+        hidden_dims: Sequence[int] = (300, 100),
+        mlp_dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.linear = LinearTerms(field_dims)
+        self.embedding = FeatureEmbedding(field_dims, embed_dim)
+        layers = mlp(1 + len(field_dims) * (1 + embed_dim), hidden_dims, mlp_dropout)
+        self.mlp = nn.Sequential(*(nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in layers))
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        w_0 = self.linear.bias.expand(len(x), 1)
+        w = self.linear.weight[x] if values is None else self.linear.weight[x] * values
+        z_i = torch.cat([w[..., None], self.embedding(x, values)], dim=-1)  # [batch, n, 1 + K]
+        z = torch.cat([w_0, z_i.flatten(1)], dim=1)
+        return self.mlp(z).squeeze(-1)

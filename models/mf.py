@@ -1,0 +1,48 @@
+"""Matrix factorisation over user and item, as the FM that it is (Rendle 2010, section V-A)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from models.layers import Dropout, FeatureEmbedding, LinearTerms
+from models.named_fields import ITEM, USER, NamedFields, why_missing
+from models.registry import register_model
+
+NEEDED = (USER, ITEM)
+
+
+@register_model
+class MatrixFactorization(nn.Module):
+    """ŷ = w_0 + w_u x_u + w_i x_i + ⟨V_u, V_i⟩ x_u x_i (Rendle 2010, section V-A), u the user and i the item.
+
+    `fields` names the fields of the data; None takes the first two as user and item. Raises ValueError for data
+    without them. V starts at N(0, 0.01²), w at zero.
+
+    NOTE: only features of user and item have weights, so a trained FM, which has a row for each feature, does not start
+    them. `dropout` is the share dropped of V_u ⊙ V_i, as in `fm`; Rendle has none.
+    """
+
+    def __init__(
+        self,
+        field_dims: Sequence[int],
+        *,
+        embed_dim: int = 256,
+        dropout: float = 0.0,
+        fields: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.named_fields = NamedFields(field_dims, NEEDED, fields)
+        sizes = self.named_fields.field_dims
+        self.linear = LinearTerms(sizes)
+        self.embedding = nn.ModuleDict({"user_item": FeatureEmbedding(sizes, embed_dim)})
+        self.dropout = Dropout(dropout)
+
+    @staticmethod
+    def decline(fields: tuple[str, ...]) -> str | None:
+        """Why data with these fields can't be used; None if it can."""
+        return why_missing(NEEDED, fields)
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        x, values = self.named_fields(x, values)
+        V_u, V_i = self.embedding["user_item"](x, values).unbind(1)  # [batch, K] each
+        return self.linear(x, values) + self.dropout(V_u * V_i).sum(-1)

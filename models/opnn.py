@@ -1,0 +1,44 @@
+"""Outer product-based neural network (Qu et al., ICDM 2016)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import Dropout, FeatureEmbedding, mlp, positive
+from models.product_layers import OuterProducts
+from models.registry import register_model
+
+
+@register_model
+class OuterProductNN(nn.Module):
+    """ŷ = W_3 l_2 + b_3, l_2 = relu(W_2 l_1 + b_2), l_1 = relu(l_z + l_p + b_1) (Qu et al. 2016, eq. 1–3).
+
+    l_z = W_z [f_1 … f_n] is linear in the embeddings f_i = V_i x_i; l_p weighs their outer products, pooled by a sum,
+    f_Σ f_Σᵀ with f_Σ = Σ_i f_i. `hidden_dims` starts with D_1, the size of l_1; W_z and all biases start as torch
+    draws them.
+
+    NOTE: the paper has three hidden layers and does not give their size; its code has 100 units.
+    """
+
+    def __init__(
+        self,
+        field_dims: Sequence[int],
+        *,
+        embed_dim: int = 256,
+        hidden_dims: Sequence[int] = (100, 100, 100),
+        mlp_dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        positive(len_hidden_dims=len(hidden_dims))
+        n, D_1 = len(field_dims), hidden_dims[0]
+        self.embedding = FeatureEmbedding(field_dims, embed_dim)
+        self.outer = OuterProducts(embed_dim, D_1)
+        self.l_z = nn.Linear(n * embed_dim, D_1)  # with b_1
+        self.dropout = Dropout(mlp_dropout)
+        self.mlp = mlp(D_1, hidden_dims[1:], mlp_dropout)
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        f = self.embedding(x, values)  # [batch, n, K]
+        l_1 = torch.relu(self.l_z(f.flatten(1)) + self.outer(f))  # [batch, D_1]
+        return self.mlp(self.dropout(l_1)).squeeze(-1)

@@ -1,0 +1,51 @@
+"""Degree-2 polynomial with a weight a pair (Chang et al. 2010), hashed into buckets (Juan et al. 2016)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.layers import LinearTerms, field_pairs, positive
+from models.registry import register_model
+
+
+@register_model
+class Poly2(nn.Module):
+    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} w_{h(i,j)} x_i x_j, with h into `num_buckets` buckets.
+
+    All weights start at zero. The hash and 10⁷ buckets are those of Juan et al. (2016, section 2).
+
+    NOTE: Chang et al. have squares x_i² too, left out here: for x_i of 0 or 1 they are the terms of degree 1 again.
+    Juan et al. have the pairs alone.
+    """
+
+    def __init__(self, field_dims: Sequence[int], *, num_buckets: int = 10_000_000) -> None:
+        super().__init__()
+        self.linear = LinearTerms(field_dims)
+        self.embedding = PairWeights(num_buckets)  # so named because training.l2 goes by names
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        return self.linear(x, values) + self.embedding(x, values)
+
+
+class PairWeights(nn.Module):
+    """Σ_{i<j} w_{h(i,j)} x_i x_j. Starts at zero. Raises ValueError for a `num_buckets` that is not positive.
+
+    Shape: x `[batch, n]` of global feature ids, values `[batch, n]` or None (all ones) → `[batch]`.
+    """
+
+    def __init__(self, num_buckets: int) -> None:
+        super().__init__()
+        positive(num_buckets=num_buckets)
+        self.pair_weight = nn.Parameter(torch.zeros(num_buckets))
+
+    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        i, j = field_pairs(x.shape[1])
+        weight = self.pair_weight[bucket(x[:, i], x[:, j], len(self.pair_weight))]  # [batch, P]
+        return (weight if values is None else weight * values[:, i] * values[:, j]).sum(-1)
+
+
+def bucket(i: Tensor, j: Tensor, num_buckets: int) -> Tensor:
+    """h(i, j) = (½ (i + j)(i + j + 1) + max(i, j)) mod num_buckets, the same for (j, i)."""
+    total = i.long() + j
+    return (total * (total + 1) // 2 + torch.maximum(i, j)) % num_buckets

@@ -1,0 +1,89 @@
+"""Train every model once with one setting, and tabulate size, speed and validation RMSE side by side."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from pipelines.cli import DatasetOption, ParamsOption, run
+from pipelines.files import write_json, write_text
+from pipelines.params import Params, load_params
+from pipelines.paths import Paths
+from pipelines.tables import markdown_table
+
+NUM_EPOCHS = 10
+SETTING = {"model.embed_dim": 64, "model.attention_dim": 16}  # the rest as in each paper
+TRAINING = {"learning_rate": 0.1, "batch_size": 1024, "max_epochs": NUM_EPOCHS, "patience": NUM_EPOCHS}
+
+
+def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.yaml")) -> None:
+    """Train every model of the registry for ten epochs with one setting; models already done are kept.
+
+    Writes results/models.md and models.json. Nothing is searched and no test row is read: it shows what the models
+    are, not which is best.
+    """
+    config, paths = load_params(params), Paths(params.parent)
+    from models.registry import list_models  # torch takes seconds to import
+    from pipelines.cell import load_cell
+    from pipelines.study import fingerprint
+
+    fixed = config.model_copy(update={"training": config.training.model_copy(update=TRAINING)})
+    rows = []
+    for model in list_models():
+        cell = load_cell(model, dataset, fixed, paths)
+        done = paths.study(dataset, model) / f"compare-{fingerprint(cell, {}, SETTING)}.json"
+        if not done.exists():
+            write_json(done, measure(cell))
+        rows.append(json.loads(done.read_text(encoding="utf-8")))
+        print(*rows[-1].values(), sep="  ", flush=True)
+    write_json(paths.root / "results" / "models.json", rows)
+    write_text(paths.root / "results" / "models.md", markdown(dataset, rows, fixed))
+
+
+def measure(cell: Any) -> dict[str, Any]:
+    """One model's row: parameters, seconds an epoch (median), validation RMSE and AUC of the best of ten epochs."""
+    from models.registry import hyperparameters, why_declined
+    from pipelines import training
+
+    if reason := why_declined(cell.model, cell.schema["fields"]):
+        return {"model": cell.model, "declined": reason}
+    known = hyperparameters(cell.model)
+    setting = {key: value for key, value in SETTING.items() if key.removeprefix("model.") in known}
+    model, epochs = cell.start(setting, "compare")
+    done = list(epochs)
+    best = training.best(done, cell.training.metric)
+    return {
+        "model": cell.model,
+        "num_params": training.num_params(model),
+        "seconds_per_epoch": statistics.median(epoch.seconds for epoch in done),
+        "best_epoch": best.epoch,
+        "valid_rmse": best.valid.rmse,
+        "valid_auc": best.valid.auc,
+    }
+
+
+def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
+    """The table, smallest RMSE first, and under which setting it was made."""
+    ranked = sorted((entry for entry in rows if "declined" not in entry), key=lambda entry: entry["valid_rmse"])
+    columns = ("model", "parameters", "s / epoch", "best epoch", "valid RMSE", "valid AUC")
+    setting = ", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items())
+    return "\n".join(
+        [
+            f"# All models on {dataset}",
+            "",
+            *markdown_table(columns, map(shown, ranked)),
+            "",
+            *(f"{entry['model']} is not here: {entry['declined']}\n" for entry in rows if "declined" in entry),
+            f"One run each, seed {params.seed}: {setting}, {params.training.optimizer}; the rest as by default.",
+            "",
+        ]
+    )
+
+
+def shown(entry: dict[str, Any]) -> list[str]:
+    model, num_params, seconds, epoch, rmse, auc = entry.values()
+    return [model, f"{num_params:,}", f"{seconds:.2f}", str(epoch), f"{rmse:.4f}", f"{auc:.4f}"]
+
+
+if __name__ == "__main__":
+    run(main)

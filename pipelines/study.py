@@ -1,0 +1,114 @@
+"""The record of a search: an Optuna study in a journal, which is what survives when a search is cut off."""
+
+import ast
+import hashlib
+import inspect
+import json
+import logging
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import polars as pl
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from models import registry
+from pipelines import metrics, optimizers, training
+from pipelines.cell import Cell
+from pipelines.params import TuneParams
+from pipelines.settings import Setting
+from search_spaces.shared import Space
+
+INTERRUPTED = "interrupted"  # marks the trials that a killed search left running: no part of the budget
+SECONDS = "seconds"  # of the study: how long searches have run
+FIRST_ERROR = "first_error"  # of the study: why the first failed trial failed
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def fingerprint(cell: Cell, space: Space, fixed: Setting) -> str:
+    """Changes when anything does that decides a trial's result: data, params, space, seed, or code."""
+    modules = [Path(inspect.getfile(module)) for module in (training, optimizers, metrics)]
+    files = [*registry.source_files(cell.model), *modules]
+    code = [ast.dump(ast.parse(file.read_text("utf-8"))) for file in files]
+    distributions = {key: repr(distribution) for key, distribution in space.items()}
+    parts = (cell.root_seed, cell.digests, cell.training.model_dump(), distributions, dict(fixed), code)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """The journal of a cell; a last line that was cut off while it was written is dropped.
+
+    The caller holds the cell's lock, so a lock file beside the journal is that of a killed search.
+    """
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    path.touch()
+    content = path.read_bytes()
+    whole_lines = content[: content.rfind(b"\n") + 1]
+    if whole_lines != content:
+        logging.getLogger(__name__).warning("%s: dropped a last line that was cut off", path)
+        path.write_bytes(whole_lines)
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
+    """Trials that a killed search left running have failed, and their settings are drawn again first."""
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+
+
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that count: those that ended well, and those that failed by themselves."""
+    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
+    return [trial for trial in trials if INTERRUPTED not in trial.user_attrs]
+
+
+def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:
+    """How many trials are still to start (−1: no bound), and for how many seconds (None: no bound)."""
+    trials = max(0, budget.num_trials - len(finished_trials(study))) if budget.num_trials else -1
+    if budget.time_budget_s is None:
+        return trials, None
+    spent = max(study.user_attrs.get(SECONDS, 0.0), seconds_of_trials(finished_trials(study)))
+    left = budget.time_budget_s - spent
+    return (trials, left) if left > 0 else (0, 0.0)
+
+
+def seconds_of_trials(trials: list[FrozenTrial]) -> float:
+    """The time in which at least one of the trials ran: all that is known of a search that was killed."""
+    seconds, covered = 0.0, datetime.min
+    for trial in sorted(trials, key=lambda trial: trial.datetime_start or datetime.min):
+        if trial.datetime_start and trial.datetime_complete:
+            start = max(covered, trial.datetime_start)
+            seconds += max(0.0, (trial.datetime_complete - start).total_seconds())
+            covered = max(covered, trial.datetime_complete)
+    return seconds
+
+
+def trials_table(study: Study) -> pl.DataFrame:
+    """A row a finished trial: its number, state, validation metric, best epoch, epochs, seconds and setting."""
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "valid": None if trial.value is None else abs(trial.value),
+            "best_epoch": best_step(trial),
+            "epochs": max(trial.intermediate_values, default=0),
+            "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
+            **trial.params,
+        }
+        for trial in finished_trials(study)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def best_step(trial: FrozenTrial) -> int | None:
+    """The first epoch whose value, the best so far, is the trial's."""
+    steps = sorted(trial.intermediate_values)
+    return next((step for step in steps if trial.intermediate_values[step] == trial.value), None)

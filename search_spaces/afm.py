@@ -1,0 +1,6 @@
+"""The search space of `afm`, with all that `ifm` has for the feature aspect."""
+
+from search_spaces.shared import ATTENTIONAL_FM, PAPER_ATTENTIONAL_FM
+
+SPACE = ATTENTIONAL_FM
+PAPER = PAPER_ATTENTIONAL_FM

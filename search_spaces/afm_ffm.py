@@ -1,0 +1,6 @@
+"""The search space of `afm_ffm`: that of `afm`, as the paper gives no setting."""
+
+from search_spaces.shared import ATTENTIONAL_FM, PAPER_ATTENTIONAL_FM
+
+SPACE = ATTENTIONAL_FM
+PAPER = PAPER_ATTENTIONAL_FM

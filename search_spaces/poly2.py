@@ -1,0 +1,8 @@
+"""The search space of `poly2`; its 10⁷ buckets are those of the FFM paper."""
+
+from optuna.distributions import CategoricalDistribution
+
+from search_spaces.shared import PAPER_TRAINING, TRAINING
+
+SPACE = {**TRAINING, "model.num_buckets": CategoricalDistribution((100_000, 1_000_000, 10_000_000))}
+PAPER = {**PAPER_TRAINING, "model.num_buckets": 10_000_000}

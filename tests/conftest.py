@@ -1,0 +1,107 @@
+"""A small prepared project, and one Ray cluster for all tests: starting one takes seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from pipelines import download, evaluate, prepare, synthetic, tune
+
+PARAMS = {
+    "seed": 2019,
+    "datasets": ["synthetic"],
+    "models": ["lr", "fm"],
+    "training": {"max_epochs": 3},
+    "tune": {"num_trials": 3, "fixed": {"model.embed_dim": 4, "training.batch_size": 256}},
+    "evaluate": {"num_seeds": 2},
+}
+HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
+
+
+class Project:
+    """A folder with params.yaml and all that hangs off it."""
+
+    def __init__(self, root):
+        self.root, self.params = root, root / "params.yaml"
+
+    def set(self, **changes):
+        """Change sections of params.yaml: `set(training={"max_epochs": 1}, seed=1)`."""
+        content = yaml.safe_load(self.params.read_text())
+        for key, value in changes.items():
+            content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
+        self.params.write_text(yaml.safe_dump(content))
+
+    def results(self, model):
+        return self.root / "results" / "synthetic" / model
+
+    def study(self, model):
+        return self.root / "studies" / "synthetic" / model
+
+    def command(self, stage, model):
+        options = ["--model", model, "--dataset", "synthetic", "--params", str(self.params)]
+        return [sys.executable, "-m", f"pipelines.{stage}", *options]
+
+    def tune(self, model):
+        tune.main(model, "synthetic", self.params)
+
+    def evaluate(self, model):
+        evaluate.main(model, "synthetic", self.params)
+
+
+@pytest.fixture(scope="session")
+def ray_address():
+    """The address of a cluster with room for two trials at a time, whatever the machine."""
+    command = [sys.executable, "-m", "pipelines.ray_cluster", sys.executable, "-c", HOLD_CLUSTER]
+    environment = {**os.environ, "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
+    environment.pop("RAY_ADDRESS", None)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as holder:
+        try:
+            yield holder.stdout.readline().strip()
+        finally:
+            holder.stdin.close()
+
+
+@pytest.fixture
+def ray_cluster(ray_address, monkeypatch):
+    """Searches and evaluations of the test, and of processes that it starts, use the cluster of all tests."""
+    monkeypatch.setenv("RAY_ADDRESS", ray_address)
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A project as it is before the first search: not to be changed."""
+    project = Project(tmp_path_factory.mktemp("prepared"))
+    project.params.write_text(yaml.safe_dump(PARAMS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "NUM_LINES", 1500)
+        download.main("synthetic", project.params)
+    prepare.main("synthetic", project.params)
+    return project
+
+
+@pytest.fixture(scope="session")
+def searched(prepared, ray_address, tmp_path_factory):
+    """A project with a finished search and evaluation of fm: not to be changed."""
+    root = tmp_path_factory.mktemp("searched") / "project"
+    project = Project(shutil.copytree(prepared.root, root))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", ray_address)
+        project.tune("fm")
+        project.evaluate("fm")
+    return project
+
+
+@pytest.fixture
+def project(prepared, ray_cluster, tmp_path):
+    """A copy of the prepared project, for a test to change."""
+    return Project(shutil.copytree(prepared.root, tmp_path / "project"))
+
+
+@pytest.fixture
+def searched_project(searched, ray_cluster, tmp_path):
+    """A copy of the project with a finished search, for a test to change."""
+    return Project(shutil.copytree(searched.root, tmp_path / "project"))

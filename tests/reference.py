@@ -1,0 +1,124 @@
+"""The models' equations as plain loops over rows, pairs and coordinates, and what compares models to them."""
+
+from itertools import combinations
+
+import torch
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+
+FIELD_DIMS = (3, 4, 2, 5)
+TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0):
+    """Global feature ids [rows, fields] and values of both signs, in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    starts = [sum(field_dims[:field]) for field in range(len(field_dims))]
+    columns = [
+        torch.randint(start, start + size, (num_rows,), generator=generator)
+        for start, size in zip(starts, field_dims, strict=True)
+    ]
+    values = torch.randn(num_rows, len(field_dims), generator=generator, dtype=torch.float64)
+    return torch.stack(columns, 1), values
+
+
+def randomize(module, seed=0):
+    """The module in float64, every weight from N(0, 1) (so that no term is zero or negligible), in eval mode."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_(generator=generator)
+    return module
+
+
+def assert_equals_loops(module, loops, *inputs):
+    """`loops(weights by name, *inputs)` gives the module's output, and the same gradients of all weights and inputs."""
+    weights = {name: parameter.detach().clone().requires_grad_() for name, parameter in module.named_parameters()}
+    mine, theirs = (
+        [t.detach().clone().requires_grad_(t.is_floating_point()) for t in inputs] for _ in ("module", "loops")
+    )
+    module.zero_grad()
+    output, expected = module(*mine), loops(weights, *theirs)
+    assert output.shape == expected.shape
+    assert output.dtype == torch.float64
+    torch.testing.assert_close(output, expected, **TOLERANCE)
+    factors = torch.randn(output.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (output * factors).sum().backward()
+    (expected * factors).sum().backward()
+    for name, parameter in module.named_parameters():
+        torch.testing.assert_close(parameter.grad, weights[name].grad, **TOLERANCE, msg=lambda m, n=name: f"{n}: {m}")
+    for one, other in zip(mine, theirs, strict=True):
+        if one.is_floating_point():
+            torch.testing.assert_close(one.grad, other.grad, **TOLERANCE)
+
+
+def by_row(equation):
+    """Loops over the rows: `equation(weights, ids of one row, values of one row)` gives a row's logit."""
+
+    def loops(weights, x, values=None):
+        values = torch.ones(x.shape, dtype=torch.float64) if values is None else values
+        return torch.stack([equation(weights, ids, row) for ids, row in zip(x.tolist(), values, strict=True)])
+
+    return loops
+
+
+def linear_terms(weights, ids, values):
+    """w_0 + Σ_i w_i x_i"""
+    total = weights["linear.bias"]
+    for i, x in zip(ids, values, strict=True):
+        total = total + weights["linear.weight"][i] * x
+    return total
+
+
+def products_of(vectors):
+    """The vectors V_i ⊙ V_j of all pairs i < j, for a list of vectors, each a list of numbers."""
+    return [[a * b for a, b in zip(first, second, strict=True)] for first, second in combinations(vectors, 2)]
+
+
+def embedded(weights, ids, values):
+    """The vectors V_i x_i, as lists of numbers."""
+    V = weights["embedding.weight"]
+    return [[V[i, k] * x for k in range(V.shape[1])] for i, x in zip(ids, values, strict=True)]
+
+
+def softmax(logits):
+    exponentials = [logit.exp() for logit in logits]
+    return [e / sum(exponentials) for e in exponentials]
+
+
+def attention(weights, products, temperature, placement="logits", prefix="attention."):
+    """T_ij of all pairs: softmax(hᵀ Relu(W p + b) / τ), or the released code's softmax(hᵀ Relu(W p / τ + b))."""
+    W, b, h = (weights[prefix + name] for name in "Wbh")
+    logits = []
+    for product in products:
+        logit = torch.zeros((), dtype=torch.float64)
+        for a in range(W.shape[1]):
+            weighted = sum(product[k] * W[k, a] for k in range(W.shape[0]))
+            hidden = weighted / temperature + b[a] if placement == "hidden" else weighted + b[a]
+            if hidden > 0:
+                logit = logit + h[a] * hidden
+        logits.append(logit if placement == "hidden" else logit / temperature)
+    return softmax(logits)
+
+
+def field_aspect(weights, prefix="field_aspect."):
+    """F of all pairs of fields: Dᵀ (U_i ⊙ U_j), as lists of numbers."""
+    U, D = weights[prefix + "U"], weights[prefix + "D"]
+    return [
+        [sum(U[i, r] * U[j, r] * D[r, k] for r in range(D.shape[0])) for k in range(D.shape[1])]
+        for i, j in combinations(range(U.shape[0]), 2)
+    ]
+
+
+def relu_network(weights, inputs, prefix="mlp."):
+    """Linear layers with ReLU between them: layer after layer, unit after unit."""
+    layers = sorted({int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix)})
+    for layer in layers:
+        W, b = weights[f"{prefix}{layer}.weight"], weights[f"{prefix}{layer}.bias"]
+        outputs = []
+        for unit in range(W.shape[0]):
+            output = b[unit] + sum(W[unit, k] * inputs[k] for k in range(W.shape[1]))
+            outputs.append(output if layer == layers[-1] or output > 0 else output * 0)
+        inputs = outputs
+    return inputs[0]

@@ -1,0 +1,128 @@
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+import pipelines
+from pipelines.cli import one_of, run
+
+FOLDER = Path(pipelines.__path__[0])
+STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
+HEAVY = {"torch", "ray", "optuna"}
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Runs a function as a program: its exit code, and what it printed on stdout and stderr."""
+    monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
+
+    def call(command, *arguments):
+        monkeypatch.setattr(sys, "argv", ["program", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            run(command)
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return call
+
+
+def failing(error):
+    def command() -> None:
+        print("begun")
+        raise error
+
+    return command
+
+
+def test_a_command_that_ends_well(program):
+    def command(count: int = 1) -> None:
+        print(count + 1)
+
+    assert program(command, "--count", "4") == (0, "5\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("no such model"), "error: no such model\n"),
+        (ValueError("several\nlines\n\n  of text "), "error: several lines of text\n"),
+        (FileNotFoundError(2, "No such file", "a.yaml"), "error: [Errno 2] No such file: 'a.yaml'\n"),
+        (OSError(28, "No space left on device", "b"), "error: [Errno 28] No space left on device: 'b'\n"),
+        (FloatingPointError("the loss is not finite"), "error: the loss is not finite\n"),
+    ],
+)  # fmt: skip
+def test_an_error_of_input_or_machine_is_one_line(program, error, line):
+    assert program(failing(error)) == (1, "begun\n", line)
+
+
+def test_a_variable_shows_where_the_error_was_raised(monkeypatch):
+    monkeypatch.setenv("FACTORBENCH_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(ValueError, match="no such model"):
+        run(failing(ValueError("no such model")))
+
+
+@pytest.mark.parametrize("error", [TypeError, KeyError, RuntimeError, AssertionError])
+def test_a_bug_is_not_hidden(monkeypatch, error):
+    monkeypatch.setattr(sys, "argv", ["program"])
+    with pytest.raises(error):
+        run(failing(error("oops")))
+
+
+def test_an_unknown_option_is_a_usage_error(program):
+    code, _, stderr = program(failing(ValueError()), "--nonsense")
+    assert code == 2
+    assert "--nonsense" in stderr
+
+
+def test_one_of():
+    assert one_of("fruit", "fig", {"fig", "apple"}) == "fig"
+    with pytest.raises(ValueError, match=r"^unknown fruit 'pea'; choose one of: apple, fig$"):
+        one_of("fruit", "pea", {"fig": 1, "apple": 2})
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """What `python -m pipelines.STAGE --help` prints, for all stages at once."""
+    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+    started = {
+        stage: subprocess.Popen(
+            [sys.executable, "-m", f"pipelines.{stage}", "--help"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            text=True,
+        )
+        for stage in STAGES
+    }
+    outputs = {stage: process.communicate(timeout=60) for stage, process in started.items()}
+    return {stage: (started[stage].returncode, *outputs[stage]) for stage in STAGES}
+
+
+def test_the_stages_are_all_there():
+    assert {"download", "prepare", "pretrain", "train", "tune", "evaluate", "leaderboard"} <= set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_help_says_what_the_stage_does_and_has_all_options(helps, stage):
+    code, stdout, stderr = helps[stage]
+    assert (code, stderr) == (0, "")
+    main = importlib.import_module(f"pipelines.{stage}").main
+    assert main.__doc__.strip().split("\n")[0].split(".")[0] in " ".join(stdout.split())
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    for option in typer.main.get_command(app).params:
+        assert all(name in stdout for name in option.opts), f"{option.opts} is not in the help"
+        assert option.name == "help" or option.help, f"{option.opts} is not explained"
+        assert not option.help or option.help.split()[0] in stdout
+
+
+def test_no_stage_waits_for_a_heavy_import_before_it_reads_its_options():
+    modules = ", ".join(f"pipelines.{stage}" for stage in STAGES)
+    code = f"import sys, {modules}; print(*sorted({HEAVY} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -1,0 +1,214 @@
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+
+from pipelines.params import TrainingParams, load_params
+
+ROOT = Path(__file__).parent.parent
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+DEMO_STAGES = yaml.safe_load((ROOT / "demo" / "dvc.yaml").read_text())["stages"]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+PLUMBING = {f"pipelines/{name}.py" for name in ("cli", "paths", "files", "progress")}  # they only show or store
+NAMES = {"pipelines/catalog.py"}  # it only checks names and gives the family
+LEFT_OUT = {
+    "pretrain": PLUMBING | NAMES,
+    "tune": PLUMBING | NAMES,
+    "evaluate": PLUMBING | NAMES | {"search_spaces/shared.py"},  # it only reads the best setting
+}
+PARTS = {f"models/{name}.py" for name in ("layers", "named_fields", "product_layers")}  # of the models found by name
+FOUND_BY_NAME = {"pretrain": {"models/fm.py", "models/layers.py"}, "tune": PARTS, "evaluate": PARTS}
+
+
+def imported_files(path):
+    """The repository's files that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports are not followed"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        files = (f"{name.replace('.', '/')}.py" for name in names)
+        found |= {file for file in files if (ROOT / file).exists()}
+    return found
+
+
+def closure(*paths):
+    """The files, and all that they import, directly or not."""
+    found, pending = set(), set(paths)
+    while pending:
+        path = pending.pop()
+        found.add(path)
+        pending |= imported_files(path) - found
+    return found
+
+
+def code_deps(stage, model=None):
+    """The code among a stage's deps; that of one model, where one is given."""
+    deps = STAGES[stage]["deps"]
+    if model:
+        deps = [dep.replace("${item.model}", model) for dep in deps]
+    return {dep for dep in deps if dep.endswith(".py") and "${" not in dep}
+
+
+def stage_names(stages, params):
+    """What DVC calls the stages: NAME, or NAME@VALUE-VALUE for each of a matrix."""
+    names = set()
+    for stage, content in stages.items():
+        axes = [params[axis.strip("${}")] for axis in content.get("matrix", {}).values()]
+        names |= {f"{stage}@{'-'.join(values)}" for values in product(*axes)} if axes else {stage}
+    return names
+
+
+def test_the_walk_over_imports_finds_those_inside_functions_and_of_modules():
+    assert imported_files("pipelines/pretrain.py") >= {"pipelines/training.py", "pipelines/catalog.py"}
+    assert "models/registry.py" in imported_files("pipelines/study.py")
+    assert "pipelines/libfm.py" in closure("pipelines/prepare.py")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_deps_of_a_stage_are_the_code_that_it_imports(stage):
+    program = STAGES[stage]["cmd"].split()[2]
+    assert STAGES[stage]["cmd"].startswith(f"python -m pipelines.{stage}")
+    expected = closure(f"{program.replace('.', '/')}.py") - LEFT_OUT.get(stage, PLUMBING)
+    assert code_deps(stage) == expected | FOUND_BY_NAME.get(stage, set())
+
+
+@pytest.mark.parametrize("stage", ["tune", "evaluate"])
+def test_what_the_benchmarks_models_import_are_deps(stage):
+    for model in PARAMS["models"]:
+        deps = code_deps(stage, model)
+        assert f"models/{model}.py" in deps
+        assert closure(f"models/{model}.py") <= deps
+        if stage == "tune":
+            assert closure(f"search_spaces/{model}.py") <= deps
+
+
+def test_what_any_model_with_a_space_imports_are_deps():
+    models = {path.stem for path in (ROOT / "models").glob("*.py")}
+    for model in sorted(models & {path.stem for path in (ROOT / "search_spaces").glob("*.py")} - {"__init__"}):
+        assert closure(f"models/{model}.py", f"search_spaces/{model}.py") <= code_deps("tune", model), model
+
+
+def test_the_model_that_is_trained_first_is_a_dep_of_its_stage():
+    for choices in get_args(TrainingParams.model_fields["pretrained"].annotation):
+        for model in get_args(choices):
+            assert closure(f"models/{model}.py") <= code_deps("pretrain")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_other_deps_are_outputs_of_earlier_stages(stage):
+    earlier = set()
+    for name, content in STAGES.items():
+        if name == stage:
+            break
+        outs = [*content["outs"], *content.get("metrics", [])]
+        earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
+    if stage == "leaderboard":  # a folder with the outputs of all its cells
+        earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
+    assert {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py")} <= earlier
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_dep_is_missing_or_listed_twice(stage):
+    deps = STAGES[stage]["deps"]
+    assert len(deps) == len(set(deps))
+    for model in PARAMS["models"]:
+        assert all((ROOT / dep).exists() for dep in code_deps(stage, model))
+
+
+def test_the_leaderboard_waits_for_the_data_sets_of_params():
+    folders = {dep for dep in STAGES["leaderboard"]["deps"] if dep.startswith("results/")}
+    assert folders == {f"results/{dataset}" for dataset in PARAMS["datasets"]}
+    assert set(STAGES["leaderboard"]["params"]) == {"datasets", "models"}
+
+
+@pytest.mark.parametrize(("folder", "stages"), [(ROOT, STAGES), (ROOT / "demo", DEMO_STAGES)], ids=["root", "demo"])
+def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages):
+    load_params(folder / "params.yaml")
+    content = yaml.safe_load((folder / "params.yaml").read_text())
+    for stage in stages.values():
+        for key in stage.get("params", []):
+            value = content
+            for part in key.split("."):
+                assert part in value, key
+                value = value[part]
+
+
+@pytest.mark.parametrize("stage", ["prepare", "tune", "evaluate"])
+def test_the_demo_runs_the_commands_of_the_benchmark(stage):
+    def words(stages):
+        return set(stages[stage]["cmd"].replace("${item.dataset}", "synthetic").split())
+
+    assert words(DEMO_STAGES) == words(STAGES)
+    assert set(DEMO_STAGES[stage]["params"]) == set(STAGES[stage]["params"])
+
+
+@pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES], ids=["root", "demo"])
+def test_what_a_search_goes_on_from_is_no_output(stages):
+    """DVC deletes outputs before it runs a stage."""
+    for stage in stages.values():
+        outs = [*stage["outs"], *stage.get("metrics", [])]
+        assert not any("studies" in str(out) for out in outs)
+
+
+def run_dvc(folder, *arguments):
+    program = Path(sys.prefix) / "bin" / "dvc"
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    return subprocess.run(
+        [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment
+    )
+
+
+@pytest.mark.parametrize(("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES)], ids=["root", "demo"])
+def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
+    """In a copy of the pipeline: the real one may be at work."""
+    for file in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name / file, tmp_path)
+    config = (ROOT / name / ".dvc" / "config").read_text()
+    (tmp_path / ".dvc").mkdir()
+    if "no_scm" not in config:
+        config = config.replace("[core]", "[core]\nno_scm = true")
+    (tmp_path / ".dvc" / "config").write_text(config)
+    listed = run_dvc(tmp_path, "stage", "list", "--name-only")
+    assert listed.returncode == 0, listed.stderr
+    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    assert set(listed.stdout.split()) == stage_names(stages, params)
+    status = run_dvc(tmp_path, "status")
+    assert status.returncode == 0, status.stderr
+
+
+def test_the_demo_has_a_stage_a_model_and_the_benchmark_one_a_data_set_and_model():
+    demo = yaml.safe_load((ROOT / "demo" / "params.yaml").read_text())
+    assert {"download", "tune@fm", "evaluate@inn", "leaderboard"} <= stage_names(DEMO_STAGES, demo)
+    assert {"download@frappe", "tune@frappe-fm", "evaluate@movielens-inn"} <= stage_names(STAGES, PARAMS)
+    assert demo["datasets"] == ["synthetic"]
+
+
+def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    ignored = ["data/raw/frappe/frappe.csv", "studies/frappe/fm/journal.log", ".venv/bin/python"]
+    ignored += ["demo/data/raw/synthetic/log.csv", "demo/studies/synthetic/fm/lock", "demo/results/leaderboard.md"]
+    kept = ["models/fm.py", "pipelines/data.py", "search_spaces/fm.py", "dvc.lock", "params.yaml", "demo/params.yaml"]
+    kept += ["results/frappe/fm/best.json", "results/frappe/fm/metrics.json", "results/leaderboard.json"]
+    command = ["git", "check-ignore", "--no-index", *ignored, *kept]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert found.stdout.split() == ignored
+
+
+def test_no_pattern_for_models_reaches_below_the_top():
+    """Else hatchling leaves the package out."""
+    patterns = (ROOT / ".gitignore").read_text().splitlines()
+    assert not [pattern for pattern in patterns if pattern.strip("/*") == "models"]

@@ -1,0 +1,163 @@
+import json
+import statistics
+
+import polars as pl
+import pytest
+
+from pipelines import final_runs
+from pipelines.cell import load_cell
+from pipelines.data import load_rows
+from pipelines.params import load_params
+from pipelines.paths import Paths
+from pipelines.training import evaluate, num_params
+
+FIGURES = {"test_rmse", "test_auc", "test_logloss", "valid_rmse", "valid_auc", "valid_logloss"}
+COUNTS = {"best_epoch", "epochs", "seconds_per_epoch"}
+
+
+def metrics(project):
+    return json.loads((project.results("fm") / "metrics.json").read_text())
+
+
+def curves(project):
+    return pl.read_csv(project.results("fm") / "curves.csv")
+
+
+def seed_files(project):
+    return sorted(project.study("fm").glob("final-*/seed-*.json"))
+
+
+def made_run(*valid_aucs):
+    """A run with these validation AUCs, an epoch each; its RMSE falls while the AUC falls."""
+    epochs = [
+        {"epoch": epoch, "seconds": float(epoch), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc}
+        for epoch, auc in enumerate(valid_aucs, 1)
+    ]
+    return {"test": {"test_rmse": valid_aucs[0], "test_auc": 0.5}, "num_params": 7, "epochs": epochs}
+
+
+def test_metrics_json_has_mean_and_deviation_of_each_figure_over_the_seeds(searched):
+    found = metrics(searched)
+    seeds = list(found["seeds"].values())
+    assert list(found["seeds"]) == ["0", "1"]
+    assert found["num_seeds"] == 2
+    for figures in seeds:
+        assert set(figures) == FIGURES | COUNTS
+    for name in FIGURES | COUNTS:
+        first, second = (figures[name] for figures in seeds)
+        assert found[f"{name}_mean"] == pytest.approx((first + second) / 2)
+        assert found[f"{name}_std"] == pytest.approx(abs(first - second) / 2**0.5)
+    assert set(found) == {"num_params", "num_seeds", "seeds"} | {
+        f"{name}_{part}" for name in FIGURES | COUNTS for part in ("mean", "std")
+    }
+    for name in FIGURES:
+        assert seeds[0][name] != seeds[1][name]
+
+
+def test_curves_have_a_row_an_epoch_and_the_best_is_in_the_metrics(searched):
+    rows = curves(searched)
+    assert rows.columns == ["seed", "epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_logloss"]
+    assert rows["seed"].unique().to_list() == [0, 1]
+    for seed, figures in metrics(searched)["seeds"].items():
+        run = rows.filter(pl.col("seed") == int(seed))
+        assert run["epoch"].to_list() == list(range(1, figures["epochs"] + 1))
+        best = run.sort("valid_rmse").row(0, named=True)
+        assert figures["best_epoch"] == best["epoch"]
+        assert {name: figures[name] for name in FIGURES if name in best} == {
+            name: best[name] for name in FIGURES if name in best
+        }
+        assert figures["seconds_per_epoch"] == statistics.median(run["seconds"])
+
+
+def test_the_test_metrics_are_those_of_the_best_setting_trained_with_each_seed(searched):
+    best = json.loads((searched.results("fm") / "best.json").read_text())
+    paths = Paths(searched.root)
+    cell = load_cell("fm", "synthetic", load_params(searched.params), paths)
+    test_rows = load_rows(paths.processed("synthetic"), "test")
+    found = metrics(searched)
+    for seed, figures in found["seeds"].items():
+        model, epochs = cell.start(best["setting"], "evaluate", int(seed))
+        assert len(list(epochs)) == figures["epochs"]
+        expected = evaluate(model, test_rows, "squared_error").named("test")
+        assert {name: figures[name] for name in expected} == pytest.approx(expected, rel=1e-4)
+        assert found["num_params"] == num_params(model) == 1 + 5 * 530
+
+
+def test_an_evaluation_that_was_cut_off_keeps_the_seeds_it_has_done(searched_project):
+    project, before = searched_project, metrics(searched_project)
+    kept, lost = seed_files(project)
+    lost.unlink()
+    untouched = kept.stat().st_mtime_ns, kept.read_bytes()
+    project.set(evaluate={"num_seeds": 3})
+    project.evaluate("fm")
+    assert (kept.stat().st_mtime_ns, kept.read_bytes()) == untouched
+    assert [file.name for file in seed_files(project)] == ["seed-0.json", "seed-1.json", "seed-2.json"]
+    after = metrics(project)
+    assert after["num_seeds"] == 3
+    assert after["seeds"]["0"] == before["seeds"]["0"]
+    again = {name: after["seeds"]["1"][name] for name in FIGURES}
+    assert again == pytest.approx({name: before["seeds"]["1"][name] for name in FIGURES}, rel=1e-4)
+    assert len({figures["test_rmse"] for figures in after["seeds"].values()}) == 3
+    assert curves(project)["seed"].unique().to_list() == [0, 1, 2]
+
+
+def test_running_again_trains_nothing_unless_the_setting_or_the_training_is_another(searched_project, monkeypatch):
+    class Trained(Exception):  # noqa: N818
+        pass
+
+    def refuse():
+        raise Trained
+
+    monkeypatch.setattr(final_runs, "cluster", refuse)
+    before = {name: (searched_project.results("fm") / name).read_bytes() for name in ("metrics.json", "curves.csv")}
+    for name in before:
+        (searched_project.results("fm") / name).unlink()
+    searched_project.evaluate("fm")
+    for name, content in before.items():
+        assert (searched_project.results("fm") / name).read_bytes() == content
+    searched_project.set(training={"patience": 1})
+    with pytest.raises(Trained):
+        searched_project.evaluate("fm")
+    searched_project.set(training={"patience": 4})
+    searched_project.evaluate("fm")
+    path = searched_project.results("fm") / "best.json"
+    best = json.loads(path.read_text())
+    path.write_text(json.dumps({**best, "setting": {**best["setting"], "model.dropout": 0.31}}))
+    with pytest.raises(Trained):
+        searched_project.evaluate("fm")
+
+
+def test_an_evaluation_before_the_search_names_the_stage_to_run(project):
+    with pytest.raises(ValueError, match=r"no .*best\.json: run python -m pipelines\.tune ") as raised:
+        project.evaluate("fm")
+    path = project.results("fm") / "best.json"
+    assert str(raised.value) == f"no {path}: run python -m pipelines.tune --model fm --dataset synthetic"
+
+
+def test_a_run_that_fails_is_an_error_with_the_reason_and_no_metrics(searched_project):
+    path = searched_project.results("fm") / "best.json"
+    best = json.loads(path.read_text())
+    path.write_text(json.dumps({**best, "setting": {"model.embed_dim": 4, "model.dropout": 3.0}}))
+    (searched_project.results("fm") / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=r"dropout must be between 0 and 1, got 3\.0") as raised:
+        searched_project.evaluate("fm")
+    assert not (searched_project.results("fm") / "metrics.json").exists()
+    assert str(raised.value).startswith("a final run of fm on synthetic failed with: ")
+    assert 'File "' not in str(raised.value)
+
+
+def test_the_best_epoch_is_that_of_the_metric():
+    run = made_run(0.7, 0.9, 0.6)
+    assert final_runs.seed_figures(run, "auc")["best_epoch"] == 2
+    figures = final_runs.seed_figures(run, "rmse")
+    assert (figures["best_epoch"], figures["valid_auc"], figures["epochs"]) == (3, 0.6, 3)
+    assert figures["seconds_per_epoch"] == 2.0
+
+
+def test_one_seed_has_no_deviation_and_three_have_that_of_a_sample():
+    single = final_runs.summary([made_run(0.5)], "rmse")
+    assert (single["test_rmse_mean"], single["test_rmse_std"], single["num_seeds"]) == (0.5, None, 1)
+    three = final_runs.summary([made_run(0.5), made_run(0.6), made_run(0.7)], "rmse")
+    assert three["test_rmse_mean"] == pytest.approx(0.6)
+    assert three["test_rmse_std"] == pytest.approx(0.1)
+    assert three["num_params"] == 7

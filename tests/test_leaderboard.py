@@ -1,0 +1,181 @@
+import json
+
+import polars as pl
+import pytest
+
+from pipelines.leaderboard import main
+
+KEYS = {
+    "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
+    "test_logloss_std", "valid_rmse", "num_params", "seconds_per_epoch", "num_trials", "num_seeds", "published_rmse",
+}  # fmt: skip
+HEAD = [
+    "model", "test RMSE", "test AUC", "test logloss", "valid RMSE", "parameters", "s / epoch", "trials", "seeds",
+    "published RMSE",
+]  # fmt: skip
+
+
+@pytest.fixture
+def board(tmp_path):
+    return Board(tmp_path)
+
+
+class Board:
+    """A results folder, made by hand."""
+
+    def __init__(self, root):
+        self.root = root
+        self.set_params(["frappe", "movielens"], ["lr", "fm", "inn"])
+
+    def set_params(self, datasets, models):
+        content = {"seed": 1, "datasets": datasets, "models": models, "tune": {"num_trials": 1}}
+        (self.root / "params.yaml").write_text(json.dumps(content))
+
+    def add(self, dataset, model, test_rmse, std=0.0011):
+        best = {"model": model, "dataset": dataset, "setting": {}, "valid_rmse": 0.2, "num_trials": 12}
+        metrics = {"num_params": 1_234_567, "num_seeds": 1 if std is None else 5}
+        figures = {"test_rmse": test_rmse, "test_auc": 0.91234, "test_logloss": 0.21, "valid_rmse": 0.30004}
+        for name, value in {**figures, "seconds_per_epoch": 1.234}.items():
+            metrics |= {f"{name}_mean": value, f"{name}_std": std}
+        self.write(dataset, model, best, {**metrics, "seeds": {"0": figures}})
+
+    def decline(self, dataset, model, reason):
+        self.write(dataset, model, {"model": model, "dataset": dataset, "declined": reason}, {"num_seeds": 0})
+
+    def write(self, dataset, model, best, metrics):
+        folder = self.root / "results" / dataset / model
+        folder.mkdir(parents=True)
+        (folder / "best.json").write_text(json.dumps(best))
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+
+    def gather(self):
+        main(self.root / "params.yaml")
+        return json.loads((self.root / "results" / "leaderboard.json").read_text())
+
+    def tables(self):
+        """The rows of each data set's table in leaderboard.md, as dicts."""
+        found, dataset = {}, ""
+        for line in (self.root / "results" / "leaderboard.md").read_text().splitlines():
+            if line.startswith("## "):
+                dataset = line.removeprefix("## ")
+            elif line.startswith("| ") and "---" not in line:
+                found.setdefault(dataset, []).append(line.strip("| ").split(" | "))
+        return {name: [dict(zip(rows[0], row, strict=True)) for row in rows[1:]] for name, rows in found.items()}
+
+
+def fill(board):
+    board.add("frappe", "lr", 0.61)
+    board.add("frappe", "fm", 0.3333)
+    board.add("frappe", "inn", 0.3071, std=None)
+    board.add("movielens", "lr", 0.5)
+    board.add("movielens", "fm", 0.6)
+    board.add("movielens", "inn", 0.4)
+
+
+def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
+    fill(board)
+    cells = board.gather()
+    order = [("frappe", "inn"), ("frappe", "fm"), ("frappe", "lr")]
+    order += [("movielens", "inn"), ("movielens", "lr"), ("movielens", "fm")]
+    assert [(cell["dataset"], cell["model"]) for cell in cells] == order
+    for cell in cells:
+        assert set(cell) - {"declined"} == KEYS
+    assert {key: cells[1][key] for key in KEYS} == {
+        "dataset": "frappe",
+        "model": "fm",
+        "test_rmse_mean": 0.3333,
+        "test_rmse_std": 0.0011,
+        "test_auc_mean": 0.91234,
+        "test_auc_std": 0.0011,
+        "test_logloss_mean": 0.21,
+        "test_logloss_std": 0.0011,
+        "valid_rmse": 0.30004,
+        "num_params": 1_234_567,
+        "seconds_per_epoch": 1.234,
+        "num_trials": 12,
+        "num_seeds": 5,
+        "published_rmse": 0.3321,
+    }
+    assert [cell["published_rmse"] for cell in cells] == [0.3071, 0.3321, None, None, None, None]
+
+
+def test_the_order_of_data_sets_is_that_of_params(board):
+    fill(board)
+    board.set_params(["movielens", "frappe"], ["fm", "lr"])
+    assert [(cell["dataset"], cell["model"]) for cell in board.gather()] == [
+        ("movielens", "lr"),
+        ("movielens", "fm"),
+        ("frappe", "fm"),
+        ("frappe", "lr"),
+    ]
+
+
+def test_the_csv_has_what_the_json_has(board):
+    fill(board)
+    cells = board.gather()
+    table = pl.read_csv(board.root / "results" / "leaderboard.csv", infer_schema_length=None)
+    assert table.columns == list(cells[0])
+    for row, cell in zip(table.rows(named=True), cells, strict=True):
+        assert row == cell
+
+
+def test_the_markdown_shows_a_table_a_data_set(board, capsys):
+    fill(board)
+    cells = board.gather()
+    tables = board.tables()
+    assert list(tables) == ["frappe", "movielens"]
+    for dataset, rows in tables.items():
+        assert [row["model"] for row in rows] == [cell["model"] for cell in cells if cell["dataset"] == dataset]
+    assert list(tables["frappe"][1]) == HEAD
+    figures = ["fm", "0.3333 ± 0.0011", "0.9123 ± 0.0011", "0.2100 ± 0.0011", "0.3000", "1,234,567", "1.23", "12", "5"]
+    assert list(tables["frappe"][1].values()) == [*figures, "0.3321"]
+    assert [row["published RMSE"] for row in tables["movielens"]] == ["–", "–", "–"]
+    assert "0.3333 ± 0.0011" in capsys.readouterr().out
+
+
+def test_a_single_seed_shows_no_deviation(board):
+    fill(board)
+    assert board.gather()[0]["test_rmse_std"] is None
+    row = board.tables()["frappe"][0]
+    assert (row["model"], row["test RMSE"], row["test AUC"], row["seeds"]) == ("inn", "0.3071", "0.9123", "1")
+    assert "±" not in "".join(row.values())
+
+
+def test_a_model_that_declined_comes_last_and_has_its_reason_under_the_table(board):
+    fill(board)
+    board.set_params(["frappe", "movielens"], ["pitf", "lr", "fm", "inn"])
+    board.decline("frappe", "pitf", "it needs user, item and tag")
+    board.add("movielens", "pitf", 0.1)
+    cells = board.gather()
+    assert [cell["model"] for cell in cells] == ["inn", "fm", "lr", "pitf", "pitf", "inn", "lr", "fm"]
+    assert cells[3]["declined"] == "it needs user, item and tag"
+    assert {cells[3][key] for key in ("test_rmse_mean", "valid_rmse", "num_params", "seconds_per_epoch")} == {None}
+    assert (cells[3]["num_trials"], cells[3]["num_seeds"]) == (0, 0)
+    frappe, movielens = (board.root / "results" / "leaderboard.md").read_text().split("## movielens")
+    assert "pitf is not here: it needs user, item and tag" in frappe
+    assert "not here" not in movielens
+    assert [row["model"] for row in board.tables()["frappe"]] == ["inn", "fm", "lr"]
+
+
+def test_a_board_where_all_decline_is_written_too(board):
+    board.set_params(["frappe"], ["pitf"])
+    board.decline("frappe", "pitf", "it needs a tag")
+    assert [cell["declined"] for cell in board.gather()] == ["it needs a tag"]
+    assert board.tables() == {"frappe": []}
+
+
+@pytest.mark.parametrize(("file", "stage"), [("best.json", "tune"), ("metrics.json", "evaluate")])
+def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
+    fill(board)
+    path = board.root / "results" / "movielens" / "fm" / file
+    path.unlink()
+    with pytest.raises(ValueError, match=r"no .*json: run") as raised:
+        board.gather()
+    assert str(raised.value) == f"no {path}: run python -m pipelines.{stage} --model fm --dataset movielens"
+    assert not (board.root / "results" / "leaderboard.json").exists()
+
+
+def test_an_unknown_data_set_lists_the_known_ones(board):
+    board.set_params(["netflix"], ["fm"])
+    with pytest.raises(ValueError, match="unknown data set 'netflix'; choose one of: frappe, "):
+        board.gather()

@@ -1,0 +1,318 @@
+"""What every model promises, whatever it computes."""
+
+import inspect
+
+import pytest
+import torch
+from optuna.distributions import CategoricalDistribution
+from torch import nn
+
+from models import registry
+from pipelines.catalog import FRAPPE_FIELDS
+from pipelines.data import Rows
+from pipelines.params import TrainingParams
+from pipelines.settings import parse, resolve
+from pipelines.training import best, new_model, train
+from search_spaces.shared import get_space, paper_setting
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+
+MODELS = registry.list_models()
+FIELDS = (("user", "item", "tag", "city"), ("user", "movie", "tag"), FRAPPE_FIELDS, ("user", "item"))
+SMALL = {"embed_dim": 8, "attention_dim": 4, "field_embed_dim": 4, "hidden_dims": [16], "num_buckets": 1000}
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def usual_fields(name):
+    """The first of some data sets' fields that the model takes."""
+    taken = [fields for fields in FIELDS if not registry.why_declined(name, fields)]
+    assert taken, f"{name} declines all of {FIELDS}"
+    return taken[0]
+
+
+def small(name, **settings):
+    """Sizes that are quick, and no dropout, as far as the model has them."""
+    known = registry.hyperparameters(name)
+    no_dropout = {key: 0.0 for key in known if "dropout" in key}
+    return {key: value for key, value in {**SMALL, **no_dropout, **settings}.items() if key in known}
+
+
+def create(name, fields=None, field_size=5, seed=0, **settings):
+    """A model, and the sizes of its fields: field_size, field_size + 1, …"""
+    fields = fields or usual_fields(name)
+    if reason := registry.why_declined(name, fields):
+        pytest.skip(reason)
+    field_dims = tuple(field_size + n for n in range(len(fields)))
+    torch.manual_seed(seed)
+    return registry.create(name, field_dims, small(name, **settings), fields), field_dims
+
+
+def random_rows(field_dims, num_rows, seed=0):
+    """Global feature ids."""
+    generator = torch.Generator().manual_seed(seed)
+    starts = [sum(field_dims[:field]) for field in range(len(field_dims))]
+    columns = [
+        torch.randint(start, start + size, (num_rows,), generator=generator)
+        for start, size in zip(starts, field_dims, strict=True)
+    ]
+    return torch.stack(columns, 1)
+
+
+def shaken(model, seed=1):
+    """Weights away from their small first values, so that no part hides behind another; in float64."""
+    generator = torch.Generator().manual_seed(seed)
+    model.double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def has_batch_norm(model):
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules())
+
+
+@every_model
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_a_finite_logit_a_row_and_finite_gradients(name, mode):
+    model, field_dims = create(name)
+    logits = model.train(mode)(random_rows(field_dims, 16))
+    assert logits.shape == (16,)
+    assert logits.dtype == torch.float32
+    assert logits.isfinite().all()
+    (logits - 1).square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@every_model
+def test_every_weight_is_learnt(name):
+    model, field_dims = create(name)
+    shaken(model)
+    steepest = {key: 0.0 for key, _ in model.named_parameters()}
+    of_feature = torch.zeros(sum(field_dims), dtype=torch.bool)
+    for seed in range(4):
+        x = random_rows(field_dims, 64, seed)
+        of_feature[x] = True
+        model.zero_grad()
+        model(x).square().sum().backward()
+        for key, parameter in model.named_parameters():
+            assert parameter.grad is not None, f"{key} has no gradient"
+            slopes = parameter.grad.abs()
+            of_all_features = parameter.dim() > 0 and len(parameter) == len(of_feature)
+            steepest[key] += slopes.view(len(slopes), -1).sum(1) if of_all_features else slopes.sum()
+    assert of_feature.all()
+    assert not [key for key, slope in steepest.items() if not (slope > 0).all()]
+
+
+@every_model
+def test_rows_do_not_see_each_other(name):
+    model, field_dims = create(name)
+    shaken(model).eval()
+    x = random_rows(field_dims, 16)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = model(x)
+        assert logits.unique().numel() > 4
+        torch.testing.assert_close(model(x[order]), logits[order])
+        torch.testing.assert_close(model(x[:3]), logits[:3])
+
+
+@every_model
+def test_a_batch_of_one(name):
+    model, field_dims = create(name)
+    x = random_rows(field_dims, 4)
+    with torch.no_grad():
+        logits = model.eval()(x)
+        assert model(x[:1]).shape == (1,)
+        torch.testing.assert_close(model(x[:1]), logits[:1])
+    if has_batch_norm(model):
+        return  # torch has no variance of one row
+    logit = model.train()(x[:1])
+    assert logit.shape == (1,)
+    logit.sum().backward()
+
+
+@every_model
+def test_a_handful_of_rows_is_learnt_by_heart(name):
+    fields = usual_fields(name)
+    field_dims = (12,) * len(fields)
+    generator = torch.Generator().manual_seed(0)
+    columns = [torch.randperm(12, generator=generator) + 12 * field for field in range(len(fields))]
+    rows = Rows(torch.stack(columns, 1).int(), torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1, -1, 1, -1, 1]))
+    training = TrainingParams(learning_rate=0.1, batch_size=6, max_epochs=300, patience=300, metric="rmse")
+    model = new_model(name, {"field_dims": field_dims, "fields": fields}, small(name), seed=0)
+    done = []
+    for epoch in train(model, rows, rows, training):
+        done.append(epoch)
+        if epoch.valid.rmse < 0.1:
+            break
+    reached = best(done, "rmse").valid
+    assert reached.rmse < 0.1, f"rmse {done[0].valid.rmse:.3f} in the first epoch, {reached.rmse:.3f} in the best"
+    assert reached.auc == 1
+
+
+@every_model
+def test_the_same_seed_starts_the_same_and_another_does_not(name):
+    first, second, other = (create(name, seed=seed)[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    drawn = [key for key in first if first[key].float().std(correction=0) > 0]
+    assert drawn or "embed_dim" not in registry.hyperparameters(name)
+    assert all(not torch.equal(first[key], other[key]) for key in drawn)
+
+
+@every_model
+def test_weights_can_be_put_into_another_model(name):
+    model, field_dims = create(name, seed=0)
+    other, _ = create(name, seed=1)
+    shaken(model)
+    x = random_rows(field_dims, 16)
+    model.train()(x)  # moves running averages, if any
+    other.double().load_state_dict(model.state_dict())
+    with torch.no_grad():
+        assert torch.equal(model.eval()(x), other.eval()(x))
+
+
+@every_model
+@pytest.mark.parametrize("fields", [("user", "item"), ("user", "item", "tag", *(f"context{n}" for n in range(37)))])
+def test_two_fields_and_forty(name, fields):
+    model, field_dims = create(name, fields, field_size=2)
+    logits = model(random_rows(field_dims, 8))
+    assert logits.shape == (8,)
+    assert logits.isfinite().all()
+    logits.sum().backward()
+
+
+@every_model
+def test_values_scale_features(name):
+    model, field_dims = create(name)
+    shaken(model).eval()
+    x = random_rows(field_dims, 16)
+    with torch.no_grad():
+        logits = model(x)
+        ones = torch.ones(x.shape, dtype=torch.float64)
+        torch.testing.assert_close(model(x, ones), logits)
+        used = set()
+        for field in range(len(field_dims)):
+            values = ones.clone()
+            values[:8, field] = 0.5
+            scaled = model(x, values)
+            torch.testing.assert_close(scaled[8:], logits[8:])
+            used |= {field} if (scaled[:8] - logits[:8]).abs().max() > 1e-4 else set()
+    names_matter = "fields" in inspect.signature(registry.get_model(name)).parameters  # so others can be left out
+    assert len(used) >= (2 if names_matter else len(field_dims))
+
+
+@every_model
+def test_ids_of_either_width(name):
+    model, field_dims = create(name)
+    x = random_rows(field_dims, 16)
+    model.eval()
+    with torch.no_grad():
+        assert torch.equal(model(x.int()), model(x.long()))
+
+
+@every_model
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_computes_the_same(name):
+    model, field_dims = create(name)
+    shaken(model).eval()
+    x = random_rows(field_dims, 16)
+    with torch.no_grad():
+        logits = model(x)
+        torch.testing.assert_close(model.cuda()(x.cuda()).cpu(), logits, rtol=1e-3, atol=1e-3)
+
+
+@every_model
+def test_a_model_is_documented_and_takes_all_settings_by_name(name):
+    cls = registry.get_model(name)
+    first, *rest = inspect.signature(cls).parameters.values()
+    assert first.name == "field_dims"
+    assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in rest)
+    assert all(parameter.default is not parameter.empty for parameter in rest if parameter.name != "fields")
+    assert cls.__doc__
+
+
+@every_model
+def test_a_search_space_has_arguments_only(name):
+    arguments = {f"model.{key}" for key in registry.hyperparameters(name)}
+    training = {f"training.{key}" for key in TrainingParams.model_fields}
+    assert set(get_space(name)) <= arguments | training
+
+
+@every_model
+@pytest.mark.parametrize("family", ["frappe", "movielens"])
+def test_the_papers_setting_is_in_the_search_space(name, family):
+    space, paper = get_space(name), paper_setting(name, family)
+    assert set(paper) == set(space)
+    for key, value in paper.items():
+        assert space[key]._contains(space[key].to_internal_repr(value)), f"{key}: {value} is not in {space[key]}"
+
+
+@every_model
+def test_the_papers_setting_on_frappe_is_the_models_default(name):
+    defaults = registry.hyperparameters(name)
+    for key, value in paper_setting(name, "frappe").items():
+        part, _, argument = key.partition(".")
+        if part == "model":
+            parsed = parse(value)
+            assert (tuple(parsed) if isinstance(parsed, list) else parsed) == defaults[argument], key
+
+
+@every_model
+def test_every_corner_of_the_search_space_is_a_model(name):
+    space, paper, fields = get_space(name), paper_setting(name, "frappe"), usual_fields(name)
+    field_dims = (3,) * len(fields)
+    x = random_rows(field_dims, 4)
+    for key, distribution in space.items():
+        categories = isinstance(distribution, CategoricalDistribution)
+        ends = distribution.choices if categories else (distribution.low, distribution.high)
+        for value in ends:
+            arguments, training = resolve({**paper, key: value}, TrainingParams())
+            assert isinstance(training, TrainingParams)
+            if key.startswith("model."):
+                assert registry.create(name, field_dims, arguments, fields)(x).isfinite().all(), f"{key}: {value}"
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(ValueError, match=f"^unknown model 'svd'; choose one of: {', '.join(MODELS)}$"):
+        registry.get_model("svd")
+    for name in ("layers", "registry", "__init__", "../fm", "fm.py", ""):
+        with pytest.raises(ValueError, match="unknown model"):
+            registry.get_model(name)
+    with pytest.raises(ValueError, match=r"^fm has no hyperparameter 'embed'; it has: embed_dim, dropout, batch_norm$"):
+        registry.create("fm", (2, 3), {"embed": 3})
+    with pytest.raises(ValueError, match="lr has no hyperparameter 'dropout'; it has: none"):
+        registry.create("lr", (2, 3), {"dropout": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("fm", "embed_dim", "many"),
+        ("fm", "embed_dim", 2.5),
+        ("fm", "embed_dim", None),
+        ("fm", "embed_dim", 0),
+        ("fm", "dropout", 1.5),
+        ("fm", "dropout", -0.1),
+        ("fm", "batch_norm", 1),
+        ("ifm", "temperature", 0),
+        ("ifm", "temperature_placement", "both"),
+        ("inn", "hidden_dims", 5),
+        ("inn", "hidden_dims", [5, "x"]),
+        ("inn", "hidden_dims", [5, 0]),
+    ],
+)
+def test_a_wrong_setting_names_model_and_key(name, key, value):
+    with pytest.raises(ValueError, match=f"^{name}: .*{key}"):
+        registry.create(name, (2, 3), {key: value})
+
+
+def test_a_setting_of_a_kind_that_fits_is_taken():
+    assert registry.create("ifm", (2, 3), {"temperature": 10, "embed_dim": 4}).embedding.weight.shape == (5, 4)
+    assert len(registry.create("inn", (2, 3), {"hidden_dims": [3, 2]}).mlp) == 5
+
+
+def test_a_model_without_a_search_space_says_which_file_to_add():
+    with pytest.raises(ValueError, match=r"svd has no search space: add search_spaces/svd.py with SPACE and PAPER"):
+        get_space("svd")

@@ -1,0 +1,154 @@
+import pytest
+
+from pipelines.params import EvaluateParams, Params, PrepareParams, PretrainParams, TrainingParams, load_params
+from pipelines.paths import Paths
+
+MINIMAL = "seed: 1\ndatasets: [synthetic]\nmodels: [lr, fm]\ntune: {num_trials: 3}\n"
+
+
+@pytest.fixture
+def load(tmp_path):
+    def write_and_load(text):
+        path = tmp_path / "params.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return load_params(path)
+
+    return write_and_load
+
+
+@pytest.fixture
+def problem(load, tmp_path):
+    """What is wrong with a file, without the file's name, which must come first."""
+
+    def message(text):
+        with pytest.raises(ValueError, match=r"params\.yaml: ") as caught:
+            load(text)
+        file, _, message = str(caught.value).partition(": ")
+        assert file == str(tmp_path / "params.yaml")
+        return message
+
+    return message
+
+
+def test_what_is_not_said_has_defaults(load):
+    params = load(MINIMAL)
+    assert (params.seed, params.datasets, params.models) == (1, ["synthetic"], ["lr", "fm"])
+    assert params.tune.num_trials == 3
+    assert params.tune.time_budget_s is None
+    assert params.prepare == PrepareParams()
+    assert params.training == TrainingParams()
+    assert params.pretrain == PretrainParams()
+    assert params.evaluate == EvaluateParams()
+
+
+def test_what_is_said_counts(load):
+    params = load(
+        MINIMAL
+        + "prepare: {train: 0.5, num_negatives: 4}\n"
+        + "training: {optimizer: ftrl, l1: 1, pretrained: fm}\n"
+        + "pretrain: {model: {embed_dim: 8}, training: {l2: 0.1}}\n"
+        + "evaluate: {num_seeds: 2}\n"
+    )
+    assert params.prepare == PrepareParams(train=0.5, num_negatives=4)
+    assert params.training == TrainingParams(optimizer="ftrl", l1=1.0, pretrained="fm")
+    assert params.pretrain.model == {"embed_dim": 8}
+    assert params.pretrain.training == {"l2": 0.1}
+    assert params.evaluate.num_seeds == 2
+
+
+def test_either_budget_will_do(load):
+    assert load(MINIMAL.replace("num_trials: 3", "time_budget_s: 60")).tune.time_budget_s == 60
+    assert load(MINIMAL.replace("num_trials: 3", "num_trials: 3, time_budget_s: 60")).tune.num_trials == 3
+
+
+def test_no_budget_is_an_error(problem):
+    for tune in ("{}", "{num_trials: null}", "{fixed: {model.embed_dim: 8}}"):
+        message = problem(MINIMAL.replace("{num_trials: 3}", tune))
+        assert message.startswith("tune: ")
+        assert "set num_trials or time_budget_s" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)}"),
+        ("prepare: {negatives: 1}\n", "prepare.negatives: no such key; the keys here are: num_negatives, train, valid"),
+        ("evaluate: {seeds: 1}\n", "evaluate.seeds: no such key; the keys here are: num_seeds"),
+        (
+            "training: {lr: 1}\n",
+            f"training.lr: no such key; the keys here are: {', '.join(TrainingParams.model_fields)}",
+        ),
+        ("pretrain: {epochs: 1}\n", "pretrain.epochs: no such key; the keys here are: model, training"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_key_is_named_with_those_that_there_are(problem, text, expected):
+    assert problem(MINIMAL + text) == expected
+
+
+def test_a_mistyped_budget(problem):
+    assert problem(MINIMAL.replace("num_trials: 3", "num_trials: 3, trials: 3")).startswith(
+        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, fixed, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        (MINIMAL.replace("seed: 1", "seed: one"), "seed: ", "(got 'one')"),
+        (MINIMAL.replace("num_trials: 3", "num_trials: 0"), "tune.num_trials: ", "greater than 0 (got 0)"),
+        (MINIMAL.replace("num_trials: 3", "time_budget_s: soon"), "tune.time_budget_s: ", "(got 'soon')"),
+        (MINIMAL.replace("[lr, fm]", "fm"), "models: ", "list (got 'fm')"),
+        (MINIMAL.replace("[lr, fm]", "[lr, 3]"), "models.1: ", "string (got 3)"),
+        (MINIMAL + "training: {loss: hinge}\n", "training.loss: ", "'cross_entropy' (got 'hinge')"),
+        (MINIMAL + "training: {batch_size: 1.5}\n", "training.batch_size: ", "(got 1.5)"),
+        (MINIMAL + "prepare: {train: 1.0}\n", "prepare.train: ", "less than 1 (got 1.0)"),
+        (MINIMAL + "evaluate: 5\n", "evaluate: ", "(got 5)"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_key(problem, text, start, end):
+    message = problem(text)
+    assert message.startswith(start)
+    assert message.endswith(end)
+
+
+def test_shares_that_leave_no_test_rows(problem):
+    message = problem(MINIMAL + "prepare: {train: 0.8, valid: 0.2}\n")
+    assert message.startswith("prepare: ")
+    assert "train + valid must be under 1, got 0.8 + 0.2" in message
+
+
+def test_a_missing_key_is_named(problem):
+    assert problem(MINIMAL.replace("seed: 1\n", "")) == "seed: Field required"
+    assert problem("seed: 1\ndatasets: []\nmodels: []\n") == "tune: Field required"
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just text\n"])
+def test_a_file_without_keys(problem, text):
+    assert "dictionary" in problem(text)
+
+
+@pytest.mark.parametrize("text", ["seed: [1\n", "seed: 1\n\tmodels: x\n", b"seed: \xff\xfe\n"])
+def test_a_file_that_is_not_yaml(problem, text):
+    assert problem(text).startswith("not YAML: ")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(OSError, match=r"nowhere\.yaml"):
+        load_params(tmp_path / "nowhere.yaml")
+
+
+def test_params_do_not_change(load):
+    params = load(MINIMAL)
+    with pytest.raises(ValueError, match="frozen"):
+        params.training.l2 = 1.0
+
+
+def test_all_paths_are_below_the_folder_of_the_file(tmp_path):
+    paths = Paths(tmp_path)
+    all_paths = [
+        *(method("synthetic") for method in (paths.raw, paths.processed, paths.pretrained)),
+        *(method("synthetic", "fm") for method in (paths.study, paths.results)),
+        paths.leaderboard,
+    ]
+    assert len(set(all_paths)) == 6
+    assert all(path.is_relative_to(tmp_path) for path in all_paths)

@@ -1,0 +1,163 @@
+import json
+import sys
+
+import pytest
+import torch
+
+from pipelines import pretrain, train
+from pipelines.catalog import get_dataset
+from pipelines.cell import load_cell
+from pipelines.cli import run
+from pipelines.download import download
+from pipelines.files import file_digest
+from pipelines.params import load_params
+from pipelines.paths import Paths
+from pipelines.prepare import prepare
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+
+PARAMS = """
+seed: 2019
+datasets: [synthetic]
+models: [fm, ifm]
+training: {max_epochs: 2, batch_size: 2048, learning_rate: 0.1, pretrained: fm}
+pretrain: {model: {embed_dim: 4, dropout: 0.0}, training: {batch_size: 512, max_epochs: 3}}
+tune: {num_trials: 1}
+"""
+STARTED = ("embedding.weight", "linear.weight", "linear.bias")
+SMALL = ("--set", "model.embed_dim=4", "--set", "model.attention_dim=2", "--set", "model.field_embed_dim=2")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    path = tmp_path_factory.mktemp("project") / "params.yaml"
+    path.write_text(PARAMS)
+    download(get_dataset("synthetic"), path)
+    prepare(get_dataset("synthetic"), load_params(path), Paths(path.parent))
+    return path.parent
+
+
+@pytest.fixture
+def project(tmp_path, prepared):
+    """A folder of its own with the prepared data."""
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "processed").symlink_to(prepared / "data" / "processed")
+    return tmp_path
+
+
+@pytest.fixture
+def call(project, monkeypatch, capsys):
+    """Runs a stage in this process: its exit code, and what it printed on stdout and stderr."""
+    monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
+
+    def call(stage, *arguments):
+        words = ["stage", "--dataset", "synthetic", "--params", str(project / "params.yaml"), *arguments]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as caught:
+            run(stage.main)
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return call
+
+
+def load(project, model):
+    return load_cell(model, "synthetic", load_params(project / "params.yaml"), Paths(project))
+
+
+def test_the_stage_writes_the_weights_of_the_best_epoch(project, call):
+    code, stdout, stderr = call(pretrain)
+    assert (code, stderr) == (0, "")
+    assert [line.split()[:2] for line in stdout.splitlines()] == [["epoch", "1"], ["epoch", "2"], ["epoch", "3"]]
+    folder = Paths(project).pretrained("synthetic")
+    assert sorted(path.name for path in folder.iterdir()) == ["fm.pt", "summary.json"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary.keys() == {"pretrained", "best_epoch", "rmse", "auc", "logloss"}
+    assert summary["pretrained"] == "fm"
+    assert f"valid rmse {summary['rmse']:.4f}" in stdout.splitlines()[summary["best_epoch"] - 1]
+    weights = torch.load(folder / "fm.pt", weights_only=True)
+    assert weights.keys() == set(STARTED)
+    assert weights["embedding.weight"].shape[1] == 4
+    assert weights["linear.weight"].any()
+
+
+def test_a_second_run_gives_the_same(project, call):
+    contents = []
+    for _ in range(2):
+        assert call(pretrain)[0] == 0
+        folder = Paths(project).pretrained("synthetic")
+        contents.append((torch.load(folder / "fm.pt"), (folder / "summary.json").read_text()))
+    (first, summary), (second, again) = contents
+    assert all(torch.equal(first[key], second[key]) for key in STARTED)
+    assert summary == again
+
+
+def test_others_start_from_it(project, call):
+    assert call(pretrain)[0] == 0
+    path = Paths(project).pretrained("synthetic") / "fm.pt"
+    weights = torch.load(path, weights_only=True)
+    cell = load(project, "ifm")
+    model, _ = cell.start({"model.embed_dim": 4, "model.attention_dim": 2}, "train")
+    assert all(torch.equal(model.state_dict()[key].cpu(), weights[key]) for key in STARTED)
+    assert cell.digests["pretrained"] == file_digest(path)
+
+
+def test_training_from_it_is_ahead_in_the_first_epoch(project, call):
+    assert call(pretrain)[0] == 0
+
+    def first_loss(*arguments):
+        code, stdout, stderr = call(train, "--model", "ifm", "--json", *SMALL, *arguments)
+        assert (code, stderr) == (0, "")
+        return json.loads(stdout.splitlines()[0])["train_loss"]
+
+    assert first_loss() < first_loss("--set", "training.pretrained=null") - 0.005
+
+
+def test_the_pretrained_model_itself_starts_afresh(project):
+    assert load(project, "fm").pretrained is None
+    assert "pretrained" not in load(project, "fm").digests
+
+
+def test_a_model_that_needs_it_names_the_stage_that_is_missing(project, call):
+    code, stdout, stderr = call(train, "--model", "ifm", *SMALL)
+    path = Paths(project).pretrained("synthetic") / "fm.pt"
+    assert (code, stdout) == (1, "")
+    assert stderr == f"error: no {path}: run python -m pipelines.pretrain --dataset synthetic\n"
+
+
+def test_another_embed_dim_is_one_line(call):
+    assert call(pretrain)[0] == 0
+    code, stdout, stderr = call(train, "--model", "ifm", "--set", "model.embed_dim=8")
+    assert (code, stdout) == (1, "")
+    assert stderr.startswith("error: pretrained embedding.weight is [")
+    assert stderr.count("\n") == 1
+
+
+def test_it_does_nothing_where_no_model_is_named(project, call):
+    (project / "params.yaml").write_text(PARAMS.replace("pretrained: fm", "pretrained: null"))
+    assert call(pretrain) == (0, "training.pretrained is null: nothing to train\n", "")
+    folder = Paths(project).pretrained("synthetic")
+    assert [path.name for path in folder.iterdir()] == ["summary.json"]
+    assert json.loads((folder / "summary.json").read_text()) == {"pretrained": None}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("embed_dim: 4", "embed: 4", "fm has no hyperparameter 'embed'; it has: embed_dim"),
+        ("max_epochs: 3", "epochs: 3", "training.epochs: no such key; the keys here are: loss, "),
+    ],
+)
+def test_a_mistyped_setting_is_one_line(project, call, before, after, words):
+    (project / "params.yaml").write_text(PARAMS.replace(before, after))
+    code, stdout, stderr = call(pretrain)
+    assert (code, stdout) == (1, "")
+    assert stderr.startswith(f"error: {words}")
+    assert stderr.count("\n") == 1
+
+
+def test_an_unknown_data_set_is_one_line(call):
+    code, _, stderr = call(pretrain, "--dataset", "netflix")
+    assert code == 1
+    assert stderr.startswith("error: unknown data set 'netflix'; choose one of: ")

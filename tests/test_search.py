@@ -1,0 +1,420 @@
+import json
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+
+import optuna
+import polars as pl
+import pytest
+import torch
+from filelock import FileLock
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+
+from pipelines import search
+from pipelines import study as study_record
+from pipelines.cell import load_cell
+from pipelines.params import TuneParams, load_params
+from pipelines.paths import Paths
+from pipelines.ray_cluster import resources_per_run
+from search_spaces import shared
+
+MANY_TRIALS = {"training": {"max_epochs": 60, "patience": 60}, "tune": {"num_trials": 8}}  # about half a second each
+
+
+def cell_of(project, model):
+    return load_cell(model, "synthetic", load_params(project.params), Paths(project.root))
+
+
+def studies(project, model):
+    """The trials of each study in the journal, by its name."""
+    storage = JournalStorage(JournalFileBackend(str(project.study(model) / "journal.log")))
+    names = optuna.get_all_study_names(storage)
+    return {name: optuna.load_study(study_name=name, storage=storage).get_trials() for name in names}
+
+
+def trials(project, model):
+    (found,) = studies(project, model).values()
+    return found
+
+
+def complete(trials):
+    return {trial.number: (trial.value, trial.params) for trial in trials if trial.state is TrialState.COMPLETE}
+
+
+def table(project, model):
+    return pl.read_csv(project.results(model) / "trials.csv")
+
+
+def best(project, model):
+    return json.loads((project.results(model) / "best.json").read_text())
+
+
+def files(project, model):
+    return {name: (project.results(model) / name).read_bytes() for name in ("trials.csv", "best.json")}
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    """A search that wants to run a trial fails."""
+    monkeypatch.setattr(search, "cluster", lambda: pytest.fail("a trial was about to run"))
+
+
+def test_the_budget_is_spent_and_starts_with_the_setting_of_the_paper(searched):
+    rows = table(searched, "fm").rows(named=True)
+    assert [row["trial"] for row in rows] == [0, 1, 2]
+    assert {row["state"] for row in rows} == {"complete"}
+    drawn = ["training.learning_rate", "training.l2", "model.dropout"]
+    assert [rows[0][key] for key in drawn] == [0.01, 1e-8, 0.3]
+    assert len({row["training.learning_rate"] for row in rows}) == 3
+    assert list(rows[0]) == ["trial", "state", "valid", "best_epoch", "epochs", "seconds", *drawn]
+
+
+def test_best_json_is_the_best_row_of_the_trials_and_says_how_it_was_found(searched):
+    rows, found = table(searched, "fm"), best(searched, "fm")
+    row = rows.sort("valid").row(0, named=True)
+    drawn = ("training.learning_rate", "training.l2", "model.dropout")
+    assert found["setting"] == {"model.embed_dim": 4, "training.batch_size": 256, **{key: row[key] for key in drawn}}
+    assert found["trial"] == row["trial"]
+    assert found["metric"] == "rmse"
+    assert found["valid_rmse"] == row["valid"]
+    assert (found["model"], found["dataset"], found["num_trials"]) == ("fm", "synthetic", 3)
+    assert found["budget"] == {"num_trials": 3, "time_budget_s": None}
+    assert found["seeds"] == {"root": 2019}
+    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert set(found["versions"]) == {"python", "torch", "ray", "optuna"}
+    assert found["study"] in studies(searched, "fm")
+
+
+def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
+    cell, rows = cell_of(searched, "fm"), table(searched, "fm")
+    for row in rows.rows(named=True):
+        setting = {key: value for key, value in row.items() if "." in key}
+        setting |= {"model.embed_dim": 4, "training.batch_size": 256}
+        epochs = list(cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1])
+        lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
+        assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
+        assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))
+    assert rows["best_epoch"].n_unique() > 1
+
+
+def test_running_again_trains_nothing_and_writes_the_same(searched_project, no_cluster):
+    before = files(searched_project, "fm")
+    for name in before:
+        (searched_project.results("fm") / name).unlink()
+    searched_project.tune("fm")
+    assert files(searched_project, "fm") == before
+
+
+def test_more_trials_go_on_from_those_there_are(searched_project):
+    before = table(searched_project, "fm")
+    searched_project.set(tune={"num_trials": 5})
+    searched_project.tune("fm")
+    rows = table(searched_project, "fm")
+    assert rows.head(3).equals(before)
+    assert rows["trial"].to_list() == [0, 1, 2, 3, 4]
+    assert rows["training.learning_rate"].n_unique() == 5
+    found = best(searched_project, "fm")
+    assert (found["num_trials"], found["budget"]["num_trials"]) == (5, 5)
+
+
+def test_other_params_are_another_study_and_the_first_one_is_kept(searched_project, monkeypatch):
+    before, trials_before = files(searched_project, "fm"), complete(trials(searched_project, "fm"))
+    params = searched_project.params.read_text()
+    searched_project.set(training={"max_epochs": 2, "metric": "auc"}, tune={"num_trials": 2})
+    searched_project.tune("fm")
+    rows, found = table(searched_project, "fm"), best(searched_project, "fm")
+    assert rows["trial"].to_list() == [0, 1]
+    assert rows["epochs"].to_list() == [2, 2]
+    assert found["metric"] == "auc"
+    assert found["valid_auc"] == rows["valid"].max() > 0
+    assert rows.row(found["trial"], named=True)["valid"] == found["valid_auc"]
+    first = json.loads(before["best.json"])["study"]
+    assert found["study"] != first
+    assert complete(studies(searched_project, "fm")[first]) == trials_before
+    searched_project.params.write_text(params)
+    monkeypatch.setattr(search, "cluster", lambda: pytest.fail("a trial was about to run"))
+    searched_project.tune("fm")
+    assert files(searched_project, "fm") == before
+
+
+def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
+    cell = cell_of(prepared, "fm")
+    space, fixed = {"training.l2": FloatDistribution(0.0, 1.0)}, {"model.embed_dim": 4}
+    training = cell.training.model_copy
+    variants = [
+        (cell, space, fixed),
+        (replace(cell, training=training(update={"max_epochs": 9})), space, fixed),
+        (replace(cell, training=training(update={"loss": "cross_entropy"})), space, fixed),
+        (replace(cell, root_seed=1), space, fixed),
+        (replace(cell, digests={**cell.digests, "train.parquet": "0"}), space, fixed),
+        (replace(cell, model="lr"), space, fixed),
+        (cell, {"training.l2": FloatDistribution(0.0, 2.0)}, fixed),
+        (cell, {"training.l1": FloatDistribution(0.0, 1.0)}, fixed),
+        (cell, space, {"model.embed_dim": 8}),
+        (cell, space, {}),
+    ]
+    assert len({study_record.fingerprint(*variant) for variant in variants}) == len(variants)
+    assert study_record.fingerprint(*variants[0]) == study_record.fingerprint(
+        cell_of(prepared, "fm"), dict(space), dict(fixed)
+    )
+
+
+def test_only_code_that_does_something_changes_the_name_of_the_study(prepared, tmp_path, monkeypatch):
+    names, source = [], tmp_path / "optimizers.py"
+    for text in ("x = 1\n", "# twice\nx = 1  # or not\n", "x = 2\n"):
+        source.write_text(text)
+        monkeypatch.setattr(study_record.inspect, "getfile", lambda _: source)
+        names.append(study_record.fingerprint(cell_of(prepared, "fm"), {}, {}))
+    assert names[0] == names[1] != names[2]
+
+
+def start(project, model):
+    return subprocess.Popen(project.command("tune", model), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_until(project, model, process, number):
+    """Until the journal has that many finished trials; they and those that run."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the search ended before it was stopped"
+        journal = project.study(model) / "journal.log"
+        if journal.exists() and len(found := studies(project, model)) == 1:
+            (now,) = found.values()
+            if len(complete(now)) >= number:
+                return
+        time.sleep(0.02)
+    pytest.fail("no trials")
+
+
+def check_resumed(project, model, stopped):
+    """A search that was stopped with these trials has come to its end, and lost none of them."""
+    now = trials(project, model)
+    assert complete(stopped).items() <= complete(now).items()
+    rows = table(project, model)
+    assert rows["trial"].to_list() == sorted(complete(now))
+    assert rows.height == best(project, model)["num_trials"] == 8
+    assert best(project, model)["valid_rmse"] == rows["valid"].min()
+    later = [params for number, (_, params) in complete(now).items() if number >= len(stopped)]
+    for trial in stopped:
+        if trial.state is TrialState.RUNNING and len(trial.params) == 2:
+            assert trial.params in later
+
+
+def test_a_killed_search_goes_on_and_loses_no_finished_trial(project):
+    project.set(**MANY_TRIALS)
+    with start(project, "lr") as process:
+        try:
+            wait_until(project, "lr", process, 3)
+        finally:
+            process.kill()
+    stopped = trials(project, "lr")
+    assert 3 <= len(complete(stopped)) < 8
+    assert any(trial.state is TrialState.RUNNING for trial in stopped)
+    assert not project.results("lr").exists()
+    project.tune("lr")
+    check_resumed(project, "lr", stopped)
+
+
+def test_an_interrupted_search_is_an_error_and_goes_on_when_run_again(project):
+    project.set(**MANY_TRIALS)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as in the background of a shell
+    try:
+        with start(project, "lr") as process:
+            try:
+                wait_until(project, "lr", process, 2)
+                process.send_signal(signal.SIGINT)
+                assert process.wait(timeout=60) != 0
+            finally:
+                process.kill()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    stopped = trials(project, "lr")
+    assert 2 <= len(complete(stopped)) < 8
+    assert not project.results("lr").exists()
+    project.tune("lr")
+    check_resumed(project, "lr", stopped)
+
+
+def test_a_second_search_of_the_same_cell_is_an_error(project):
+    project.study("lr").mkdir(parents=True)
+    with FileLock(project.study("lr") / "lock"):
+        done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=120)
+    lock = project.study("lr") / "lock"
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: another search of lr on synthetic holds {lock}\n"
+    assert not (project.study("lr") / "journal.log").exists()
+
+
+def test_a_record_that_was_cut_off_is_dropped_and_the_trials_before_are_kept(searched_project, caplog):
+    journal, before = searched_project.study("fm") / "journal.log", table(searched_project, "fm")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    end = max(number for number, line in enumerate(lines) if "values" in json.loads(line))
+    last = json.loads(lines[end])  # how the last trial ended
+    assert last["values"] == [before.filter(pl.col("trial") == last["trial_id"])["valid"].item()]
+    journal.write_bytes(b"".join(lines[:end]) + lines[end][: len(lines[end]) // 2])
+    searched_project.tune("fm")
+    assert f"{journal}: dropped a last line that was cut off" in caplog.text
+    rows = table(searched_project, "fm")
+    assert rows.height == 3
+    kept = before.filter(pl.col("trial") != last["trial_id"])
+    assert rows.head(2).equals(kept)
+    again, lost = rows.row(2, named=True), before.row(last["trial_id"], named=True)
+    drawn = [key for key in again if "." in key]
+    assert [again[key] for key in drawn] == [lost[key] for key in drawn]
+    assert again["valid"] == pytest.approx(lost["valid"], rel=1e-5)
+
+
+def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
+    journal = searched_project.study("fm") / "journal.log"
+    before = journal.read_bytes()
+    journal.with_name("journal.log.lock").touch()  # of a search that was killed while it wrote
+    storage = study_record.open_journal(journal)
+    assert len(optuna.get_all_study_names(storage)) == 1
+    assert journal.read_bytes() == before
+    assert not caplog.records
+    assert not journal.with_name("journal.log.lock").exists()
+
+
+def test_all_trials_failing_is_an_error_with_the_first_reason(project):
+    project.set(tune={"fixed": {"training.learning_rate": -1.0}, "num_trials": 2})
+    with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
+        project.tune("lr")
+    assert str(raised.value).startswith("all trials of lr on synthetic failed, the first with: ")
+    assert str(raised.value).endswith("training.learning_rate: Input should be greater than 0 (got -1.0)")
+    assert "\n" not in str(raised.value)
+    assert not (project.results("lr") / "best.json").exists()
+
+
+def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(project, no_cluster):
+    project.set(tune={"num_trials": 1})
+    made_failed_study(project, "lr")
+    with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
+        project.tune("lr")
+    assert str(raised.value).endswith("failed, the first with: the reason it had")
+
+
+def made_failed_study(project, model):
+    """A study, as `search` would make it, with one trial that failed."""
+    cell, fixed = cell_of(project, model), search.fixed_setting(model, load_params(project.params))
+    space = {key: value for key, value in shared.get_space(model).items() if key not in fixed}
+    project.study(model).mkdir(parents=True)
+    storage = study_record.open_journal(project.study(model) / "journal.log")
+    study = optuna.create_study(storage=storage, study_name=study_record.fingerprint(cell, space, fixed))
+    study.add_trial(create_trial(state=TrialState.FAIL))
+    study.set_user_attr(study_record.FIRST_ERROR, "the reason it had")
+
+
+def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(project, monkeypatch):
+    rates = {"training.learning_rate": CategoricalDistribution((0.1, 0.05, 0.02, 1e30))}
+    monkeypatch.setattr("search_spaces.lr.SPACE", {**rates, "training.l2": FloatDistribution(0.0, 1.0)})
+    monkeypatch.setattr("search_spaces.lr.PAPER", {"training.learning_rate": 1e30, "training.l2": 0.0})
+    project.set(tune={"num_trials": 4, "fixed": {}})
+    project.tune("lr")
+    rows = table(project, "lr")
+    assert rows["trial"].to_list() == [0, 1, 2, 3]
+    diverging = rows["training.learning_rate"] == 1e30
+    assert diverging[0]
+    assert rows["state"].to_list() == ["fail" if diverges else "complete" for diverges in diverging]
+    assert rows["valid"].is_null().to_list() == diverging.to_list()
+    found = best(project, "lr")
+    assert found["num_trials"] == 4
+    assert found["setting"]["training.learning_rate"] < 1
+    assert found["valid_rmse"] == rows["valid"].min()
+
+
+def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):
+    project.set(tune={"fixed": {"model.embed_dims": 4}})
+    with pytest.raises(ValueError, match=r"tune\.fixed: 'model\.embed_dims' is in no search space; known: ") as raised:
+        project.tune("lr")
+    known = ["model.dropout", "model.embed_dim", "training.batch_size", "training.l2", "training.learning_rate"]
+    assert str(raised.value).endswith(", ".join(known))
+
+
+def test_fixing_a_whole_space_is_an_error(project, no_cluster):
+    project.set(tune={"fixed": {"training.learning_rate": 0.1, "training.l2": 0.0, "training.batch_size": 256}})
+    with pytest.raises(ValueError, match=r"nothing to search for lr: tune\.fixed has every key of its space"):
+        project.tune("lr")
+
+
+def test_more_cpus_a_trial_than_there_are_is_an_error_at_once(project):
+    project.set(tune={"cpus_per_trial": 64})
+    with pytest.raises(ValueError, match=r"tune\.cpus_per_trial is 64, but there are only 2"):
+        project.tune("lr")
+
+
+def test_gpus_are_asked_for_only_where_there_are_some():
+    assert resources_per_run(1, 0.25, {"CPU": 2.0}) == {"cpu": 1.0, "gpu": 0.0}
+    assert resources_per_run(2, 0.25, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 2.0, "gpu": 0.25}
+    with pytest.raises(ValueError, match=r"tune\.gpus_per_trial is 2, but there are only 1"):
+        resources_per_run(1, 2, {"CPU": 2.0, "GPU": 1.0})
+
+
+def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(searched_project, monkeypatch):
+    (name,) = studies(searched_project, "fm")
+    backend = JournalFileBackend(str(searched_project.study("fm") / "journal.log"))
+    study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
+    study.add_trial(made_trial(0, 1000))
+    seconds = 4 + 1e6 - study_record.budget_left(study, TuneParams(time_budget_s=1e6))[1]
+    searched_project.set(tune={"num_trials": 300, "time_budget_s": seconds})
+    ended, real_cluster = [], search.cluster
+    monkeypatch.setattr(search, "cluster", lambda: Timed(real_cluster(), ended))
+    searched_project.tune("fm")
+    assert 3 < ended[0] < 20
+    found = best(searched_project, "fm")
+    assert 4 <= found["num_trials"] == table(searched_project, "fm").height < 300
+    assert found["budget"] == {"num_trials": 300, "time_budget_s": seconds}
+
+
+class Timed:
+    """A context that also notes how many seconds it was open."""
+
+    def __init__(self, context, seconds):
+        self.context, self.seconds = context, seconds
+
+    def __enter__(self):
+        value = self.context.__enter__()
+        self.start = time.monotonic()
+        return value
+
+    def __exit__(self, *error):
+        self.seconds.append(time.monotonic() - self.start)
+        return self.context.__exit__(*error)
+
+
+def made_trial(start, end, interrupted=False):
+    """A trial from one second of some day to another."""
+    state = TrialState.FAIL if interrupted else TrialState.COMPLETE
+    attributes = {study_record.INTERRUPTED: True} if interrupted else {}
+    trial = create_trial(state=state, value=None if interrupted else 1.0, user_attrs=attributes)
+    noon = datetime(2024, 1, 1, 12)
+    trial.datetime_start, trial.datetime_complete = noon + timedelta(seconds=start), noon + timedelta(seconds=end)
+    return trial
+
+
+def made_study(*trials):
+    study = optuna.create_study()
+    study.add_trials(trials)
+    return study
+
+
+def test_the_budget_left_is_what_finished_trials_have_not_used():
+    spans = [(20, 25), (0, 10), (5, 12), (6, 7)]
+    study = made_study(*(made_trial(*span) for span in spans), made_trial(30, 90, interrupted=True))
+    assert study_record.budget_left(study, TuneParams(num_trials=6)) == (2, None)
+    assert study_record.budget_left(study, TuneParams(num_trials=3)) == (0, None)
+    assert study_record.budget_left(study, TuneParams(time_budget_s=30)) == (-1, 13.0)
+    assert study_record.budget_left(study, TuneParams(num_trials=6, time_budget_s=30)) == (2, 13.0)
+    assert study_record.budget_left(study, TuneParams(num_trials=6, time_budget_s=17)) == (0, 0.0)
+    assert study_record.budget_left(made_study(), TuneParams(num_trials=6, time_budget_s=17)) == (6, 17.0)
+
+
+def test_the_best_epoch_is_the_first_that_reached_the_value():
+    trial = SimpleNamespace(intermediate_values={3: 0.4, 1: 0.7, 2: 0.4, 4: 0.4}, value=0.4)
+    assert study_record.best_step(trial) == 2
+    assert study_record.best_step(SimpleNamespace(intermediate_values={}, value=None)) is None

@@ -1,0 +1,207 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from pipelines import train
+from pipelines.catalog import DATASETS, get_dataset
+from pipelines.cell import load_cell
+from pipelines.cli import run
+from pipelines.data import load_rows
+from pipelines.download import download
+from pipelines.params import TrainingParams, load_params
+from pipelines.paths import Paths
+from pipelines.prepare import prepare
+from pipelines.training import evaluate
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+
+PARAMS = """
+seed: 2019
+datasets: [synthetic]
+models: [fm]
+training: {max_epochs: 2, batch_size: 2048, learning_rate: 0.1}
+tune: {num_trials: 1}
+"""
+EPOCH = {"epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_logloss"}
+LAST = {"best_epoch", "test_rmse", "test_auc", "test_logloss", "num_params", "peak_memory_mb"}
+SMALL = ("--set", "model.embed_dim=4")
+
+
+@pytest.fixture(scope="module")
+def params(tmp_path_factory):
+    """A params.yaml beside the prepared synthetic data."""
+    path = tmp_path_factory.mktemp("project") / "params.yaml"
+    path.write_text(PARAMS)
+    download(get_dataset("synthetic"), path)
+    prepare(get_dataset("synthetic"), load_params(path), Paths(path.parent))
+    return path
+
+
+@pytest.fixture
+def call(params, monkeypatch, capsys):
+    """Runs the stage in this process: its exit code, and what it printed on stdout and stderr."""
+    monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
+
+    def call(*arguments, model="fm", dataset="synthetic"):
+        words = ["train", "--model", model, "--dataset", dataset, "--params", str(params), *arguments]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as caught:
+            run(train.main)
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def records(call):
+    """The records that a run with --json prints."""
+
+    def records(*arguments, **names):
+        code, stdout, stderr = call("--json", *arguments, **names)
+        assert (code, stderr) == (0, "")
+        return [json.loads(line) for line in stdout.splitlines()]
+
+    return records
+
+
+def without_measurements(records):
+    return [{k: v for k, v in record.items() if k not in ("seconds", "peak_memory_mb")} for record in records]
+
+
+def test_the_program_prints_an_epoch_a_line_and_then_the_test_metrics(params):
+    command = [sys.executable, "-m", "pipelines.train", "--model", "fm", "--dataset", "synthetic", "--json", *SMALL]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--params", params], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    *epochs, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["epoch"] for record in epochs] == [1, 2]
+    assert all(set(record) == EPOCH for record in epochs)
+    assert set(last) == LAST
+    best = min(epochs, key=lambda record: record["valid_rmse"])
+    assert last["best_epoch"] == best["epoch"]
+    assert last["test_rmse"] == pytest.approx(best["valid_rmse"], abs=0.1)
+    schema = json.loads((Paths(params.parent).processed("synthetic") / "schema.json").read_text())
+    assert last["num_params"] == schema["num_features"] * 5 + 1
+    assert last["peak_memory_mb"] > 10
+
+
+def test_the_last_line_is_of_the_test_split_and_the_best_epoch(params, records):
+    cell = load_cell("fm", "synthetic", load_params(params), Paths(params.parent))
+    model, epochs = cell.start({"model.embed_dim": 4}, "train")
+    done = [epoch.row() for epoch in epochs]
+    *curve, last = records(*SMALL)
+    assert without_measurements(curve) == without_measurements(done)
+    rows = load_rows(Paths(params.parent).processed("synthetic"), "test")
+    expected = evaluate(model, rows, "squared_error").named("test")
+    assert {key: last[key] for key in expected} == expected
+
+
+def test_without_json_it_prints_words(call):
+    code, stdout, stderr = call(model="lr")
+    assert (code, stderr) == (0, "")
+    lines = stdout.splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("epoch 1  seconds ")
+    assert "valid_auc 0." in lines[1]
+    assert lines[2].startswith("best_epoch ")
+
+
+def test_the_same_run_gives_the_same_and_another_setting_does_not(records):
+    first, second = records(*SMALL), records(*SMALL)
+    assert without_measurements(first) == without_measurements(second)
+    assert without_measurements(records(*SMALL, "--set", "training.l2=5")) != without_measurements(first)
+
+
+def test_another_seed_gives_another_run(params, records):
+    first = records(*SMALL)
+    try:
+        params.write_text(PARAMS.replace("2019", "2020"))
+        assert without_measurements(records(*SMALL)) != without_measurements(first)
+    finally:
+        params.write_text(PARAMS)
+
+
+def test_settings_are_put_into_model_and_training(records):
+    settings = ("model.hidden_dims=[6, 3]", "model.embed_dim=2", "model.attention_dim=2", "model.field_embed_dim=2")
+    arguments = [word for setting in (*settings, "training.max_epochs=1") for word in ("--set", setting)]
+    epoch, last = records(*arguments, model="inn")
+    assert epoch["epoch"] == last["best_epoch"] == 1
+    pairs, m = 21, last["num_params"]
+    of_layers = (pairs * 2 * 6 + 6) + (6 * 3 + 3) + (3 + 1)
+    of_aspects = 2 * 2 + 2 * 2 + 7 * 2 + 2 * 2
+    assert (m - of_layers - of_aspects - 1) % 3 == 0  # the rest: a weight and two numbers a feature
+    assert 500 < (m - of_layers - of_aspects - 1) / 3 < 600
+
+
+def test_cross_entropy_and_another_metric(records):
+    arguments = ["training.loss=cross_entropy", "training.metric=auc", "training.learning_rate=1e-1"]
+    *epochs, last = records(*SMALL, *(word for a in arguments for word in ("--set", a)))
+    assert last["best_epoch"] == max(epochs, key=lambda record: record["valid_auc"])["epoch"]
+    assert all(record["train_loss"] < 0.8 for record in epochs)
+
+
+def the_line(result):
+    code, stdout, stderr = result
+    assert (code, stdout) == (1, "")
+    assert stderr.startswith("error: ")
+    assert stderr.count("\n") == 1
+    assert stderr.endswith("\n")
+    return stderr
+
+
+def test_an_unknown_model_lists_the_known(call):
+    line = the_line(call(model="fmm"))
+    assert line.startswith("error: unknown model 'fmm'; choose one of: ")
+    assert {"fm,", "ifm,", "inn,"} <= set(line.split())
+
+
+def test_an_unknown_data_set_lists_the_known(call):
+    line = the_line(call(dataset="netflix"))
+    assert line == f"error: unknown data set 'netflix'; choose one of: {', '.join(sorted(DATASETS))}\n"
+
+
+def test_an_unknown_hyperparameter_lists_the_known(call):
+    line = the_line(call("--set", "model.embed=8"))
+    assert line == "error: fm has no hyperparameter 'embed'; it has: embed_dim, dropout, batch_norm\n"
+
+
+def test_an_unknown_training_key_lists_the_known(call):
+    line = the_line(call("--set", "training.lr=0.1"))
+    assert line == f"error: training.lr: no such key; the keys here are: {', '.join(TrainingParams.model_fields)}\n"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("embed_dim=8", "unknown key 'embed_dim': keys are model.* and training.*"),
+        ("model.embed_dim", "write KEY=VALUE"),
+        ("model.embed_dim=[8]", "fm: embed_dim: Input should be a valid integer (got [8])"),
+        ("model.embed_dim=0", "fm: embed_dim must be positive, got 0"),
+        ("training.loss=hinge", "training.loss: Input should be 'squared_error' or 'cross_entropy' (got 'hinge')"),
+        ("training.learning_rate=1e30", "the loss is not finite in epoch 1: lower training.learning_rate"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(call, assignment, words):
+    assert words in the_line(call(*SMALL, "--set", assignment))
+
+
+def test_data_that_is_not_prepared_names_the_stage(call):
+    assert "run python -m pipelines.prepare --dataset frappe\n" in the_line(call(dataset="frappe"))
+
+
+def test_a_model_that_can_not_use_the_fields_says_why(call, monkeypatch):
+    from models.fm import FactorizationMachine
+
+    decline = staticmethod(lambda fields: f"needs a field tag, got {', '.join(fields)}")
+    monkeypatch.setattr(FactorizationMachine, "decline", decline, raising=False)
+    fields = ", ".join(get_dataset("synthetic").fields)
+    assert the_line(call()) == f"error: fm: needs a field tag, got {fields}\n"
+
+
+def test_a_params_file_that_is_not_there(call, params):
+    assert "nowhere.yaml" in the_line(call("--params", str(params.with_name("nowhere.yaml"))))

@@ -1,0 +1,272 @@
+import math
+
+import pytest
+import torch
+
+from pipelines import training
+from pipelines.data import Rows
+from pipelines.params import TrainingParams
+from pipelines.training import best, evaluate, new_model, num_params, predict, summed_loss, train
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+
+SCHEMA = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
+SIZES = {
+    "lr": {},
+    "fm": {"embed_dim": 4, "dropout": 0.1},
+    "ifm": {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 2},
+    "inn": {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 2},
+}
+LOSSES = ["squared_error", "cross_entropy"]
+
+
+def random_rows(num_rows, seed, noise=0.5, values=False):
+    """Labels that follow the pair of user and item, and some noise."""
+    truth = torch.Generator().manual_seed(99)
+    users, items = torch.randn(20, 2, generator=truth), torch.randn(15, 2, generator=truth)
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.randint(size, (num_rows,), generator=generator) for size in SCHEMA["field_dims"]]
+    score = (users[columns[0]] * items[columns[1]]).sum(1) + noise * torch.randn(num_rows, generator=generator)
+    features = (torch.stack(columns, 1) + torch.tensor([0, 20, 35])).int()
+    drawn = torch.rand(features.shape, generator=generator) * 2 if values else None
+    return Rows(features, torch.where(score > 0, 1.0, -1.0), drawn)
+
+
+TRAIN, VALID = random_rows(400, 0), random_rows(150, 1)
+
+
+def fit(name, seed=0, rows=TRAIN, valid=VALID, **changes):
+    """A model, and all of its epochs."""
+    settings = {"learning_rate": 0.1, "batch_size": 64, "max_epochs": 5, "patience": 100, **changes}
+    model = new_model(name, SCHEMA, SIZES[name], seed)
+    return model, list(train(model, rows, valid, TrainingParams(**settings)))
+
+
+def curve(epochs):
+    return [{key: value for key, value in epoch.row().items() if key != "seconds"} for epoch in epochs]
+
+
+def weights(model):
+    return {key: value.cpu().clone() for key, value in model.state_dict().items()}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", SIZES)
+def test_it_learns(name, loss):
+    model, epochs = fit(name, loss=loss, max_epochs=8)
+    assert [epoch.epoch for epoch in epochs] == list(range(1, 9))
+    losses = [epoch.train_loss for epoch in epochs]
+    assert losses[-1] < (0.95 if name == "lr" else 0.9) * losses[0]
+    assert all(epoch.seconds > 0 for epoch in epochs)
+    assert evaluate(model, TRAIN, loss).auc > 0.6
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+def test_it_learns_with_each_optimizer(optimizer):
+    _, epochs = fit("fm", optimizer=optimizer, max_epochs=12, learning_rate=0.1)
+    assert epochs[-1].train_loss < 0.9 * epochs[0].train_loss
+
+
+def test_the_summed_loss_is_half_the_squared_error_or_the_cross_entropy():
+    logits, labels = torch.tensor([0.5, -2.0, 3.0]), torch.tensor([1.0, 1.0, -1.0])
+    squared = sum((y - p) ** 2 for p, y in zip(logits.tolist(), labels.tolist(), strict=True)) / 2
+    entropy = sum(math.log(1 + math.exp(-p * y)) for p, y in zip(logits.tolist(), labels.tolist(), strict=True))
+    assert summed_loss(logits, labels, "squared_error").item() == pytest.approx(squared)
+    assert summed_loss(logits, labels, "cross_entropy").item() == pytest.approx(entropy)
+    extreme = summed_loss(torch.tensor([-200.0]), torch.ones(1), "cross_entropy")
+    assert extreme.item() == pytest.approx(200)
+
+
+@pytest.mark.parametrize(("loss", "expected"), [("squared_error", 0.5), ("cross_entropy", math.log(2))])
+def test_the_train_loss_is_a_mean_over_rows_without_the_penalty(loss, expected):
+    _, epochs = fit("lr", loss=loss, batch_size=1000, max_epochs=1, l2=100.0)  # one step: all logits are zero
+    assert epochs[0].train_loss == pytest.approx(expected, rel=1e-6)
+    _, epochs = fit("lr", loss=loss, batch_size=7, max_epochs=1, learning_rate=1e-12)
+    assert epochs[0].train_loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_penalty_weighs_against_the_sum_over_a_batch():
+    rows = Rows(torch.tensor([[0, 20, 35]] * 4 + [[1, 20, 35]] * 4).int(), torch.tensor([1.0] * 4 + [-1.0] * 4))
+    settings = TrainingParams(l2=4.0, batch_size=8, max_epochs=200, patience=200, optimizer="adam", learning_rate=0.02)
+    model = new_model("lr", SCHEMA, {}, 0)
+    for _ in train(model, rows, rows, settings):
+        last = weights(model)
+    # by symmetry w_0 = w_20 = w_35 = 0; 4 · ½ (w − 1)² + 4 · ½ w² is least at ½
+    assert last["linear.weight"][[0, 1, 20]].tolist() == pytest.approx([0.5, -0.5, 0], abs=0.01)
+
+
+def overfitting(**changes):
+    """A run whose validation metric is best long before the end: labels are noise."""
+    return {"rows": random_rows(60, 5, noise=100.0), "valid": random_rows(200, 6, noise=100.0), **changes}
+
+
+@pytest.mark.parametrize(("name", "metric"), [("fm", "rmse"), ("fm", "auc"), ("fm", "logloss"), ("inn", "rmse")])
+def test_the_best_epochs_weights_are_left(name, metric):
+    changes = overfitting(metric=metric, max_epochs=25)
+    model, epochs = fit(name, **changes)
+    scores = [epoch.valid.score(metric) for epoch in epochs]
+    first_best = scores.index(min(scores))
+    assert first_best < 24
+    assert best(epochs, metric) is epochs[first_best]
+    assert evaluate(model, changes["valid"], "squared_error") == epochs[first_best].valid
+
+
+def test_the_best_epochs_weights_are_left_when_the_caller_breaks_off():
+    changes = overfitting()
+    model = new_model("fm", SCHEMA, SIZES["fm"], 0)
+    settings = TrainingParams(learning_rate=0.1, batch_size=16, max_epochs=50, patience=50)
+    seen = []
+    for epoch in train(model, changes["rows"], changes["valid"], settings):
+        seen.append(epoch)
+        if epoch.epoch == 25:
+            last = weights(model)
+            break
+    assert best(seen, "rmse").epoch < 25
+    assert not same(weights(model), last)
+    assert evaluate(model, changes["valid"], "squared_error") == best(seen, "rmse").valid
+
+
+def test_patience_is_how_many_epochs_without_a_better_one_it_takes():
+    for patience in (1, 3, 6):
+        _, epochs = fit("fm", **overfitting(patience=patience, max_epochs=200))
+        assert len(epochs) == best(epochs, "rmse").epoch + patience
+
+
+def test_an_equal_score_is_no_better_one():
+    _, epochs = fit("lr", learning_rate=1e-20, patience=2, max_epochs=50)
+    assert len(epochs) == 3
+    assert best(epochs, "rmse").epoch == 1
+
+
+def test_max_epochs_ends_it():
+    assert len(fit("fm", max_epochs=3)[1]) == 3
+    assert len(fit("fm", max_epochs=1)[1]) == 1
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_same_seed_gives_the_same_curve_bit_for_bit(name):
+    (first, first_epochs), (second, second_epochs), (other, other_epochs) = (
+        fit(name, seed, max_epochs=2) for seed in (7, 7, 8)
+    )
+    assert curve(first_epochs) == curve(second_epochs)
+    assert same(weights(first), weights(second))
+    assert curve(first_epochs) != curve(other_epochs)
+    assert not same(weights(first), weights(other))
+
+
+def test_an_epoch_takes_each_row_once_in_an_order_of_its_own(monkeypatch):
+    taken = []
+    inputs = Rows.inputs
+
+    def spy(rows, which):
+        taken.extend(which.tolist() if isinstance(which, torch.Tensor) else [])
+        return inputs(rows, which)
+
+    monkeypatch.setattr(Rows, "inputs", spy)
+    fit("lr", batch_size=64, max_epochs=2)
+    first, second = taken[:400], taken[400:]
+    assert sorted(first) == sorted(second) == list(range(400))
+    assert first != second
+    assert first != sorted(first)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("metric", ["rmse", "auc"])
+def test_a_loss_that_is_not_finite_is_an_error(loss, metric):
+    with pytest.raises(FloatingPointError, match=r"not finite in epoch 1: lower training.learning_rate"):
+        fit("fm", loss=loss, metric=metric, learning_rate=1e30, batch_size=16)
+
+
+def test_values_are_used():
+    rows, valid = random_rows(400, 0, values=True), random_rows(150, 1, values=True)
+    model, epochs = fit("fm", rows=rows, valid=valid)
+    assert curve(epochs) != curve(fit("fm")[1])
+    with torch.no_grad():
+        x, values = valid.features.to(training.device()), valid.values.to(training.device())
+        torch.testing.assert_close(predict(model, valid), model(x, values).cpu())
+    assert not torch.allclose(predict(model, valid), predict(model, VALID))
+
+
+@pytest.mark.parametrize("values", [False, True])
+def test_predictions_in_chunks_are_those_at_once(monkeypatch, values):
+    model, _ = fit("ifm", max_epochs=2)
+    rows = random_rows(150, 2, values=values)
+    at_once = predict(model.train(), rows)
+    assert at_once.shape == (150,)
+    assert not at_once.requires_grad
+    assert not model.training
+    for size in (1, 7, 50, 149, 150):
+        monkeypatch.setattr(training, "EVALUATION_ROWS", size)
+        torch.testing.assert_close(predict(model, rows), at_once)
+
+
+def test_dropout_is_for_training_only():
+    model = new_model("fm", SCHEMA, {"embed_dim": 4, "dropout": 0.5}, 0)
+    assert torch.equal(predict(model, VALID), predict(model, VALID))
+
+
+def test_dropout_is_for_training_in_every_epoch():
+    model = new_model("fm", SCHEMA, {"embed_dim": 4, "dropout": 1.0}, 0)
+    first = weights(model)["embedding.weight"]
+    settings = TrainingParams(learning_rate=0.1, max_epochs=3, patience=3)
+    seen = [weights(model)["embedding.weight"] for _ in train(model, TRAIN, VALID, settings)]
+    assert [torch.equal(first, one) for one in seen] == [True] * 3
+
+
+def trained_fm(embed_dim=4):
+    model = new_model("fm", SCHEMA, {"embed_dim": embed_dim}, 3)
+    list(train(model, TRAIN, VALID, TrainingParams(learning_rate=0.1, max_epochs=2)))
+    return weights(model)
+
+
+@pytest.mark.parametrize("name", ["fm", "ifm", "inn"])
+def test_a_pretrained_start_is_that_of_embeddings_and_linear_terms(name):
+    pretrained = trained_fm()
+    plain = weights(new_model(name, SCHEMA, SIZES[name], 0))
+    started = weights(new_model(name, SCHEMA, SIZES[name], 0, pretrained))
+    taken = {"embedding.weight", "linear.weight", "linear.bias"}
+    assert taken <= plain.keys()
+    for key in plain:
+        assert torch.equal(started[key], (pretrained if key in taken else plain)[key]), key
+    assert pretrained["linear.weight"].any()
+
+
+def test_a_pretrained_model_is_not_changed_by_a_run_that_starts_from_it():
+    pretrained = trained_fm()
+    before = {key: value.clone() for key, value in pretrained.items()}
+    model = new_model("ifm", SCHEMA, SIZES["ifm"], 0, pretrained)
+    list(train(model, TRAIN, VALID, TrainingParams(learning_rate=0.1, max_epochs=1)))
+    assert same(pretrained, before)
+
+
+def test_a_pretrained_start_of_another_size_is_an_error():
+    with pytest.raises(ValueError, match=r"pretrained embedding.weight is \[40, 8\], but ifm's is \[40, 4\]"):
+        new_model("ifm", SCHEMA, SIZES["ifm"], 0, trained_fm(8))
+
+
+def test_lr_takes_no_pretrained_start():
+    assert not new_model("lr", SCHEMA, {}, 0, trained_fm()).state_dict()["linear.weight"].any()
+
+
+def test_the_number_of_parameters_counts_what_is_learnt():
+    assert num_params(new_model("lr", SCHEMA, {}, 0)) == 41
+    plain, normed = (
+        num_params(new_model("fm", SCHEMA, {"embed_dim": 4, "batch_norm": norm}, 0)) for norm in (False, True)
+    )
+    assert plain == 41 + 160
+    assert normed == plain + 8  # not the running averages
+
+
+def test_an_epoch_is_one_flat_record():
+    _, (epoch,) = fit("lr", max_epochs=1)
+    assert list(epoch.row()) == ["epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_logloss"]
+
+
+def test_the_memory_in_use_is_told_in_mib():
+    held = torch.ones(4 * 2**20, device=training.device())  # 16 MiB
+    assert 16 < training.peak_memory_mb() < 2**20
+    del held
