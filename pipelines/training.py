@@ -18,7 +18,7 @@ from pipelines.metrics import Metrics, compute_metrics
 from pipelines.optimizers import make_optimizer
 from pipelines.params import TrainingParams
 
-EVALUATION_ROWS = 4096
+EVALUATION_ROWS = 1024
 PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.pretrained is set
 
 
@@ -151,5 +151,7 @@ def evaluate(model: nn.Module, rows: Rows, loss: str) -> Metrics:
 
 
 def num_params(model: nn.Module) -> int:
-    """How many numbers a model learns."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """How many numbers a model learns, those of batch norm left out, as in the IFM paper's #PARAM."""
+    norms = (module for module in model.modules() if isinstance(module, nn.BatchNorm1d))
+    left_out = sum(parameter.numel() for norm in norms for parameter in norm.parameters())
+    return sum(parameter.numel() for parameter in model.parameters()) - left_out

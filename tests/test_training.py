@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from models import registry
 from pipelines import training
 from pipelines.data import Rows
 from pipelines.params import TrainingParams
@@ -270,3 +271,8 @@ def test_the_memory_in_use_is_told_in_mib():
     held = torch.ones(4 * 2**20, device=training.device())  # 16 MiB
     assert 16 < training.peak_memory_mb() < 2**20
     del held
+
+
+def test_parameters_are_counted_without_those_of_batch_norm():
+    plain, normalized = (registry.create("nfm", (3, 4), {"embed_dim": 5, "batch_norm": norm}) for norm in (False, True))
+    assert num_params(plain) == num_params(normalized) == 7 * 5 + 7 + 1 + 5 * 256 + 2 * 256
