@@ -46,8 +46,9 @@ def download(dataset: Dataset, params: Path) -> list[Path]:
 
     Raises ValueError when a file can't be had or params.yaml is wrong; OSError when one can't be written.
     """
-    from pipelines.fetch import fetch, unpack
+    from pipelines.fetch import fetch
     from pipelines.params import load_params
+    from pipelines.unpack import unpack
 
     seed = load_params(params).seed  # first: a mistyped --params is no place for data
     folder = Paths(params.parent).raw(dataset.name)

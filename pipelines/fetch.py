@@ -1,4 +1,4 @@
-"""Fetching the files of a data set into the cache, and unpacking what is wanted from them.
+"""Fetching the files of a data set into the cache.
 
 $FACTORBENCH_MIRROR, a folder or a URL prefix, is tried before a source's URL. A file of the mirror must have
 the checksum in the mirror's SHA256SUMS where that lists it; any other file, the checksum in the catalogue.
@@ -9,13 +9,11 @@ import os
 import re
 import shutil
 import sys
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.catalog import Source
-from pipelines.files import file_digest, written_whole
+from pipelines.files import file_digest
 from pipelines.paths import cache_folder
 
 if TYPE_CHECKING:
@@ -212,35 +210,6 @@ def checksum_like(expected: str, path: Path) -> str:
 
 def has_checksum(path: Path, expected: str) -> bool:
     return checksum_like(expected, path) == expected
-
-
-def unpack(source: Source, file: Path, folder: Path) -> list[Path]:
-    """Put the wanted members of a fetched archive, or the file itself, straight into `folder`.
-
-    Raises ValueError, which names archive and member, when the archive is damaged or lacks one; OSError.
-    """
-    if not source.members:
-        with written_whole(folder / source.name) as partial:
-            shutil.copyfile(file, partial)
-        return [folder / source.name]
-    return [unpack_member(file, member, folder / PurePosixPath(member).name) for member in source.members]
-
-
-def unpack_member(file: Path, member: str, path: Path) -> Path:
-    """Write one member of a zip archive to `path`. Raises ValueError, which names both; OSError."""
-    try:
-        with (
-            zipfile.ZipFile(file) as archive,
-            archive.open(member) as content,
-            written_whole(path) as partial,
-            partial.open("wb") as output,
-        ):
-            shutil.copyfileobj(content, output)
-    except KeyError as error:
-        raise ValueError(f"{file}: the archive has no member {member}") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise ValueError(f"{file}: can't unpack {member}: {error}") from error
-    return path
 
 
 def is_url(place: str) -> bool:

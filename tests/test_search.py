@@ -251,6 +251,13 @@ def test_a_second_search_of_the_same_cell_is_an_error(project):
     assert not (project.study("lr") / "journal.log").exists()
 
 
+def test_a_folder_that_can_t_be_written_is_an_error_that_names_it(project, no_cluster):
+    (project.root / "studies").write_text("a file is in the way")
+    with pytest.raises(OSError, match=r"studies"):
+        project.tune("lr")
+    assert not project.results("lr").exists()
+
+
 def test_a_record_that_was_cut_off_is_dropped_and_the_trials_before_are_kept(searched_project, caplog):
     journal, before = searched_project.study("fm") / "journal.log", table(searched_project, "fm")
     lines = journal.read_bytes().splitlines(keepends=True)

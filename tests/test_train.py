@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from models.registry import hyperparameters, list_models, why_declined
 from pipelines import train
 from pipelines.catalog import DATASETS, get_dataset
 from pipelines.cell import load_cell
@@ -205,3 +206,19 @@ def test_a_model_that_can_not_use_the_fields_says_why(call, monkeypatch):
 
 def test_a_params_file_that_is_not_there(call, params):
     assert "nowhere.yaml" in the_line(call("--params", str(params.with_name("nowhere.yaml"))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", list_models())
+def test_every_model_trains_for_two_epochs(call, model):
+    if why_declined(model, get_dataset("synthetic").fields):
+        pytest.skip("it declines this data set")
+    small = {"embed_dim": 8, "attention_dim": 8, "num_buckets": 10_000, "hidden_dims": [8]}
+    known = hyperparameters(model)
+    options = [f"--set=model.{key}={value}" for key, value in small.items() if key in known]
+    code, out, err = call("--json", *options, model=model)
+    assert (code, err) == (0, "")
+    first, second, last = map(json.loads, out.splitlines())
+    assert second["train_loss"] < first["train_loss"]
+    assert 0.5 < last["test_rmse"] < 1.1
+    assert last["test_auc"] > 0.5
