@@ -9,6 +9,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
+from pipelines.files import file_digest
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -40,8 +42,11 @@ def load_schema(folder: Path) -> dict[str, Any]:
 
 
 def load_rows(folder: Path, split: str) -> Rows:
-    """One split of a prepared data set."""
-    table = pl.read_parquet(folder / f"{split}.parquet")
+    """One split of a prepared data set. Raises ValueError when its file is not the one that `prepare` wrote."""
+    path = folder / f"{split}.parquet"
+    if not path.exists() or file_digest(path) != load_schema(folder)["sha256"][path.name]:
+        raise ValueError(f"{path} is damaged: run python -m pipelines.prepare --dataset {folder.name}")
+    table = pl.read_parquet(path)
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
     values = table.select(pl.col(pl.Float32))

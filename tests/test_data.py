@@ -1,0 +1,54 @@
+import json
+
+import polars as pl
+import pytest
+import torch
+
+from pipelines.data import load_rows, load_schema
+from pipelines.files import file_digest
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prepared data set of three rows and two fields, one of them with values."""
+    columns = {"label": [1, -1, 1], "user": [0, 1, 0], "item": [2, 3, 4], "value:user": [1, 1, 1]}
+    types = {"label": pl.Int8, "user": pl.Int32, "item": pl.Int32, "value:user": pl.Float32}
+    table = pl.DataFrame(columns, schema=types).with_columns(pl.lit(0.5, pl.Float32).alias("value:item"))
+    table.write_parquet(tmp_path / "train.parquet")
+    table.select("label", "user", "item").write_parquet(tmp_path / "valid.parquet")
+    digests = {f"{split}.parquet": file_digest(tmp_path / f"{split}.parquet") for split in ("train", "valid")}
+    (tmp_path / "schema.json").write_text(json.dumps({"sha256": digests}))
+    return tmp_path
+
+
+def test_rows_are_read_as_tensors(folder):
+    rows = load_rows(folder, "train")
+    assert rows.features.tolist() == [[0, 2], [1, 3], [0, 4]]
+    assert rows.labels.tolist() == [1, -1, 1]
+    assert rows.values.tolist() == [[1, 0.5]] * 3
+    assert (rows.features.dtype, rows.labels.dtype, rows.values.dtype) == (torch.int32, torch.float32, torch.float32)
+    assert len(rows) == 3
+    features, values = rows.inputs(torch.tensor([2, 0]))
+    assert (features.tolist(), values.tolist()) == ([[0, 4], [0, 2]], [[1, 0.5]] * 2)
+
+
+def test_rows_without_values_have_none(folder):
+    rows = load_rows(folder, "valid")
+    assert rows.values is None
+    (features,) = rows.inputs(slice(1, 3))
+    assert features.tolist() == [[1, 3], [0, 4]]
+
+
+def test_damaged_data_is_refused_with_the_stage_to_run(folder):
+    path = folder / "train.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"train\.parquet is damaged: run python -m pipelines\.prepare --dataset "):
+        load_rows(folder, "train")
+    path.unlink()
+    with pytest.raises(ValueError, match=r"train\.parquet is damaged"):
+        load_rows(folder, "train")
+
+
+def test_data_that_is_not_prepared_names_the_stage_to_run(tmp_path):
+    with pytest.raises(ValueError, match=r"no prepared data in .*: run python -m pipelines\.prepare --dataset "):
+        load_schema(tmp_path)
