@@ -2,12 +2,10 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from rich.console import Console
 from rich.markdown import Markdown
 
 from pipelines.catalog import DATASETS, get_dataset
@@ -15,7 +13,7 @@ from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import load_params
 from pipelines.paths import Paths
-from pipelines.tables import markdown_table
+from pipelines.tables import console, markdown_table
 
 COLUMNS = {
     "model": "model",
@@ -42,7 +40,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     write_json(paths.leaderboard.with_suffix(".json"), cells)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
-    Console(width=None if os.isatty(1) else 160).print(Markdown(text))
+    console().print(Markdown(text))
 
 
 def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:

@@ -25,9 +25,13 @@ class Paths:
     def pretrained(self, dataset: str) -> Path:
         return self.root / "data" / "pretrained" / dataset
 
+    @property
+    def studies(self) -> Path:
+        """What searches and evaluations go on from: not in git, and unknown to DVC, which deletes outputs."""
+        return self.root / "studies"
+
     def study(self, dataset: str, model: str) -> Path:
-        """What a search or an evaluation goes on from: not in git, and unknown to DVC, which deletes outputs."""
-        return self.root / "studies" / dataset / model
+        return self.studies / dataset / model
 
     def results(self, dataset: str, model: str) -> Path:
         return self.root / "results" / dataset / model

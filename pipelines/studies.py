@@ -1,0 +1,45 @@
+"""List the searches of this pipeline, finished or not."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pipelines.cli import ParamsOption, run
+from pipelines.paths import Paths
+from pipelines.tables import console
+
+
+def main(params: ParamsOption = Path("params.yaml")) -> None:
+    """List all studies in studies/: how many trials ended well, failed and run (or were cut off), and the best.
+
+    A cell has several studies when its params, data or code changed in between.
+    """
+    from optuna import get_all_study_summaries, load_study  # takes a second to import
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    table = Table("data set", "model", "study", "complete", "failed", "running", "best", "last started")
+    for journal in sorted(Paths(params.parent).studies.glob("*/*/journal.log")):
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        for summary in get_all_study_summaries(storage):
+            study = load_study(study_name=summary.study_name, storage=storage)
+            table.add_row(journal.parts[-3], journal.parts[-2], summary.study_name, *progress(study))
+    console().print(table if table.rows else "no studies yet")
+
+
+def progress(study: Any) -> list[str]:
+    """The last columns of a study's row."""
+    from pipelines.study import finished_trials
+
+    trials = study.get_trials(deepcopy=False)
+    complete = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
+    failed = len(finished_trials(study)) - len(complete)
+    running = sum(trial.state.name == "RUNNING" for trial in trials)
+    started = max((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
+    best = f"{abs(min(complete)):.4f}" if complete else "–"
+    return [str(len(complete)), str(failed), str(running), best, f"{started:%Y-%m-%d %H:%M}" if started else "–"]
+
+
+if __name__ == "__main__":
+    run(main)
