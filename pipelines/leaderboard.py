@@ -11,7 +11,7 @@ from rich.markdown import Markdown
 from pipelines.catalog import DATASETS, get_dataset
 from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
-from pipelines.params import load_params
+from pipelines.params import Params, load_params
 from pipelines.paths import Paths
 from pipelines.tables import console, markdown_table
 
@@ -36,7 +36,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
         get_dataset(dataset)
     cells = [read_cell(paths, dataset, model) for dataset in config.datasets for model in config.models]
     cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell)))
-    text = markdown(cells)
+    text = markdown(cells, config)
     write_json(paths.leaderboard.with_suffix(".json"), cells)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
@@ -71,7 +71,7 @@ def rank(cell: dict[str, Any]) -> float:
     return math.inf if cell["test_rmse_mean"] is None else cell["test_rmse_mean"]
 
 
-def markdown(cells: list[dict[str, Any]]) -> str:
+def markdown(cells: list[dict[str, Any]], config: Params) -> str:
     """A table a data set, best test RMSE first, and what the figures are."""
     lines = ["# Leaderboard", ""]
     for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
@@ -79,9 +79,12 @@ def markdown(cells: list[dict[str, Any]]) -> str:
         rows = ([shown(cell, column) for column in COLUMNS] for cell in here if not cell["declined"])
         lines += [f"## {dataset}", "", *markdown_table(COLUMNS.values(), rows), ""]
         lines += [f"{cell['model']} is not here: {cell['declined']}\n" for cell in here if cell["declined"]]
+    fixed = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items())
     lines += [
         "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
         " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",
+        f"Held fixed in every trial: {fixed or 'nothing'}; at most {config.training.max_epochs} epochs. The paper has"
+        " embed_dim 256 and up to 100 epochs.",
         "",
     ]
     return "\n".join(lines)
