@@ -13,7 +13,7 @@ from pipelines.tables import markdown_table
 
 NUM_EPOCHS = 10
 SETTING = {"model.embed_dim": 64, "model.attention_dim": 16}  # the rest as in each paper
-TRAINING = {"learning_rate": 0.1, "batch_size": 1024, "max_epochs": NUM_EPOCHS, "patience": NUM_EPOCHS}
+TRAINING = {"learning_rate": 0.02, "batch_size": 1024, "max_epochs": NUM_EPOCHS, "patience": NUM_EPOCHS}
 
 
 def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.yaml")) -> None:
