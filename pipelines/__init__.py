@@ -2,14 +2,15 @@
 
 import os
 
-# Read when ray is imported, so before any module here does: no usage statistics, token authentication on, the progress
-# display our own, and a Ctrl-C that is an error (by default Tune takes it as the end of a search, and returns).
+# Read when ray is imported, so before any module here does: no usage statistics, token authentication on, no sight of a
+# GPU for a run that asks for none, a Ctrl-C that is an error (by default Tune takes it as the end of a search, and
+# returns), and no progress display or trial files but ours.
 for _key, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }.items():
     os.environ.setdefault(_key, _value)

@@ -44,7 +44,10 @@ class Cell:
 
 
 def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
-    """Raises ValueError for an unknown model or data set, or data that is not prepared or not usable."""
+    """The cell of a model and a data set, with what the stages `prepare` and `pretrain` have written.
+
+    Raises ValueError for an unknown model or data set, and for data that is damaged or not there.
+    """
     get_dataset(dataset)
     registry.get_model(model)
     folder = paths.processed(dataset)

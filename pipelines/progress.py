@@ -8,14 +8,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pipelines.params import TuneParams
-
 
 class TrialTable(Callback):
-    """The trials that run, and above them how many are done, the best so far and the time left."""
+    """The trials that run, and above them how many are done, the best so far and the time left.
 
-    def __init__(self, title: str, done: int, budget: TuneParams, best: float | None) -> None:
-        self.title, self.done, self.budget, self.best = title, done, budget, best
+    Of `num_trials` (None: no bound) `done` were done before; `seconds_left` (None: no bound) are left for the others.
+    """
+
+    def __init__(
+        self, title: str, done: int, num_trials: int | None, seconds_left: float | None, best: float | None
+    ) -> None:
+        self.title, self.done, self.best = title, done, best
+        self.num_trials, self.seconds_left = num_trials, seconds_left
         self.start, self.done_before = time.monotonic(), done
         self.running: dict[str, tuple[str, int, float | None]] = {}  # trial id: setting, epoch, best
         self.console = Console(stderr=True)
@@ -56,16 +60,16 @@ class TrialTable(Callback):
             self.console.print(f"{self.summary()}: {outcome}", highlight=False, soft_wrap=True)
 
     def summary(self) -> str:
-        total = f" of {self.budget.num_trials}" if self.budget.num_trials else ""
+        total = f" of {self.num_trials}" if self.num_trials else ""
         return f"{self.title}: {self.done}{total} trials, best {shown(self.best)}, {self.time_left()}"
 
     def time_left(self) -> str:
         """The shorter of what the time budget leaves and what the trials so far suggest."""
         elapsed, estimates = time.monotonic() - self.start, []
-        if self.budget.time_budget_s:
-            estimates.append(self.budget.time_budget_s - elapsed)
-        if self.budget.num_trials and self.done > self.done_before:
-            left = self.budget.num_trials - self.done
+        if self.seconds_left is not None:
+            estimates.append(self.seconds_left - elapsed)
+        if self.num_trials and self.done > self.done_before:
+            left = self.num_trials - self.done
             estimates.append(elapsed / (self.done - self.done_before) * left)
         return f"about {max(0, min(estimates)):.0f} s left" if estimates else "time left not known yet"
 

@@ -88,6 +88,7 @@ def spend_budget(
     done, start = finished_trials(study), time.monotonic()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback a failed trial
     best = min((trial.value for trial in done if trial.value is not None), default=None)
+    shown = TrialTable(f"{cell.model} on {cell.dataset}", len(done), budget.num_trials, seconds_left, best)
     sampler_seed = seed_for(cell.root_seed, "tune", cell.dataset, cell.model, "sampler", len(done))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
@@ -111,7 +112,7 @@ def spend_budget(
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
-                callbacks=[TrialTable(f"{cell.model} on {cell.dataset}", len(done), budget, best)],
+                callbacks=[shown],
                 verbose=0,
             ),
         )

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from pipelines.params import TuneParams
 from pipelines.progress import TrialTable, describe, shown
 
 SETTING = {"training.learning_rate": 0.05, "model.embed_dim": 32, "model.hidden_dims": "[64, 32]"}
@@ -18,8 +17,8 @@ def plain_terminal(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def made_table(done=0, best=None, started_ago=0.0, **budget):
-    table = TrialTable("fm on synthetic", done, TuneParams(**budget), best)
+def made_table(done=0, best=None, started_ago=0.0, num_trials=None, seconds_left=None):
+    table = TrialTable("fm on synthetic", done, num_trials, seconds_left, best)
     table.start = time.monotonic() - started_ago
     return table
 
@@ -104,9 +103,9 @@ def test_the_time_left_follows_from_the_trials_of_this_run():
 
 
 def test_the_time_left_is_at_most_that_of_the_time_budget():
-    assert made_table(time_budget_s=100, started_ago=30).time_left() == "about 70 s left"
-    assert made_table(time_budget_s=100, started_ago=130).time_left() == "about 0 s left"
-    table = made_table(num_trials=10, time_budget_s=100, started_ago=40)
+    assert made_table(seconds_left=100, started_ago=30).time_left() == "about 70 s left"
+    assert made_table(seconds_left=100, started_ago=130).time_left() == "about 0 s left"
+    table = made_table(num_trials=10, seconds_left=100, started_ago=40)
     table.done = 1  # 360 s more for the other nine
     assert table.time_left() == "about 60 s left"
     table.done = 8  # 10 s more for the other two
@@ -114,7 +113,7 @@ def test_the_time_left_is_at_most_that_of_the_time_budget():
 
 
 def test_a_budget_of_time_alone_has_no_total():
-    assert made_table(time_budget_s=100).summary().startswith("fm on synthetic: 0 trials, best –, about 100 s left")
+    assert made_table(seconds_left=100).summary().startswith("fm on synthetic: 0 trials, best –, about 100 s left")
 
 
 def test_scores_are_shown_as_metrics_and_settings_in_short():
