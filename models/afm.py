@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, pair_products
+from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, attentional_pooling
 from models.registry import register_model
 
 
@@ -40,6 +40,6 @@ class AttentionalFM(nn.Module):
         self.p = nn.Parameter(torch.ones(embed_dim))
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        products = pair_products(self.embedding(x, values))  # [batch, P, K]
-        pooled = torch.einsum("bp,bpk->bk", self.attention(products), self.dropout(products))
-        return self.linear(x, values) + self.batch_norm(pooled) @ self.p
+        V = self.embedding.distinct(x, values)
+        interactions = attentional_pooling(self.attention, V, self.p, self.dropout, self.batch_norm)
+        return self.linear(x, values) + interactions

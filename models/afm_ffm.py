@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FieldAwareEmbedding, LinearTerms, PairAttention
+from models.layers import Dropout, FieldAwareEmbedding, LinearTerms, PairAttention, attentional_pooling
 from models.registry import register_model
 
 
@@ -38,7 +38,6 @@ class FieldAwareAttentionalFM(nn.Module):
         self.p = nn.Parameter(torch.ones(embed_dim))
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V_i, V_j = self.embedding(x, values)
-        products = V_i * V_j  # [batch, P, K]
-        pooled = torch.einsum("bp,bpk->bk", self.attention(products), self.dropout(products))
-        return self.linear(x, values) + self.batch_norm(pooled) @ self.p
+        V = self.embedding.distinct(x, values)
+        interactions = attentional_pooling(self.attention, V, self.p, self.dropout, self.batch_norm)
+        return self.linear(x, values) + interactions

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, bi_interaction, mlp
+from models.layers import ConcatenatedLinear, Dropout, FeatureEmbedding, LinearTerms, bi_interaction, mlp
 from models.registry import register_model
 
 
@@ -32,10 +32,10 @@ class DeepFM(nn.Module):
         self.linear = LinearTerms(field_dims)
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.dropout = Dropout(dropout)
-        self.mlp = mlp(len(field_dims) * embed_dim, hidden_dims, mlp_dropout)
+        self.mlp = mlp(len(field_dims) * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        embedding = self.embedding(x, values)  # [batch, n, K]
-        y_FM = self.linear(x, values) + self.dropout(bi_interaction(embedding)).sum(-1)
-        y_DNN = self.mlp(embedding.flatten(1)).squeeze(-1)
+        V = self.embedding.distinct(x, values)
+        y_FM = self.linear(x, values) + self.dropout(bi_interaction(V)).sum(-1)
+        y_DNN = self.mlp(V).squeeze(-1)
         return y_FM + y_DNN

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from models.layers import (
+    ConcatenatedLinear,
     Dropout,
     FeatureEmbedding,
     FieldAspect,
     LinearTerms,
     PairAttention,
     Placement,
+    attend,
     mlp,
-    pair_products,
 )
 from models.registry import register_model
 
@@ -49,12 +50,11 @@ class DeepIFM(nn.Module):
         self.attention = PairAttention(embed_dim, attention_dim, temperature, temperature_placement)
         self.field_aspect = FieldAspect(n, embed_dim, field_embed_dim)
         self.dropout = Dropout(dropout)
-        self.mlp = mlp(n * embed_dim, hidden_dims, mlp_dropout)
+        self.mlp = mlp(n * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        embedding = self.embedding(x, values)  # [batch, n, K]
-        products = pair_products(embedding)  # [batch, P, K]
-        F_X = self.attention(products)[..., None] * self.dropout(products)
-        G = (F_X * self.field_aspect()).sum((1, 2))  # I_X is [P, K]
-        y_DNN = self.mlp(embedding.flatten(1)).squeeze(-1)
+        V, F = self.embedding.distinct(x, values), self.field_aspect()
+        T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
+        G = (T * effect).sum(-1)
+        y_DNN = self.mlp(V).squeeze(-1)
         return self.linear(x, values) + G + y_DNN

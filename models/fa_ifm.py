@@ -1,10 +1,12 @@
 """FA-IFM: the interaction-aware factorization machine with its feature aspect only (Hong et al., AAAI 2019, RQ2)."""
 
+import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, Placement, pair_products
+from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, Placement, attend
 from models.registry import register_model
 
 
@@ -17,6 +19,8 @@ class FeatureAspectIFM(nn.Module):
 
     NOTE: the attention T sees the pair-wise interactions before dropout; the paper does not say which.
     """
+
+    I_X: Tensor
 
     def __init__(
         self,
@@ -33,9 +37,9 @@ class FeatureAspectIFM(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.attention = PairAttention(embed_dim, attention_dim, temperature, temperature_placement)
         self.dropout = Dropout(dropout)
+        self.register_buffer("I_X", torch.ones(math.comb(len(field_dims), 2), embed_dim), persistent=False)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        products = pair_products(self.embedding(x, values))  # [batch, P, K]
-        F_X = self.attention(products)[..., None] * self.dropout(products)
-        G = F_X.sum((1, 2))  # I_X is all ones
-        return self.linear(x, values) + G
+        V = self.embedding.distinct(x, values)
+        T, effect = attend(self.attention, V, self.I_X, self.dropout)  # [batch, P] each
+        return self.linear(x, values) + (T * effect).sum(-1)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FieldAwareEmbedding, LinearTerms
+from models.layers import Dropout, FieldAwareEmbedding, LinearTerms, pooled_sum
 from models.registry import register_model
 
 
@@ -26,5 +26,5 @@ class FieldAwareFM(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V_i, V_j = self.embedding(x, values)  # [batch, P, K] each
-        return self.linear(x, values) + self.dropout((V_i * V_j).sum(1)).sum(-1)
+        V = self.embedding.distinct(x, values)
+        return self.linear(x, values) + pooled_sum(V, self.dropout)

@@ -31,5 +31,5 @@ class FactorizationMachine(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        interactions = bi_interaction(self.embedding(x, values))  # [batch, K]
+        interactions = bi_interaction(self.embedding.distinct(x, values))  # [batch, K]
         return self.linear(x, values) + self.dropout(self.batch_norm(interactions)).sum(-1)

@@ -36,7 +36,8 @@ class FMSupportedNN(nn.Module):
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         w_0 = self.linear.bias.expand(len(x), 1)
-        w = self.linear.weight[x] if values is None else self.linear.weight[x] * values
-        z_i = torch.cat([w[..., None], self.embedding(x, values)], dim=-1)  # [batch, n, 1 + K]
+        z_i = torch.cat(
+            [self.linear.terms(x, values)[..., None], self.embedding(x, values)], dim=-1
+        )  # [batch, n, 1 + K]
         z = torch.cat([w_0, z_i.flatten(1)], dim=1)
         return self.mlp(z).squeeze(-1)

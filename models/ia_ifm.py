@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, pair_products
+from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, pair_effects
 from models.registry import register_model
 
 
@@ -34,8 +34,6 @@ class FieldAspectIFM(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        products = pair_products(self.embedding(x, values))  # [batch, P, K]
         I_X = self.field_aspect()  # [P, K]
-        F_X = self.dropout(products) / len(I_X)
-        G = (F_X * I_X).sum((1, 2))
-        return self.linear(x, values) + G
+        effect = pair_effects(self.embedding.distinct(x, values), I_X, self.dropout)  # [batch, P]
+        return self.linear(x, values) + effect.mean(-1)  # T_ij = 1/P

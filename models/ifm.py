@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, PairAttention, Placement, pair_products
+from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, PairAttention, Placement, attend
 from models.registry import register_model
 
 
@@ -36,7 +36,6 @@ class InteractionAwareFM(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        products = pair_products(self.embedding(x, values))  # [batch, P, K]
-        T = self.attention(products)  # [batch, P]
-        effect = (self.dropout(products) * self.field_aspect()).sum(-1)  # [batch, P]
+        V, F = self.embedding.distinct(x, values), self.field_aspect()
+        T, effect = attend(self.attention, V, F, self.dropout)  # T_ij and F_ijᵀ (V_i ⊙ V_j) x_i x_j, [batch, P] each
         return self.linear(x, values) + (T * effect).sum(-1)

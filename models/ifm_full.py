@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, Placement, pair_products
+from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, Placement, attend
 from models.registry import register_model
 
 
@@ -41,8 +41,6 @@ class UnfactorizedIFM(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        products = pair_products(self.embedding(x, values))  # [batch, P, K]
-        F_X = self.attention(products)[..., None] * self.dropout(products)
-        I_X = self.field_aspect  # [P, K]
-        G = (F_X * I_X).sum((1, 2))
-        return self.linear(x, values) + G
+        V, F = self.embedding.distinct(x, values), self.field_aspect  # [P, K]
+        T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
+        return self.linear(x, values) + (T * effect).sum(-1)

@@ -12,6 +12,7 @@ from models.layers import (
     LinearTerms,
     PairAttention,
     Placement,
+    attend,
     field_pairs,
     positive,
 )
@@ -58,10 +59,8 @@ class SampledIFM(nn.Module):
         return (norms.log() + gumbel).topk(self.num_sampled).indices
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V, I_X = self.embedding(x, values), self.field_aspect()
-        drawn = self.sample(I_X.detach().norm(dim=-1)) if self.training else slice(None)
-        i, j = field_pairs(self.num_fields).to(I_X.device)[:, drawn]
-        products = V.index_select(1, i) * V.index_select(1, j)  # [batch, c, K]
-        F_X = self.attention(products)[..., None] * self.dropout(products)
-        G = (F_X * I_X[drawn]).sum((1, 2))
-        return self.linear(x, values) + G
+        V, F = self.embedding.distinct(x, values), self.field_aspect()
+        drawn = self.sample(F.detach().norm(dim=-1)) if self.training else slice(None)
+        pairs = field_pairs(self.num_fields).to(F.device)[:, drawn]
+        T, effect = attend(self.attention, V, F[drawn], self.dropout, pairs)  # [batch, c] each
+        return self.linear(x, values) + (T * effect).sum(-1)

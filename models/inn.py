@@ -11,8 +11,8 @@ from models.layers import (
     LinearTerms,
     PairAttention,
     Placement,
+    attend,
     mlp,
-    pair_products,
 )
 from models.registry import register_model
 
@@ -49,7 +49,9 @@ class InteractionAwareNN(nn.Module):
         self.mlp = mlp(n * (n - 1) // 2 * embed_dim, hidden_dims)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        products = pair_products(self.embedding(x, values))  # [batch, P, K]
-        F = self.attention(products)[..., None] * self.dropout(products)
-        h = (self.field_aspect() * F).flatten(1)  # [batch, P K]
-        return self.linear(x, values) + self.mlp(h).squeeze(-1)
+        V, I = self.embedding.distinct(x, values), self.field_aspect()  # noqa: E741
+        W_1, b_1 = self.mlp[0].parameters()
+        M = W_1.unflatten(1, I.shape).transpose(0, 1) * I[:, None]  # [P, units, K]: W_1 h_0 is Σ T_ij M_ij (V_i ⊙ V_j)
+        T, effect = attend(self.attention, V, M, self.dropout)  # [batch, P], [batch, P, units]
+        h_1 = (T[..., None] * effect).sum(1) + b_1
+        return self.linear(x, values) + self.mlp[1:](h_1).squeeze(-1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, mlp, positive
+from models.layers import ConcatenatedLinear, Dropout, FeatureEmbedding, mlp, positive, written_out
 from models.product_layers import InnerProducts
 from models.registry import register_model
 
@@ -34,11 +34,12 @@ class InnerProductNN(nn.Module):
         n, D_1 = len(field_dims), hidden_dims[0]
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.inner = InnerProducts(n, D_1)
-        self.l_z = nn.Linear(n * embed_dim, D_1)  # with b_1
+        self.l_z = ConcatenatedLinear(n * embed_dim, D_1)  # with b_1
         self.dropout = Dropout(mlp_dropout)
         self.mlp = mlp(D_1, hidden_dims[1:], mlp_dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        f = self.embedding(x, values)  # [batch, n, K]
-        l_1 = torch.relu(self.l_z(f.flatten(1)) + self.inner(f))  # [batch, D_1]
+        V = self.embedding.distinct(x, values)
+        f = written_out(V)  # [batch, n, K]
+        l_1 = torch.relu(self.l_z(V) + self.inner(f))  # [batch, D_1]
         return self.mlp(self.dropout(l_1)).squeeze(-1)

@@ -40,6 +40,6 @@ class NeuralFM(nn.Module):
                     nn.init.normal_(weight, std=(2 / (layer.in_features + layer.out_features)) ** 0.5)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        interactions = bi_interaction(self.embedding(x, values))  # [batch, K]
+        interactions = bi_interaction(self.embedding.distinct(x, values))  # [batch, K]
         hidden = self.mlp(self.dropout(self.batch_norm(interactions)))
         return self.linear(x, values) + self.h(hidden).squeeze(-1)

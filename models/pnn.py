@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, mlp, positive
+from models.layers import ConcatenatedLinear, Dropout, FeatureEmbedding, mlp, positive, written_out
 from models.product_layers import InnerProducts, OuterProducts
 from models.registry import register_model
 
@@ -35,12 +35,13 @@ class ProductNN(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.inner = InnerProducts(n, D_1)
         self.outer = OuterProducts(embed_dim, D_1)
-        self.l_z = nn.Linear(n * embed_dim, D_1)  # with b_1
+        self.l_z = ConcatenatedLinear(n * embed_dim, D_1)  # with b_1
         self.dropout = Dropout(mlp_dropout)
         self.mlp = mlp(D_1, hidden_dims[1:], mlp_dropout)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        f = self.embedding(x, values)  # [batch, n, K]
+        V = self.embedding.distinct(x, values)
+        f = written_out(V)  # [batch, n, K]
         l_p = self.inner(f) + self.outer(f)  # [batch, D_1]
-        l_1 = torch.relu(self.l_z(f.flatten(1)) + l_p)
+        l_1 = torch.relu(self.l_z(V) + l_p)
         return self.mlp(self.dropout(l_1)).squeeze(-1)

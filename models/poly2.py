@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import LinearTerms, field_pairs, positive
+from models.layers import LinearTerms, WithKernels, field_pairs, positive
 from models.registry import register_model
 
 
@@ -28,7 +28,7 @@ class Poly2(nn.Module):
         return self.linear(x, values) + self.embedding(x, values)
 
 
-class PairWeights(nn.Module):
+class PairWeights(WithKernels):
     """Σ_{i<j} w_{h(i,j)} x_i x_j. Starts at zero. Raises ValueError for a `num_buckets` that is not positive.
 
     Shape: x `[batch, n]` of global feature ids, values `[batch, n]` or None (all ones) → `[batch]`.
@@ -41,7 +41,7 @@ class PairWeights(nn.Module):
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         i, j = field_pairs(x.shape[1])
-        weight = self.pair_weight[bucket(x[:, i], x[:, j], len(self.pair_weight))]  # [batch, P]
+        weight = self.rows_of(self.pair_weight, bucket(x[:, i], x[:, j], len(self.pair_weight)))  # [batch, P]
         return (weight if values is None else weight * values[:, i] * values[:, j]).sum(-1)
 
 

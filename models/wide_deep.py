@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import FeatureEmbedding, LinearTerms, mlp
+from models.layers import ConcatenatedLinear, FeatureEmbedding, LinearTerms, mlp
 from models.registry import register_model
 
 
@@ -30,9 +30,9 @@ class WideAndDeep(nn.Module):
         super().__init__()
         self.linear = LinearTerms(field_dims)
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
-        self.mlp = mlp(len(field_dims) * embed_dim, hidden_dims, mlp_dropout)
+        self.mlp = mlp(len(field_dims) * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         wide = self.linear(x, values)
-        deep = self.mlp(self.embedding(x, values).flatten(1)).squeeze(-1)
+        deep = self.mlp(self.embedding.distinct(x, values)).squeeze(-1)
         return wide + deep

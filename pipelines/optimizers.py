@@ -1,9 +1,11 @@
-"""Optimisers, with an L2 weight for each group of parameters."""
+"""Optimisers, with an L2 weight for each group of parameters, that update only the rows a sparse gradient has."""
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.adagrad import adagrad
 
 from pipelines.params import TrainingParams
 
@@ -11,36 +13,180 @@ INITIAL_ACCUMULATOR = 1e-8  # Adagrad's, as in the code released with NFM, AFM a
 
 
 def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Optimizer:
-    """The optimiser that `training` names, which adds the gradient of λ ‖·‖² / 2 of each L2 group to that of the loss
-    (weight decay, as torch calls it)."""
+    """The optimiser that `training` names, with the L2 weight λ of λ ‖·‖² / 2 of each group of parameters."""
     l2 = {
         "embedding": training.l2,
         "linear": training.l2,
         "field_aspect": training.l2_field,
         "attention": training.l2_attention,
     }
-    groups: dict[float, list[nn.Parameter]] = {}
+    forget_optimizer(model)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        weight = 0.0 if name == "linear.bias" else l2.get(name.partition(".")[0], 0.0)
-        groups.setdefault(weight, []).append(parameter)
-    param_groups = [{"params": parameters, "weight_decay": weight} for weight, parameters in groups.items()]
-    options: dict[str, Any] = {"lr": training.learning_rate}
+        part = name.partition(".")[0]
+        weight = 0.0 if name == "linear.bias" else l2.get(part, 0.0)
+        groups.setdefault((weight, part in ("embedding", "linear")), []).append(parameter)
+    param_groups = [
+        {"params": parameters, "weight_decay": weight, "of_features": of_features}
+        for (weight, of_features), parameters in groups.items()
+    ]
     if training.optimizer == "ftrl":
-        return FTRLProximal(param_groups, **options, l1=training.l1)
-    if training.optimizer == "adam":
-        return torch.optim.Adam(param_groups, **options, fused=True)
-    on_cpu = all(parameter.device.type == "cpu" for parameter in model.parameters())
-    options |= {
-        "initial_accumulator_value": INITIAL_ACCUMULATOR,
-        "fused": on_cpu,
-    }  # torch fuses it on the CPU only
-    return torch.optim.Adagrad(param_groups, **options)
+        return FTRLProximal(param_groups, lr=training.learning_rate, l1=training.l1)
+    if training.optimizer == "adagrad":
+        return Adagrad(param_groups, lr=training.learning_rate, decay_all=training.l2_rows == "all")
+    return {"adam": Adam, "lazy_adam": LazyAdam}[training.optimizer](param_groups, lr=training.learning_rate)
+
+
+def bring_up_to_date(model: nn.Module) -> None:
+    """Have the optimiser do what it put off: call it before the weights are read other than by training."""
+    for parameter in model.parameters():
+        if before_reading := getattr(parameter, "before_reading", None):
+            before_reading(torch.arange(len(parameter), device=parameter.device))
+
+
+def forget_optimizer(model: nn.Module) -> None:
+    """From now on the weights are as they stand."""
+    for parameter in model.parameters():
+        if hasattr(parameter, "before_reading"):
+            delattr(parameter, "before_reading")
+
+
+def rows_of(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The distinct rows of a sparse gradient, and its values there."""
+    rows = gradient._indices()[0]
+    if (rows[1:] > rows[:-1]).all():  # else two layers have touched the same rows
+        return rows, gradient._values()
+    return gradient.coalesce().indices()[0], gradient.coalesce().values()
+
+
+class Adagrad(torch.optim.Adagrad):
+    """Adagrad (Duchi et al. 2011). A row without a gradient does not change, so only touched rows are updated.
+
+    In the groups `of_features`, the L2 weight acts as in the paper's composite step: with H = √Σ g² + ε, each step
+    takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². A row that k batches did not touch is divided by
+    (1 + lr λ / H)ᵏ: when it is next touched, or by `bring_up_to_date`. `decay_all` false leaves that out: L2 on touched
+    rows alone, another regulariser, weaker on rare features. In other groups λ w is part of the gradient, as in the
+    code released with IFM.
+    """
+
+    def __init__(self, param_groups: Any, lr: float, decay_all: bool = True) -> None:
+        on_cpu = all(p.device.type == "cpu" for group in param_groups for p in group["params"])
+        super().__init__(param_groups, lr=lr, initial_accumulator_value=INITIAL_ACCUMULATOR, fused=on_cpu)
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if group["of_features"] and group["weight_decay"] and decay_all and parameter.dim():
+                    self.state[parameter]["steps"] = torch.zeros(
+                        len(parameter), dtype=torch.int64, device=parameter.device
+                    )
+                    parameter.before_reading = partial(self.catch_up, parameter, group)
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        self.num_steps += 1
+        for group in self.param_groups:
+            if group["of_features"]:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        self.update(parameter, parameter.grad, group)
+                        parameter.grad = None
+        super().step()
+
+    def update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        rows, gradient = rows_of(gradient) if gradient.is_sparse else (None, gradient)
+        weight, total = (w if rows is None else w.index_select(0, rows) for w in (parameter, state["sum"]))
+        adagrad(
+            [weight],
+            [gradient],
+            [total],
+            [state["step"]],
+            fused=group["fused"],
+            lr=group["lr"],
+            eps=group["eps"],
+            lr_decay=0.0,
+            weight_decay=0.0,
+            maximize=False,
+        )
+        if group["weight_decay"]:
+            H = total.sqrt().add_(group["eps"])
+            weight.div_((group["lr"] * group["weight_decay"] / H).add_(1))
+        if rows is not None:
+            parameter.index_copy_(0, rows, weight)
+            state["sum"].index_copy_(0, rows, total)
+        if "steps" in state:
+            state["steps"][... if rows is None else rows] = self.num_steps
+
+    @torch.no_grad()
+    def catch_up(self, parameter: nn.Parameter, group: dict[str, Any], rows: Tensor) -> None:
+        """The decay of the steps that did not touch these rows."""
+        state = self.state[parameter]
+        late = self.num_steps - state["steps"][rows]
+        rows, late = rows[late > 0], late[late > 0].to(parameter.dtype)
+        H = state["sum"].index_select(0, rows).sqrt_().add_(group["eps"])
+        log_decay = (group["lr"] * group["weight_decay"] / H).log1p_()
+        decay = log_decay.mul_(-late.view(-1, *[1] * (parameter.dim() - 1))).exp_()
+        parameter.index_copy_(0, rows, parameter.index_select(0, rows).mul_(decay))
+        state["steps"][rows] = self.num_steps
+
+
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015), exactly: its moments move the rows without a gradient too, so every row is updated."""
+
+    def __init__(self, param_groups: Any, lr: float) -> None:
+        super().__init__(param_groups, lr=lr, fused=True)
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    parameter.grad = parameter.grad.to_dense()
+        super().step()
+
+
+class LazyAdam(torch.optim.Adam):
+    """Adam whose moments, and L2, stand still in rows without a gradient: another algorithm than `Adam`, and faster.
+
+    Without kernels all gradients are dense, and it is `Adam`.
+    """
+
+    def __init__(self, param_groups: Any, lr: float) -> None:
+        super().__init__(param_groups, lr=lr, fused=True)
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        self.num_steps += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    self.update_rows(parameter, *rows_of(parameter.grad), group)
+                    parameter.grad = None
+        super().step()
+
+    def update_rows(self, parameter: nn.Parameter, rows: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, (beta_1, beta_2) = self.state[parameter], group["betas"]
+        if not state:
+            state.update(first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
+        weight = parameter.index_select(0, rows)
+        gradient = gradient.add(weight, alpha=group["weight_decay"])
+        first = state["first"].index_select(0, rows).lerp_(gradient, 1 - beta_1)
+        second = state["second"].index_select(0, rows).mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        size = group["lr"] / (1 - beta_1**self.num_steps)
+        denominator = second.sqrt().div_((1 - beta_2**self.num_steps) ** 0.5).add_(group["eps"])
+        parameter.index_copy_(0, rows, weight.addcdiv_(first, denominator, value=-size))
+        state["first"].index_copy_(0, rows, first)
+        state["second"].index_copy_(0, rows, second)
 
 
 class FTRLProximal(torch.optim.Optimizer):
     """FTRL-Proximal (McMahan et al. 2013, algorithm 1), with β = 1.
 
-    `lr` is the paper's α, `l1` its λ_1 and `weight_decay` its λ_2.
+    `lr` is the paper's α, `l1` its λ_1 and `weight_decay` its λ_2. A row without a gradient does not change, so only
+    touched rows are updated.
 
     NOTE: the paper's weights start at zero. Here z starts so that each weight keeps its first value, which embeddings
     need, as the gradient of a product of zeros is zero.
@@ -56,16 +202,17 @@ class FTRLProximal(torch.optim.Optimizer):
         """One update of each weight that has a gradient."""
         for group in self.param_groups:
             alpha, l1, l2 = group["lr"], group["l1"], group["weight_decay"]
-            for w in group["params"]:
-                if w.grad is None:
+            for parameter in group["params"]:
+                if parameter.grad is None:
                     continue
-                state, g = self.state[w], w.grad
+                state = self.state[parameter]
                 if not state:
-                    state["n"] = torch.zeros_like(w)
-                    state["z"] = -w * (self.BETA / alpha + l2) - l1 * w.sign()
-                n, z = state["n"], state["z"]
-                sigma = ((n + g * g).sqrt() - n.sqrt()) / alpha
-                z += g - sigma * w
-                n += g * g
+                    state["n"] = torch.zeros_like(parameter)
+                    state["z"] = -parameter * (self.BETA / alpha + l2) - l1 * parameter.sign()
+                rows, g = rows_of(parameter.grad) if parameter.grad.is_sparse else (..., parameter.grad)
+                w, n, z = parameter[rows], state["n"][rows], state["z"][rows]
+                z = z + g - ((n + g * g).sqrt() - n.sqrt()) / alpha * w
+                n = n + g * g
                 shrunk = z.sign() * (z.abs() - l1).clamp(min=0)
-                w.copy_(-shrunk / ((self.BETA + n.sqrt()) / alpha + l2))
+                state["n"][rows], state["z"][rows] = n, z
+                parameter[rows] = -shrunk / ((self.BETA + n.sqrt()) / alpha + l2)

@@ -41,16 +41,18 @@ class TrainingParams(Schema):
     """One training run. The search varies some of these; the rest hold for every trial."""
 
     loss: Literal["squared_error", "cross_entropy"] = "squared_error"
-    optimizer: Literal["adagrad", "adam", "ftrl"] = "adagrad"
+    optimizer: Literal["adagrad", "adam", "lazy_adam", "ftrl"] = "adagrad"
     learning_rate: PositiveFloat = 0.05
     batch_size: PositiveInt = 128
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
     metric: Metric = "rmse"
     l2: NonNegativeFloat = 0.0  # λ on the embeddings and the linear weights
+    l2_rows: Literal["all", "touched"] = "all"  # with adagrad: where λ acts in a step; touched: on the batch's rows
     l1: NonNegativeFloat = 0.0  # λ_1 of FTRL-proximal
     l2_field: NonNegativeFloat = 0.0  # the paper's λ_F, on U and D
     l2_attention: NonNegativeFloat = 0.0  # λ on the attention network
+    kernels: Literal["fast", "plain"] = "fast"  # plain: the formulas as they stand, for comparison
     pretrained: Literal["fm"] | None = None  # whose embeddings and linear terms a run starts from
 
 

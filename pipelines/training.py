@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
+from models.layers import use_kernels
 from pipelines.data import Rows
 from pipelines.metrics import Metrics, compute_metrics
-from pipelines.optimizers import make_optimizer
+from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
 from pipelines.params import TrainingParams
 
-EVALUATION_ROWS = 1024
+EVALUATION_ROWS = 4096
 PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.pretrained is set
 
 
@@ -103,6 +104,7 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
     FloatingPointError when the loss is no longer finite.
     """
     rows = train_rows.to(device())
+    use_kernels(model, training.kernels == "fast")
     optimizer = make_optimizer(model, training)
     best_score, best_epoch, best_weights = math.inf, 0, model.state_dict()
     try:
@@ -110,13 +112,14 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
             start = time.perf_counter()
             model.train()
             total = torch.zeros((), device=rows.labels.device)
-            for batch in torch.randperm(len(rows), device=rows.labels.device).split(training.batch_size):
+            for batch in batches(torch.randperm(len(rows), device=rows.labels.device), training.batch_size):
                 loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 total += loss.detach()
             train_loss = total.item() / len(rows)
+            bring_up_to_date(model)
             seconds = time.perf_counter() - start
             valid = evaluate(model, valid_rows, training.loss)
             if not math.isfinite(train_loss + valid.rmse):
@@ -128,7 +131,19 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
             if epoch - best_epoch >= training.patience:
                 break
     finally:
+        forget_optimizer(model)
         model.load_state_dict(best_weights)
+
+
+def batches(order: Tensor, batch_size: int) -> Sequence[Tensor]:
+    """Batches of `batch_size`, the last one what is left; a single row joins the batch before, as batch norm needs."""
+    sizes = [batch_size] * (len(order) // batch_size)
+    left = len(order) - sum(sizes)
+    if left == 1 and sizes:
+        sizes[-1] += 1
+    elif left:
+        sizes.append(left)
+    return order.split(sizes)
 
 
 def best(epochs: list[Epoch], metric: str) -> Epoch:

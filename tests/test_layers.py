@@ -97,26 +97,21 @@ def test_feature_embedding():
     assert_equals_loops(layer, loops, x)
 
 
-def test_field_aware_embedding_has_the_vectors_that_meet():
-    def loops(which):
-        def vectors(weights, x, values):
-            V = weights["layer.vectors"]  # feature i's vector for field f is at f K, …, (f + 1) K − 1
-            rows = []
-            for ids, row in zip(x.tolist(), values, strict=True):
-                met = [pair if which == 0 else pair[::-1] for pair in PAIRS]  # the field whose feature it is; its other
-                rows.append([[V[ids[own], 3 * other + k] * row[own] for k in range(3)] for own, other in met])
-            return stacked(rows)
-
-        return vectors
+def test_field_aware_embedding_has_a_vector_for_each_field():
+    def loops(weights, x, values=None):
+        V = weights["vectors"]  # feature i's vector for field f is at f K, …, (f + 1) K − 1
+        rows = zip(x.tolist(), torch.ones(x.shape) if values is None else values, strict=True)
+        return stacked(
+            [
+                [[[V[i, 3 * f + k] * v for k in range(3)] for f in range(4)] for i, v in zip(*row, strict=True)]
+                for row in rows
+            ]
+        )
 
     layer = randomize(FieldAwareEmbedding(FIELD_DIMS, 3))
-    for which in (0, 1):
-        one = Function(lambda x, values, which=which: layer(x, values)[which])
-        one.layer = layer
-        assert_equals_loops(one, loops(which), *random_input())
-    x, _ = random_input()
-    for mine, ones in zip(layer(x), layer(x, torch.ones(x.shape)), strict=True):
-        assert torch.equal(mine, ones)
+    x, values = random_input()
+    assert_equals_loops(layer, loops, x, values)
+    assert_equals_loops(layer, loops, x)
 
 
 @pytest.mark.parametrize("layer", [FeatureEmbedding, FieldAwareEmbedding])
@@ -131,6 +126,16 @@ def test_pair_products(num_fields):
         return stacked([products_of([list(vector) for vector in row]) for row in embedding])
 
     assert_equals_loops(Function(pair_products), loops, random_embedding(num_fields=num_fields))
+
+
+@pytest.mark.parametrize("num_fields", [2, 4, 7])
+def test_pair_products_of_the_vectors_that_meet(num_fields):
+    def loops(weights, embedding):
+        pairs = list(combinations(range(num_fields), 2))
+        return stacked([[[row[i, j, k] * row[j, i, k] for k in range(3)] for i, j in pairs] for row in embedding])
+
+    embedding = torch.randn(3, num_fields, num_fields, 3, dtype=torch.float64)
+    assert_equals_loops(Function(pair_products), loops, embedding)
 
 
 @pytest.mark.parametrize("num_fields", [1, 2, 4, 7])

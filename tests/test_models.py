@@ -1,5 +1,6 @@
 """What every model promises, whatever it computes."""
 
+import copy
 import inspect
 
 import pytest
@@ -8,6 +9,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import nn
 
 from models import registry
+from models.layers import use_kernels
 from pipelines.catalog import FRAPPE_FIELDS
 from pipelines.data import Rows
 from pipelines.params import TrainingParams
@@ -210,6 +212,157 @@ def test_ids_of_either_width(name):
     model.eval()
     with torch.no_grad():
         assert torch.equal(model(x.int()), model(x.long()))
+
+
+def with_and_without_kernels(name, **settings):
+    """Two models of the same weights, and the sizes of their fields."""
+    model, field_dims = create(name, field_size=7, **settings)
+    shaken(model)
+    with_kernels = copy.deepcopy(model)
+    use_kernels(with_kernels)
+    return with_kernels, model, field_dims
+
+
+def gradients(model, *inputs):
+    """Logits with the dropout of one seed, and all gradients of a weighted sum of them, by name."""
+    torch.manual_seed(3)
+    logits = model(*inputs)
+    factors = torch.randn(logits.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    (logits * factors).sum().backward()
+    return logits, {key: parameter.grad for key, parameter in model.named_parameters()}
+
+
+def assert_same_gradients(with_kernels, model, *inputs):
+    """Returns those with kernels."""
+    (fast_logits, fast), (logits, plain) = (gradients(one, *inputs) for one in (with_kernels, model))
+    torch.testing.assert_close(fast_logits, logits, rtol=1e-10, atol=1e-10)
+    largest = max(gradient.abs().max().item() for gradient in plain.values() if gradient is not None)
+    for key, expected in plain.items():
+        # The gradient of a bias before batch norm is zero but for rounding, so compare with the largest of the model.
+        got = fast[key] if fast[key] is None or not fast[key].is_sparse else fast[key].to_dense()
+        torch.testing.assert_close(
+            got, expected, rtol=1e-10, atol=1e-10 * max(1.0, largest), msg=lambda m, key=key: f"{key}: {m}"
+        )
+    for (key, buffer), other in zip(with_kernels.named_buffers(), model.buffers(), strict=True):
+        torch.testing.assert_close(buffer, other, rtol=1e-10, atol=1e-10, msg=lambda m, key=key: f"{key}: {m}")
+    return fast
+
+
+def settings_that_matter_to_kernels(name):
+    """None, all dropout and, as far as the model has them, batch norm, the other place of the temperature."""
+    known = registry.hyperparameters(name)
+    dropout = {key: 0.4 for key in known if "dropout" in key}
+    more = {"batch_norm": True, "temperature_placement": "hidden", "num_sampled": 4, "order": 2}
+    return [{}, *([dropout] if dropout else []), *({**dropout, key: more[key]} for key in more if key in known)]
+
+
+@every_model
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("num_rows", [2, 64])
+def test_kernels_give_the_same_logits_and_gradients(name, mode, num_rows):
+    for settings in settings_that_matter_to_kernels(name):
+        with_kernels, model, field_dims = with_and_without_kernels(name, **settings)
+        x = random_rows(field_dims, num_rows)
+        found = assert_same_gradients(with_kernels.train(mode), model.train(mode), x)
+        sparse = [key for key, gradient in found.items() if gradient.is_sparse]
+        assert [key for key in sparse if key.startswith("embedding.")] or name == "lr"
+        assert "linear.weight" in sparse or "linear.weight" not in found
+
+
+@every_model
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_kernels_give_the_same_logits_and_gradients_of_one_row(name, mode):
+    with_kernels, model, field_dims = with_and_without_kernels(name)
+    if mode and has_batch_norm(model):
+        pytest.skip("torch has no variance of one row")
+    assert_same_gradients(with_kernels.train(mode), model.train(mode), random_rows(field_dims, 1))
+
+
+@every_model
+@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
+def test_kernels_give_the_same_logits_and_gradients_with_values(name, mode):
+    for settings in settings_that_matter_to_kernels(name):
+        with_kernels, model, field_dims = with_and_without_kernels(name, **settings)
+        x = random_rows(field_dims, 64)
+        values = torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        assert_same_gradients(with_kernels.train(mode), model.train(mode), x, values)
+
+
+@every_model
+def test_kernels_see_a_batch_that_was_changed_in_place(name):
+    with_kernels, model, field_dims = with_and_without_kernels(name)
+    x, others = random_rows(field_dims, 16), random_rows(field_dims, 16, seed=1)
+    with torch.no_grad():
+        with_kernels.eval()(x)
+        x.copy_(others)
+        torch.testing.assert_close(with_kernels(x), model.eval()(others))
+
+
+def train_curve(name, dtype=torch.float64, **changes):
+    """The epochs of training on random rows, few of whose features are in each batch, and the weights at the end."""
+    fields = usual_fields(name)
+    field_dims = (40, 30, *[6] * (len(fields) - 2))
+    settings = {"learning_rate": 0.05, "batch_size": 16, "max_epochs": 3, "patience": 3, **changes}
+    labels = torch.randint(2, (180,), generator=torch.Generator().manual_seed(2)) * 2.0 - 1
+    rows = Rows(random_rows(field_dims, 180).int(), labels)
+    train_rows, valid_rows = Rows(rows.features[:120], labels[:120]), Rows(rows.features[120:], labels[120:])
+    known = registry.hyperparameters(name)
+    model = new_model(
+        name,
+        {"field_dims": field_dims, "fields": fields},
+        small(name, **{key: 0.2 for key in known if "dropout" in key}),
+        seed=0,
+    ).to(dtype)
+    epochs = [epoch.row() for epoch in train(model, train_rows, valid_rows, TrainingParams(**settings))]
+    assert len(epochs) == 3
+    return epochs, model.state_dict()
+
+
+def assert_same_curve(one, other, tolerance=1e-8):
+    """Up to a step of the AUC, of a pair of rows."""
+    for epoch, expected in zip(one[0], other[0], strict=True):
+        for key in ("train_loss", "valid_rmse", "valid_logloss"):
+            assert epoch[key] == pytest.approx(expected[key], rel=tolerance), key
+        assert epoch["valid_auc"] == pytest.approx(expected["valid_auc"], abs=5e-3)
+
+
+def assert_same_training(one, other):
+    """In float64: the same curve, and the same weights at the end."""
+    assert_same_curve(one, other)
+    for key, weight in other[1].items():
+        torch.testing.assert_close(one[1][key], weight, rtol=1e-8, atol=1e-8, msg=lambda m, key=key: f"{key}: {m}")
+
+
+@every_model
+def test_kernels_train_alike(name):
+    changes = {"l2": 0.01, "l2_field": 0.02, "l2_attention": 0.03}
+    fast, plain = (train_curve(name, kernels=kernels, **changes) for kernels in ("fast", "plain"))
+    assert_same_training(fast, plain)
+
+
+@every_model
+def test_kernels_train_alike_in_float32(name):
+    fast, plain = (train_curve(name, torch.float32, kernels=kernels, l2=0.01) for kernels in ("fast", "plain"))
+    # Adagrad makes steps of the rounding of the gradient of a bias before batch norm, which is zero.
+    assert_same_curve(fast, plain, 1e-3 if name in ("dcn", "nfm") else 1e-4)
+
+
+@pytest.mark.parametrize("name", ["fm", "ifm"])
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+def test_kernels_train_alike_with_each_optimizer(name, optimizer):
+    changes = {"optimizer": optimizer, "l2": 0.1, "l1": 0.01 if optimizer == "ftrl" else 0.0}
+    fast, plain = (train_curve(name, kernels=kernels, **changes) for kernels in ("fast", "plain"))
+    assert_same_training(fast, plain)
+
+
+@pytest.mark.parametrize("name", ["fm", "ifm"])
+def test_lazy_adam_is_adam_when_each_batch_has_all_features_and_another_algorithm_otherwise(name):
+    lazy, adam = (train_curve(name, optimizer=one, l2=0.1, batch_size=120) for one in ("lazy_adam", "adam"))
+    assert_same_training(lazy, adam)
+    lazy, adam = (train_curve(name, optimizer=one, l2=0.1) for one in ("lazy_adam", "adam"))
+    assert (lazy[1]["embedding.weight"] - adam[1]["embedding.weight"]).abs().max() > 0.01
+    plain = train_curve(name, optimizer="lazy_adam", l2=0.1, kernels="plain")
+    assert_same_training(plain, adam)
 
 
 @every_model

@@ -5,31 +5,37 @@ import torch
 from torch import nn
 
 from models import registry
-from pipelines.optimizers import make_optimizer
+from models.layers import FeatureEmbedding, LinearTerms, use_kernels
+from pipelines.data import Rows
+from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
 from pipelines.params import TrainingParams
+from pipelines.training import evaluate, new_model, predict, train
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
 FIELD_DIMS = (3, 4, 5)
 SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
+OPTIMIZERS = ["adagrad", "adam", "lazy_adam", "ftrl"]
 
 
 class Line(nn.Module):
     """Weights under the names that the L2 groups go by."""
 
-    def __init__(self, *start):
+    def __init__(self, *start, part="linear"):
         super().__init__()
-        self.linear = nn.Module()
-        self.linear.weight = nn.Parameter(torch.tensor(start, dtype=torch.float64))
+        self.add_module(part, nn.ParameterDict({"weight": torch.tensor(start, dtype=torch.float64)}))
 
 
-def take_steps(training, start, gradients):
+def take_steps(training, start, gradients, part="linear"):
     """The weights after each step with these gradients."""
-    model = Line(*start)
+    model = Line(*start, part=part)
+    (weight,) = model.parameters()
     optimizer, weights = make_optimizer(model, training), []
     for gradient in gradients:
         optimizer.zero_grad()
-        model.linear.weight.grad = torch.tensor(gradient, dtype=torch.float64)
+        weight.grad = torch.tensor(gradient, dtype=torch.float64)
         optimizer.step()
-        weights.append(model.linear.weight.tolist())
+        weights.append(weight.tolist())
     return weights
 
 
@@ -37,12 +43,36 @@ def random_gradients(num_steps, num_weights, seed=0):
     return torch.randn(num_steps, num_weights, generator=torch.Generator().manual_seed(seed)).double().tolist()
 
 
+def small_first(gradients):
+    """The first is so small that the initial accumulator matters."""
+    return [[1e-5, 0.0, 2.0], *gradients[1:]]
+
+
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_adagrad(l2):
+@pytest.mark.parametrize("part", ["linear", "embedding"])
+def test_adagrad(l2, part):
+    """The composite step: of all w', that for which g w' + H/(2 lr) (w' − w)² + λ/2 w'² is least."""
     training = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=l2)
-    gradients = random_gradients(20, 3)
-    gradients[0] = [1e-5, 0.0, 2.0]  # the first is so small that the initial accumulator matters
-    got = take_steps(training, (0.5, -0.2, 0.0), gradients)
+    gradients = small_first(random_gradients(20, 3))
+    got = take_steps(training, (0.5, -0.2, 0.0), gradients, part)
+    for n, w in enumerate((0.5, -0.2, 0.0)):
+        accumulator = 1e-8
+        for step, gradient in enumerate(gradients):
+            g = gradient[n]
+            accumulator += g * g
+            H = math.sqrt(accumulator) + 1e-10
+            w = (H * w - 0.1 * g) / (H + 0.1 * l2)
+            assert got[step][n] == pytest.approx(w, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("part", "l2"), [("field_aspect", 0.3), ("attention", 0.4), ("mlp", 0.0), ("field_aspect", 0.0)]
+)
+def test_adagrad_has_the_penalty_of_other_groups_in_the_gradient(part, l2):
+    weights = {"l2_field": l2, "l2_attention": 0.9} if part == "field_aspect" else {"l2_field": 0.9, "l2_attention": l2}
+    training = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=0.8, **weights)
+    gradients = small_first(random_gradients(20, 3))
+    got = take_steps(training, (0.5, -0.2, 0.0), gradients, part)
     for n, w in enumerate((0.5, -0.2, 0.0)):
         accumulator = 1e-8
         for step, gradient in enumerate(gradients):
@@ -53,8 +83,9 @@ def test_adagrad(l2):
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-def test_adam(l2):
-    training = TrainingParams(optimizer="adam", learning_rate=0.1, l2=l2)
+@pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
+def test_adam(l2, optimizer):
+    training = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=l2)
     gradients = random_gradients(20, 2)
     got = take_steps(training, (0.5, -0.2), gradients)
     for n, w in enumerate((0.5, -0.2)):
@@ -65,6 +96,245 @@ def test_adam(l2):
             t = step + 1
             w -= 0.1 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)
             assert got[step][n] == pytest.approx(w, abs=1e-10)
+
+
+class Features(nn.Module):
+    """Numbers of 12 features and of the pairs in a row, so that each step follows from the weights before it."""
+
+    def __init__(self, with_kernels, seed=0):
+        super().__init__()
+        self.linear, self.embedding = LinearTerms((12,)).double(), FeatureEmbedding((12,), 3).double()
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        use_kernels(self, with_kernels)
+
+    def forward(self, x):
+        return self.linear(x) + self.embedding(x).prod(1).sum(1)
+
+
+def random_batches(num_batches, seed=0):
+    """Each with three rows of two features; never the last two of the 12."""
+    generator = torch.Generator().manual_seed(seed)
+    return [(torch.randint(10, (3, 2), generator=generator), random_signs(3, generator)) for _ in range(num_batches)]
+
+
+def random_signs(num, generator):
+    return torch.randint(2, (num,), generator=generator) * 2.0 - 1
+
+
+def steps_of(model, training, batches):
+    """The logits of each batch, taken before its step."""
+    optimizer, logits = make_optimizer(model, training), []
+    for x, labels in batches:
+        optimizer.zero_grad()
+        logits.append(model(x))
+        (0.5 * (logits[-1] - labels).square().sum()).backward()
+        optimizer.step()
+    return torch.stack(logits).detach()
+
+
+def assert_same_weights(one, other, tolerance=1e-12):
+    for (name, weight), expected in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(
+            weight, expected, rtol=tolerance, atol=tolerance, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("l2", [0.0, 1e-5, 0.02])
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+def test_sparse_gradients_give_what_dense_ones_do(optimizer, l2, seed):
+    """Rows that are decayed late, too: what is read is up to date, and all is in the end."""
+    training, batches = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=l2), random_batches(30, seed)
+    fast, plain = (Features(with_kernels, seed) for with_kernels in (True, False))
+    logits, expected = (steps_of(model, training, batches) for model in (fast, plain))
+    torch.testing.assert_close(logits, expected, rtol=1e-12, atol=1e-12)
+    bring_up_to_date(fast)
+    assert_same_weights(fast, plain)
+
+
+def test_rows_that_no_batch_touched_decay_at_each_step():
+    model = Features(with_kernels=True)
+    before = model.embedding.weight.detach().clone()
+    steps_of(model, TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=1e-4), random_batches(20))
+    assert torch.equal(model.embedding.weight[10:], before[10:])  # late
+    bring_up_to_date(model)
+    H = 1e-4 + 1e-10
+    torch.testing.assert_close(model.embedding.weight[10:], before[10:] / (1 + 0.1 * 1e-4 / H) ** 20)
+
+
+def test_bringing_up_to_date_twice_changes_nothing_more():
+    model = Features(with_kernels=True)
+    steps_of(model, TrainingParams(optimizer="adagrad", l2=0.01), random_batches(10))
+    bring_up_to_date(model)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    bring_up_to_date(model)
+    model(torch.arange(12).view(6, 2))
+    assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+
+
+def test_l2_on_touched_rows_is_the_same_step_there_and_leaves_the_others_alone():
+    training = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=0.3, l2_rows="touched")
+    batches, model = random_batches(20), Features(with_kernels=True)
+    weights = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    sums = {name: torch.full_like(weight, 1e-8) for name, weight in weights.items()}
+    optimizer = make_optimizer(model, training)
+    for x, labels in batches:
+        optimizer.zero_grad()
+        (0.5 * (model(x) - labels).square().sum()).backward()
+        gradients = {name: p.grad.to_dense() if p.grad.is_sparse else p.grad for name, p in model.named_parameters()}
+        optimizer.step()
+        touched = x.unique()
+        for name, parameter in model.named_parameters():
+            rows, l2 = (..., 0.0) if name == "linear.bias" else (touched, 0.3)
+            weight, g, total = weights[name], gradients[name][rows], sums[name]
+            total[rows] += g * g
+            H = total[rows].sqrt() + 1e-10
+            weight[rows] = (weight[rows] - 0.1 * g / H) / (1 + 0.1 * l2 / H)
+            torch.testing.assert_close(parameter.detach(), weight, rtol=1e-12, atol=1e-12)
+    before = model.embedding.weight.detach().clone()
+    bring_up_to_date(model)
+    assert torch.equal(model.embedding.weight, before)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_lazy_adam_moves_nothing_in_rows_without_a_gradient(l2):
+    training = TrainingParams(optimizer="lazy_adam", learning_rate=0.1, l2=l2)
+    model = Features(with_kernels=True)
+    w = model.embedding.weight.tolist()
+    m, v = ([[0.0] * 3 for _ in range(12)] for _ in range(2))
+    optimizer = make_optimizer(model, training)
+    for t, (x, labels) in enumerate(random_batches(20), start=1):
+        optimizer.zero_grad()
+        (0.5 * (model(x) - labels).square().sum()).backward()
+        gradient = model.embedding.weight.grad.to_dense().tolist()
+        optimizer.step()
+        for row in set(x.flatten().tolist()):
+            for k in range(3):
+                g = gradient[row][k] + l2 * w[row][k]
+                m[row][k] = 0.9 * m[row][k] + 0.1 * g
+                v[row][k] = 0.999 * v[row][k] + 0.001 * g * g
+                w[row][k] -= 0.1 * (m[row][k] / (1 - 0.9**t)) / (math.sqrt(v[row][k] / (1 - 0.999**t)) + 1e-8)
+        torch.testing.assert_close(
+            model.embedding.weight.detach(), torch.tensor(w, dtype=torch.float64), rtol=1e-10, atol=1e-10
+        )
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one backward pass", "in two"])
+def test_rows_that_are_read_twice_have_one_step_with_the_sum_of_both_gradients(optimizer, at_once):
+    training = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=0.3)
+    once, twice = Features(with_kernels=True), Features(with_kernels=True)
+    for model, parts in ((once, [[[1, 4], [4, 2]]]), (twice, [[[1, 4]], [[4, 2]]])):
+        made = make_optimizer(model, training)
+        for step in range(3):
+            made.zero_grad()
+            losses = [(step + 1) * model(torch.tensor(x)).sum() for x in parts]
+            for loss in [sum(losses)] if at_once else losses:
+                loss.backward()
+            made.step()
+    assert_same_weights(twice, once)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_sparse_gradient_may_have_a_row_twice_and_in_any_order(optimizer):
+    training = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=0.3)
+    weights = []
+    for rows, values in (([4, 1, 4], [1.0, 2.0, 3.0]), ([1, 4], [2.0, 4.0])):
+        model = Line(0.5, -0.2, 0.1, 0.0, 0.3)
+        (weight,) = model.parameters()
+        made = make_optimizer(model, training)
+        for _ in range(3):
+            weight.grad = torch.sparse_coo_tensor(
+                [rows], torch.tensor(values, dtype=torch.float64), (5,), check_invariants=True
+            )
+            made.step()
+        bring_up_to_date(model)
+        weights.append(weight.tolist())
+    assert weights[0] == pytest.approx(weights[1], abs=1e-12)
+
+
+def trained(optimizer="adagrad", model=None, **changes):
+    """An fm after two epochs on random rows that do not have all features."""
+    schema = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
+    model = model or new_model("fm", schema, {"embed_dim": 4, "dropout": 0.0}, 0)
+    settings = TrainingParams(optimizer=optimizer, batch_size=8, max_epochs=2, patience=2, **changes)
+    list(train(model, ROWS, ROWS, settings))
+    return model
+
+
+def some_rows():
+    generator = torch.Generator().manual_seed(0)
+    columns = [torch.randint(size, (60,), generator=generator) for size in (18, 14, 5)]
+    return Rows((torch.stack(columns, 1) + torch.tensor([0, 20, 35])).int(), random_signs(60, generator))
+
+
+ROWS = some_rows()
+
+
+def copied(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def unchanged(model, before):
+    return all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_nothing_decays_after_training():
+    model = trained(l2=0.01)
+    before = copied(model)
+    first = predict(model, ROWS)
+    evaluate(model, ROWS, "squared_error")
+    model.train()(torch.arange(40).view(20, 2).int())
+    bring_up_to_date(model)
+    assert unchanged(model, before)
+    assert torch.equal(predict(model, ROWS), first)
+
+
+def test_nothing_decays_in_what_is_evaluated_between_epochs():
+    schema = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
+    model = new_model("fm", schema, {"embed_dim": 4}, 0)
+    settings = TrainingParams(l2=0.01, batch_size=8, max_epochs=3, patience=3)
+    for epoch in train(model, ROWS, ROWS, settings):
+        before = copied(model)
+        assert evaluate(model, ROWS, "squared_error") == epoch.valid
+        bring_up_to_date(model)
+        assert unchanged(model, before)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_model_that_is_trained_again_has_forgotten_the_first_optimizer(optimizer):
+    """It goes on as a model that starts with the same weights."""
+    again = trained(l2=0.01)
+    fresh = new_model("fm", {"field_dims": [20, 15, 5], "fields": []}, {"embed_dim": 4, "dropout": 0.0}, 1)
+    fresh.load_state_dict(again.state_dict())
+    for model in (again, fresh):
+        torch.manual_seed(5)
+        trained(optimizer, model, l2=0.001)
+    assert unchanged(again, copied(fresh))
+
+
+def test_a_new_optimizer_takes_the_place_of_one_that_was_never_forgotten():
+    again, fresh = Features(with_kernels=True), Features(with_kernels=True)
+    steps_of(again, TrainingParams(optimizer="adagrad", l2=0.01), random_batches(5))
+    fresh.load_state_dict(again.state_dict())  # what is late is lost
+    for model in (again, fresh):
+        steps_of(model, TrainingParams(optimizer="adagrad", l2=0.02), random_batches(5, seed=1))
+        bring_up_to_date(model)
+    assert_same_weights(again, fresh)
+
+
+def test_weights_of_a_forgotten_optimizer_stay_as_they_stand():
+    model = Features(with_kernels=True)
+    steps_of(model, TrainingParams(optimizer="adagrad", l2=0.01), random_batches(5))
+    before = copied(model)
+    forget_optimizer(model)
+    model(torch.arange(12).view(6, 2))
+    bring_up_to_date(model)
+    assert unchanged(model, before)
+    forget_optimizer(model)  # nothing is left to forget
 
 
 def ftrl_proximal(alpha, l1, l2, gradients):
@@ -142,7 +412,7 @@ def test_ftrl_passes_over_weights_without_a_gradient():
     assert model.linear.weight.tolist() == [0.3]
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_each_l2_goes_to_its_part_of_the_model_and_none_to_the_bias(optimizer):
     model = registry.create("inn", FIELD_DIMS, SIZES)
     training = TrainingParams(optimizer=optimizer, l2=0.1, l2_field=0.2, l2_attention=0.3)
@@ -166,7 +436,7 @@ def test_each_l2_goes_to_its_part_of_the_model_and_none_to_the_bias(optimizer):
 
 
 @pytest.mark.parametrize("name", registry.list_models())
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_optimizer_has_every_parameter_once(name, optimizer):
     if registry.why_declined(name, ("user", "item", "tag")):
         pytest.skip("the model declines these fields")

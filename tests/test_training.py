@@ -6,7 +6,7 @@ import torch
 from pipelines import training
 from pipelines.data import Rows
 from pipelines.params import TrainingParams
-from pipelines.training import best, evaluate, new_model, num_params, predict, summed_loss, train
+from pipelines.training import batches, best, evaluate, new_model, num_params, predict, summed_loss, train
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
@@ -65,7 +65,7 @@ def test_it_learns(name, loss):
     assert evaluate(model, TRAIN, loss).auc > 0.6
 
 
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "lazy_adam", "ftrl"])
 def test_it_learns_with_each_optimizer(optimizer):
     _, epochs = fit("fm", optimizer=optimizer, max_epochs=12, learning_rate=0.1)
     assert epochs[-1].train_loss < 0.9 * epochs[0].train_loss
@@ -172,6 +172,46 @@ def test_an_epoch_takes_each_row_once_in_an_order_of_its_own(monkeypatch):
     assert sorted(first) == sorted(second) == list(range(400))
     assert first != second
     assert first != sorted(first)
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "batch_size", "sizes"),
+    [
+        (12, 4, [4, 4, 4]),
+        (11, 4, [4, 4, 3]),
+        (10, 4, [4, 4, 2]),
+        (9, 4, [4, 5]),
+        (5, 4, [5]),
+        (3, 4, [3]),
+        (4, 4, [4]),
+        (1, 4, [1]),
+        (3, 2, [3]),
+        (3, 1, [1, 1, 1]),
+        (1, 1, [1]),
+        (0, 4, []),
+    ],
+)
+def test_a_last_batch_of_one_row_joins_the_one_before(num_rows, batch_size, sizes):
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(0))
+    taken = list(batches(order, batch_size))
+    assert [len(batch) for batch in taken if len(batch)] == sizes
+    assert [row for batch in taken for row in batch.tolist()] == order.tolist()
+
+
+@pytest.mark.parametrize("kernels", ["fast", "plain"])
+def test_batch_norm_trains_when_one_row_is_left_over(kernels):
+    model = new_model("fm", SCHEMA, {"embed_dim": 4, "batch_norm": True}, 0)
+    rows = random_rows(65, 0)
+    (epoch,) = train(model, rows, VALID, TrainingParams(batch_size=16, max_epochs=1, kernels=kernels))
+    assert math.isfinite(epoch.train_loss)
+
+
+def test_kernels_are_used_unless_they_are_switched_off():
+    model, _ = fit("fm", max_epochs=1)
+    assert [part.kernels for part in (model.linear, model.embedding)] == [True, True]
+    list(train(model, TRAIN, VALID, TrainingParams(max_epochs=1, kernels="plain")))
+    assert [part.kernels for part in (model.linear, model.embedding)] == [False, False]
+    assert not new_model("fm", SCHEMA, {}, 0).embedding.kernels
 
 
 @pytest.mark.parametrize("loss", LOSSES)
