@@ -1,7 +1,9 @@
 """A cell of the benchmark: one model on one data set, and what its runs need."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,7 +59,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
         path = paths.pretrained(dataset) / f"{params.training.pretrained}.pt"
         if not path.exists():
             raise ValueError(f"no {path}: run python -m pipelines.pretrain --dataset {dataset}")
-        pretrained, digests["pretrained"] = torch.load(path, weights_only=True), file_digest(path)
+        pretrained, digests["pretrained"] = load_weights(path), file_digest(path)
     return Cell(
         model=model,
         dataset=dataset,
@@ -68,4 +70,30 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
         training=params.training,
         pretrained=pretrained,
         root_seed=params.seed,
+    )
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """The weights that `pretrain` has written. Raises ValueError for a file with anything else; runs none of it."""
+    cause = None
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about other formats, which are an error here
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+        if are_weights(weights):
+            return weights
+    except OSError:
+        raise
+    except Exception as error:  # of a dozen types, with texts of many lines
+        cause = error
+    raise ValueError(
+        f"{path} is damaged or no checkpoint: run python -m pipelines.pretrain --dataset {path.parent.name}"
+    ) from cause
+
+
+def are_weights(content: Any) -> bool:
+    """Whether something is tensors by name, those that other models start from among them."""
+    return (
+        isinstance(content, dict)
+        and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+        and "embedding.weight" in content
     )

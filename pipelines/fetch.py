@@ -170,8 +170,8 @@ def save(response: "Response", part: Path, start: int) -> None:
     """Write a response's content to `part` from byte `start` on. Raises Unavailable when it breaks off."""
     import requests
 
-    length = response.headers.get("Content-Length")
-    total = start + int(length) if length else None
+    length = response.headers.get("Content-Length", "")
+    total = start + int(length) if length.isdecimal() else None  # a server may send anything
     try:
         with part.open("ab" if start else "wb") as file, progress_bar() as progress:
             task = progress.add_task(part.stem, completed=start, total=total)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.readers import bad_line, invalid_utf8, shorten
+from pipelines.readers import bad_line, shorten, text_lines
 
 LABELS = {b"1": 1, b"+1": 1, b"1.0": 1, b"+1.0": 1, b"-1": -1, b"-1.0": -1}
 INDEX = re.compile(rb"\d{1,18}")
@@ -41,13 +41,13 @@ class Pairs(dict[bytes, int]):
 def read_libfm(path: Path, num_fields: int) -> LibfmRows:
     """The rows of a libfm file, each with one feature a field; blank lines and `# comments` are left out.
 
-    Raises ValueError, with file, line number and the offending text, for invalid UTF-8, NUL bytes, a label
-    that is not 1 or -1, anything but `index:value`, an index that is no integer from 0 to 2³¹−1 or occurs
-    twice in a row, a value that is not finite, another number of features, and for a file without rows;
-    OSError when it can't be read.
+    Raises ValueError, with file, line number and the offending text, for invalid UTF-8, NUL bytes, a line beyond
+    1 MiB, a label that is not 1 or -1, anything but `index:value`, an index that is no integer from 0 to 2³¹−1
+    or occurs twice in a row, a value that is not finite, another number of features, and for a file without
+    rows; OSError when it can't be read.
     """
     labels, lines, codes, pairs = array("b"), array("q"), array("q"), Pairs()
-    for number, line in enumerate(checked_bytes(path).split(b"\n"), 1):
+    for number, line in text_lines(path):
         cells = line.partition(b"#")[0].split()
         if not cells:
             continue
@@ -65,18 +65,6 @@ def read_libfm(path: Path, num_fields: int) -> LibfmRows:
     indices = parsed[..., 0].astype(np.int32)
     reject_repeats(path, indices, lines)
     return LibfmRows(np.array(labels, dtype=np.int8), indices, parsed[..., 1].astype(np.float32))
-
-
-def checked_bytes(path: Path) -> bytes:
-    """The content of a text file. Raises ValueError for invalid UTF-8 and NUL bytes."""
-    content = path.read_bytes()
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        raise invalid_utf8(path) from None
-    if (at := content.find(b"\0")) >= 0:
-        raise bad_line(path, content.count(b"\n", 0, at) + 1, "NUL byte")
-    return content
 
 
 def parse_label(text: bytes) -> int:

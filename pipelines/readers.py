@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +19,7 @@ TAGS_HEADER = ("userId", "movieId", "tag", "timestamp")
 
 SHOWN_CHARACTERS = 60  # of a bad line, in an error
 CHUNK_LINES = 10_000  # held as Python text at a time
+MAX_LINE_BYTES = 1 << 20  # also of a CSV row that goes over several lines
 
 Rows = Iterator[tuple[int, list[str]]]  # line number from 1, cells
 
@@ -26,14 +28,12 @@ def read_log(path: Path, dataset: Dataset) -> pl.DataFrame:
     """The log of `dataset` (any format but libfm) with its fields as text columns, one row a log line.
 
     Nothing is stripped, lower-cased or read as missing: two texts are one feature only if they are equal.
-    Raises ValueError, with file, line number and text, for invalid UTF-8, another header, a line with more or
-    fewer columns or broken quoting, and for a file without log lines; OSError when the file can't be read.
+    Raises ValueError, with file, line number and text, for invalid UTF-8, NUL bytes, a line beyond 1 MiB, another
+    header, a line with more or fewer columns or broken quoting, and for a file without log lines; OSError when the
+    file can't be read.
     """
     rows, columns, header = layout(path, dataset)
-    try:
-        log = to_frame(checked(path, rows, columns, header), columns, dataset.fields)
-    except UnicodeDecodeError:
-        raise invalid_utf8(path) from None
+    log = to_frame(checked(path, rows, columns, header), columns, dataset.fields)
     if log.is_empty():
         raise ValueError(f"{path}: the file has no log lines")
     return log
@@ -62,22 +62,47 @@ def tag_cells(line: str) -> list[str]:
 
 def delimited(path: Path, split: Callable[[str], list[str]]) -> Rows:
     """The lines of a text file without quoting, LF or CR LF."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            yield number, split(line.removesuffix("\n").removesuffix("\r"))
+    for number, line in text_lines(path):
+        yield number, split(line.decode().removesuffix("\n").removesuffix("\r"))
 
 
 def comma_separated(path: Path) -> Rows:
     """The rows of a CSV file; a quoted cell may contain commas, quotes (doubled) and line ends."""
-    number = 1
-    with path.open(encoding="utf-8", newline="\n") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for cells in reader:
-                yield number, cells
-                number = reader.line_num + 1
-        except csv.Error as error:
-            raise bad_line(path, number, f"bad quoting ({error})") from error
+    number, size = 1, 0  # the row's first line, and its bytes so far
+
+    def lines() -> Iterator[str]:
+        nonlocal size
+        for _, line in text_lines(path):
+            size += len(line)
+            if size > MAX_LINE_BYTES:
+                raise bad_line(path, number, f"a row can't have more than {MAX_LINE_BYTES:,} bytes")
+            yield line.decode()
+
+    reader = csv.reader(lines(), strict=True)
+    try:
+        for cells in reader:
+            yield number, cells
+            number, size = reader.line_num + 1, 0
+    except csv.Error as error:
+        raise bad_line(path, number, f"bad quoting ({error})") from error
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a text file with their line ends, numbered from 1, of which no more than one is held at a time.
+
+    Raises ValueError for a line beyond 1 MiB, with a NUL byte or invalid UTF-8.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), 1):
+            if len(line) > MAX_LINE_BYTES:
+                raise bad_line(path, number, f"a line can't have more than {MAX_LINE_BYTES:,} bytes")
+            if b"\0" in line:
+                raise bad_line(path, number, "NUL byte")
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path}:{number}: invalid UTF-8: {shorten(line[error.start :])}") from None
+            yield number, line
 
 
 def checked(path: Path, rows: Rows, columns: tuple[str, ...], header: tuple[str, ...]) -> Iterator[list[str]]:
@@ -104,19 +129,8 @@ def to_frame(rows: Iterator[list[str]], columns: tuple[str, ...], fields: tuple[
 def bad_line(path: Path, number: int, why: str) -> ValueError:
     """An error that names file, line number, reason and the line's text, shortened."""
     with path.open("rb") as file:
-        line = next(islice(file, number - 1, None), b"")
+        line = next(islice(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), number - 1, None), b"")
     return ValueError(f"{path}:{number}: {why}: {shorten(line)}")
-
-
-def invalid_utf8(path: Path) -> ValueError:
-    """The error for the first line of a file that is not UTF-8."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                return ValueError(f"{path}:{number}: invalid UTF-8: {shorten(line[error.start :])}")
-    return ValueError(f"{path}: invalid UTF-8")
 
 
 def shorten(text: bytes) -> str:
