@@ -4,7 +4,10 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup demo benchmark docs test lint clean
+EXAMPLES ?= 20000
+PEERS := fuxictr deepctr torchfm recbole
+
+.PHONY: help setup demo benchmark bench-peers tricks roofline threads docs test fuzz lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -22,11 +25,31 @@ demo: setup ## run the whole pipeline on the generated data set, without a netwo
 benchmark: setup ## run the benchmark on the real data (params.yaml)
 	python -m pipelines.ray_cluster dvc repro
 
+bench-peers: setup $(PEERS:%=benchmarks/.venv/%/.done) benchmarks/.venv/picture/.done ## compare the speed with other packages
+	python benchmarks/bench_peers.py
+
+tricks: setup ## measure which trick gives what
+	python benchmarks/tricks.py
+
+roofline: setup ## measure how near training is to what this machine allows (after bench-peers)
+	python benchmarks/roofline.py
+
+threads: setup ## measure two trainings at once against one with two threads
+	python benchmarks/threads.py
+
+benchmarks/.venv/%/.done: benchmarks/requirements/%.txt
+	$(PYTHON) -m venv benchmarks/.venv/$*
+	if benchmarks/.venv/$*/bin/pip install --quiet -r $< 2> benchmarks/.venv/$*.log; then touch $@; \
+	else echo "$* could not be installed: see benchmarks/.venv/$*.log"; fi
+
 docs: setup ## put the results into README.md and docs/
 	python -m pipelines.docs
 
 test: setup ## run the tests
 	pytest
+
+fuzz: setup ## try 20,000 random inputs a property (make fuzz EXAMPLES=…)
+	FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/test_properties.py
 
 lint: setup ## format and check the code
 	ruff format .
@@ -34,4 +57,4 @@ lint: setup ## format and check the code
 	pyright
 
 clean: ## remove the environment, data and unfinished searches; results stay
-	rm -rf .venv data studies demo/data demo/studies demo/results demo/dvc.lock
+	rm -rf .venv benchmarks/.venv benchmarks/.cache data studies demo/data demo/studies demo/results demo/dvc.lock

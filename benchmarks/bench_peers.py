@@ -1,0 +1,230 @@
+"""Measures factorbench against its peers, and writes results.json, results.md and results.svg beside this file.
+
+Each measurement is a process of its own, in the environment of its side; for each cell (shape, batch size, model,
+dropout) the sides come one after the other. Each result is kept at once in .cache/measurements.jsonl, from which an
+interrupted run goes on.
+"""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+from inputs import FOLDER, write_inputs
+from report import BUSY, ROOT, VERDICT_SIDES, write_report
+from rich.console import Console
+
+PEERS = ("fuxictr", "deepctr", "torchfm", "recbole")
+OWN = ("plain", "factorbench")
+COMMON_MODELS = ("fm", "deepfm", "nfm", "afm", "ffm")  # which the peers have too
+OWN_MODELS = ("ifm", "inn", "deepifm")
+DROPOUTS = (0.1, 0.0)  # of OWN_MODELS: the default of their paper, and none
+SHAPES = {"frappe": (4096, 128), "movielens": (4096,)}  # batch sizes
+ATTENTION_DIM = {"frappe": 256, "movielens": 16}
+THREADS = 2
+TYPICAL_SECONDS = 18.0  # of a measurement with the imports, for the first estimate
+MEASUREMENTS = FOLDER / "measurements.jsonl"
+RESULTS = ROOT / "results.json"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured at once: a side on a cell."""
+
+    shape: str
+    batch_size: int
+    model: str
+    dropout: float
+    side: str
+    setting: str = ""  # training.KEY=VALUE …, of factorbench only
+
+
+def plan(
+    shapes: Iterable[str], batches: Iterable[int], models: Iterable[str], sides: Iterable[str], setting: str
+) -> list[Measurement]:
+    """All measurements of a selection, cell by cell; an empty part of it stands for all."""
+    chosen: list[Measurement] = []
+    for shape in shapes or SHAPES:
+        for batch_size in [size for size in SHAPES[shape] if not batches or size in batches]:
+            for model in models or (*COMMON_MODELS, *OWN_MODELS):
+                for dropout in DROPOUTS if model in OWN_MODELS else (0.0,):
+                    there = VERDICT_SIDES if model in COMMON_MODELS else OWN
+                    chosen += [
+                        Measurement(shape, batch_size, model, dropout, side, setting if side == "factorbench" else "")
+                        for side in there
+                        if not sides or side in sides
+                    ]
+    return chosen
+
+
+def python_of(side: str) -> str:
+    """The interpreter of a side's environment; the project's own for `OWN`."""
+    return sys.executable if side in OWN else str(ROOT / ".venv" / side / "bin" / "python")
+
+
+def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) -> dict[str, Any]:
+    """The record of a side's process, or `{"error": its last line}`."""
+    if wanted.side not in OWN and not (ROOT / ".venv" / wanted.side / ".done").exists():
+        log = ROOT / ".venv" / f"{wanted.side}.log"
+        return {"error": f"not installed: {last_line(log.read_text('utf-8') if log.exists() else 'no environment')}"}
+    options = {
+        "model": wanted.model,
+        "batch-size": wanted.batch_size,
+        "data": FOLDER / wanted.shape,
+        "attention-dim": ATTENTION_DIM[wanted.shape],
+        "dropout": wanted.dropout,
+        "threads": THREADS,
+        "segments": segments,
+        "seconds": seconds,
+    }
+    command = [python_of(wanted.side), "-m", f"sides.{wanted.side}"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    command += [f"--set={pair}" for pair in wanted.setting.split()]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    others, start = seconds_of_others(), time.perf_counter()
+    try:  # in the cache, as some packages write logs into the folder they run in
+        done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=timeout)
+    except subprocess.TimeoutExpired:
+        return {"error": f"no result in {timeout:.0f} s"}
+    if done.returncode != 0 or not done.stdout.strip():
+        return {"error": last_line(done.stderr or done.stdout)}
+    result = json.loads(last_line(done.stdout))
+    if others is not None:
+        busy = (seconds_of_others() or 0) - others
+        result["cpu_of_others"] = max(0.0, busy / (time.perf_counter() - start) / (os.cpu_count() or 1))
+    return result
+
+
+def seconds_of_others() -> float | None:
+    """CPU seconds that all processes but the measured ones have taken since the start of the machine (Linux only)."""
+    if not Path("/proc/stat").exists():
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text("ascii").split()[1:9])
+    ours = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return total - ours.ru_utime - ours.ru_stime
+
+
+def last_line(text: str) -> str:
+    """The last line that is not empty, without paths of this machine."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].replace(f"{ROOT.parent}/", "") if lines else "no output"
+
+
+def load_measurements() -> dict[Measurement, dict[str, Any]]:
+    """What is measured already; of two records of the same measurement, the later."""
+    if not MEASUREMENTS.exists():
+        return {}
+    records = [json.loads(line) for line in MEASUREMENTS.read_text("utf-8").splitlines()]
+    return {Measurement(**record["measurement"]): record["result"] for record in records}
+
+
+def is_doubtful(result: dict[str, Any]) -> bool:
+    """Whether it failed, or other processes took much of the CPU."""
+    return "error" in result or result.get("cpu_of_others", 0) > BUSY
+
+
+def store(wanted: Measurement, result: dict[str, Any]) -> None:
+    with MEASUREMENTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"measurement": asdict(wanted), "result": result}) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """What the measurements were made on; memory in GiB."""
+    cpu, memory = platform.processor() or platform.machine(), None
+    if Path("/proc/cpuinfo").exists():
+        names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+                 if line.startswith("model name")]  # fmt: skip
+        cpu = names[0] if names else cpu
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "memory_gib": memory and round(memory, 1),
+        "os": f"{platform.system()} {platform.release().split('-')[0]}",
+        "python": platform.python_version(),
+        "threads": THREADS,
+    }
+
+
+def collect(measured: dict[Measurement, dict[str, Any]]) -> dict[str, Any]:
+    """The content of results.json: the machine, versions a side, a record a measurement, and what failed."""
+    versions: dict[str, dict[str, str]] = {}
+    records, failures = [], []
+    for wanted, result in measured.items():
+        if "error" in result:
+            failures.append({**asdict(wanted), "error": result["error"]})
+            continue
+        versions[wanted.side] = result["versions"]
+        seconds = result["seconds"]
+        figures = {"median": median(seconds), "min": min(seconds), "max": max(seconds), "segments": seconds}
+        rest = {key: value for key, value in result.items() if key not in ("seconds", "versions")}
+        records.append({**asdict(wanted), **figures, **rest})
+    return {"machine": machine(), "versions": versions, "records": records, "failures": failures}
+
+
+def main(
+    shape: Annotated[list[str] | None, typer.Option(help="frappe, movielens; may be given again")] = None,
+    batch_size: Annotated[list[int] | None, typer.Option(help="4096, 128; may be given again")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="of the models; may be given again")] = None,
+    side: Annotated[list[str] | None, typer.Option(help="of the sides; may be given again")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="measure again what failed, or had a busy machine")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="tables and picture from results.json")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="say what would be measured")] = False,
+    segments: Annotated[int, typer.Option(help="timed segments a measurement")] = 4,
+    seconds: Annotated[float, typer.Option(help="of a segment, at least")] = 1.5,
+    timeout: Annotated[float, typer.Option(help="seconds after which a measurement is given up")] = 300,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="training.KEY=VALUE, for factorbench only; may be given again")
+    ] = None,
+) -> None:
+    """Measure what is not measured yet, one process at a time, and write the results."""
+    console = Console()
+    if not report_only:
+        wanted = plan(shape or (), batch_size or (), model or (), side or (), " ".join(setting or []))
+        measured = {} if fresh else load_measurements()
+        done = {key for key, result in measured.items() if not (retry and is_doubtful(result))}
+        todo = [measurement for measurement in wanted if measurement not in done]
+        minutes = len(todo) * TYPICAL_SECONDS / 60
+        console.print(f"{len(wanted)} measurements, {len(todo)} to do: about {minutes:.0f} min")
+        if plan_only:
+            for measurement in todo:
+                console.print(*asdict(measurement).values())
+            return
+        run(console, todo, timeout, segments, seconds)
+        RESULTS.write_text(json.dumps(collect(load_measurements()), indent=1) + "\n", encoding="utf-8")
+    write_report(RESULTS)
+    console.print(f"written: {', '.join(RESULTS.with_suffix(suffix).name for suffix in ('.json', '.md', '.svg'))}")
+
+
+def run(console: Console, todo: list[Measurement], timeout: float, segments: int, seconds: float) -> None:
+    """Measure one after the other, with a line each and the time left."""
+    for name in dict.fromkeys(measurement.shape for measurement in todo):
+        write_inputs(name)
+    start = time.perf_counter()
+    for done, measurement in enumerate(todo):
+        result = measure(measurement, timeout, segments, seconds)
+        store(measurement, result)
+        left = (time.perf_counter() - start) / (done + 1) * (len(todo) - done - 1)
+        m = measurement
+        figure = result.get("error") or f"{median(result['seconds']):.2f} s an epoch"
+        dropout = f" dropout {m.dropout}" if m.dropout else ""
+        cell = f"{m.shape} {m.batch_size} {m.model}{dropout} {m.side} {m.setting}".rstrip()
+        if result.get("cpu_of_others", 0) > BUSY:
+            figure += f", [yellow]other processes took {result['cpu_of_others']:.0%} of the CPU[/]"
+        console.print(f"{done + 1}/{len(todo)}  {cell}: {figure}  ({left / 60:.0f} min left)", highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

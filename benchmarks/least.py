@@ -1,0 +1,126 @@
+"""The least seconds that a batch takes on this machine: what it needs, and the rates of products and copies.
+
+What is counted is that of models/kernels.py, forward and backward, with each distinct feature and pair of features
+once. B rows, n fields, P pairs of fields, u distinct features, q distinct pairs; K = embed_dim, A = attention_dim,
+H units of a hidden layer, d numbers that a pair gives (1, in INN H). A multiplication and an addition are a FLOP each.
+
+    FLOPs
+    fm part         4 B n K + 4 B K + 3 u K      sums over the fields, of V and V², and of their gradients
+    MLP on V        6 u K H + 2 B n H            W_i V_i of each feature, and their sums; backward twice as much
+    MLP, other      6 B in out
+    attention       6 q K A + 6 q A              W (V_i ⊙ V_j), its two gradients; hᵀ
+    pairs           5 q K                        products, and the sums of their gradients by feature
+    effects         6 q K d                      M (V_i ⊙ V_j), its two gradients
+       with dropout 6 B P K d + 4 B P K          as each row has its own masks; three products with them, and a sum
+    Adagrad         6 for each weight with a gradient
+
+    bytes
+    weights         5 · 4 for each weight with a gradient: read by the model, then read and written by the optimizer
+                    with their accumulators; the gradient may stay in the cache
+    attention       2 q A                        where ReLU is zero, a byte each, kept for the gradient
+    dropout         2 B P K                      the masks, a byte each
+
+Linear terms, batch norm and what finds the distinct features and pairs are left out.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from math import comb
+from typing import Any, NamedTuple
+
+import torch
+from sides.timing import HIDDEN_DIMS
+
+from models import kernels
+
+WITH_ATTENTION = ("afm", "ifm", "inn", "deepifm")
+SAMPLED_BATCHES = 20  # from which u and q are the means
+MIB = 2**20
+
+
+class Batch(NamedTuple):
+    """Sizes of a mean batch: rows, fields, pairs of fields, distinct features and pairs."""
+
+    B: float
+    n: int
+    P: int
+    u: float
+    q: float
+
+
+def count(features: torch.Tensor, batch_size: int) -> Batch:
+    """u and q of some random batches."""
+    n = features.shape[1]
+    fields = tuple((i, j) for i in range(n) for j in range(i + 1, n))
+    order = torch.randperm(len(features))[: SAMPLED_BATCHES * batch_size]
+    found = [kernels.occurrences(features[rows]) for rows in order.split(batch_size)]
+    u = sum(len(where.ids) for where in found) / len(found)
+    q = sum(len(kernels.Pairs(where, fields, False).left) for where in found) / len(found)
+    return Batch(batch_size, n, comb(n, 2), u, q)
+
+
+def needs(model: str, dropout: float, size: Batch, K: int, A: int, num_features: int) -> dict[str, float]:
+    """FLOPs and bytes of a batch, and the bytes of all weights with their accumulators."""
+    B, n, P, u, q = size
+    H = HIDDEN_DIMS.get(model, (0,))[0]
+    flops, kept = 0.0, 0.0
+    row = n * K if model == "ffm" else K
+    dense = {"deepfm": n * K * H, "deepifm": n * K * H, "nfm": K * H, "inn": P * K * H}.get(model, 0) + 2 * H
+    if model in ("fm", "deepfm", "nfm"):
+        flops += 4 * B * n * K + 4 * B * K + 3 * u * K
+    if model in ("deepfm", "deepifm"):
+        flops += 6 * u * K * H + 2 * B * n * H + 6 * B * H
+    if model == "nfm":
+        flops += 6 * B * K * H + 6 * B * H
+    if model in (*WITH_ATTENTION, "ffm"):
+        d = H if model == "inn" else 1
+        flops += 5 * q * K + (6 * B * P * K * d + 4 * B * P * K if dropout else 6 * q * K * d)
+        kept += 2 * B * P * K if dropout else 0
+    if model in WITH_ATTENTION:
+        flops += 6 * q * K * A + 6 * q * A
+        dense += K * A + 2 * A
+        kept += 2 * q * A
+    touched = u * row + dense
+    return {
+        "flops": flops + 6 * touched,
+        "bytes": 20 * touched + kept,
+        "memory": 8 * (num_features * row + dense) + kept,
+    }
+
+
+def best_seconds(work: Callable[[], object]) -> float:
+    """The least of many runs."""
+    times = []
+    while len(times) < 5 or sum(times) < 0.2:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def matmul_rate() -> float:
+    """FLOPs a second of the products that the kernels make."""
+    a, b = torch.randn(2048, 256), torch.randn(256, 256)
+    return 2 * 2048 * 256 * 256 / best_seconds(lambda: kernels.matmul(a, b))
+
+
+def copy_rate(size: int) -> float:
+    """Bytes a second, read and written, of a copy whose two sides take `size` bytes together."""
+    source, target = torch.ones(2, size // 8)
+    return size / best_seconds(lambda: target.copy_(source))
+
+
+def hardware(counts: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """For each number of threads: the rate of a product, and of a copy by its MiB."""
+    rates: dict[int, dict[str, Any]] = {}
+    for threads in counts:
+        torch.set_num_threads(threads)
+        rates[threads] = {"matmul": matmul_rate(), "copy": {2**i: copy_rate(2**i * MIB) for i in range(2, 10)}}
+    return rates
+
+
+def least(need: dict[str, float], memory: float, rates: dict[str, Any]) -> dict[str, float]:
+    """The seconds of a batch by its FLOPs and by its bytes, and the larger of them."""
+    mib = min((size for size in rates["copy"] if size * MIB >= memory), default=max(rates["copy"]))
+    by_flops, by_bytes = need["flops"] / rates["matmul"], need["bytes"] / rates["copy"][mib]
+    return {"by_flops": by_flops, "by_bytes": by_bytes, "least": max(by_flops, by_bytes)}

@@ -1,0 +1,118 @@
+"""factorbench by its public API: `new_model`, `train` and `evaluate` of pipelines.training.
+
+A slow model trains on a random part of the rows, which makes its epoch a segment of the length asked for; its seconds
+are scaled to all rows. The first epoch is the warm-up.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import nn
+
+from pipelines.data import Rows
+from pipelines.params import TrainingParams
+from pipelines.training import evaluate, new_model, train
+from sides.timing import (
+    EMBED_DIM,
+    HIDDEN_DIMS,
+    LEARNING_RATE,
+    command_line,
+    peak_mib,
+    print_record,
+    read_schema,
+    resident_mib,
+)
+
+START_BATCHES = 2  # of the first try, from which the number of rows is estimated
+LOSS = "squared_error"
+
+
+def arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """The hyperparameters of the model: the sizes that all sides have, and no dropout but where it is asked for."""
+    attention = {"attention_dim": args.attention_dim}
+    own: dict[str, dict[str, Any]] = {
+        "fm": {"dropout": 0.0},
+        "deepfm": {"dropout": 0.0, "mlp_dropout": 0.0},
+        "nfm": {"dropout": 0.0, "hidden_dropout": 0.0},
+        "afm": {"dropout": 0.0, **attention},
+        "ffm": {"dropout": 0.0},
+        "ifm": {"dropout": args.dropout, **attention},
+        "inn": {"dropout": args.dropout, **attention},
+        "deepifm": {"dropout": args.dropout, "mlp_dropout": 0.0, **attention},
+    }
+    hidden = {"hidden_dims": HIDDEN_DIMS[args.model]} if args.model in HIDDEN_DIMS else {}
+    return {"embed_dim": EMBED_DIM, **hidden, **own[args.model]}
+
+
+def training_params(args: argparse.Namespace, max_epochs: int) -> TrainingParams:
+    """The training of all sides, without early stopping, and with each --set training.KEY=VALUE."""
+    more = dict(pair.removeprefix("training.").split("=", 1) for pair in args.set)
+    return TrainingParams(
+        **{
+            "loss": LOSS,
+            "optimizer": "adagrad",
+            "learning_rate": LEARNING_RATE,
+            "batch_size": args.batch_size,
+            "max_epochs": max_epochs,
+            "patience": max_epochs,
+        }
+        | {key: yaml.safe_load(value) for key, value in more.items()}
+    )
+
+
+def load(args: argparse.Namespace, split: str) -> Rows:
+    arrays = np.load(args.data / f"{split}.npz")
+    return Rows(torch.from_numpy(arrays["features"]), torch.from_numpy(arrays["labels"]))
+
+
+def part(rows: Rows, number: int) -> Rows:
+    """Random rows, or all of them."""
+    chosen = torch.randperm(len(rows))[:number] if number < len(rows) else slice(None)
+    return Rows(rows.features[chosen], rows.labels[chosen])
+
+
+def rows_of_a_segment(model: nn.Module, rows: Rows, few: Rows, args: argparse.Namespace) -> int:
+    """How many rows an epoch takes at least `args.seconds` with: tried on ever more of them, full batches, or all."""
+    number = START_BATCHES * args.batch_size
+    while number < len(rows):
+        seconds = list(train(model, part(rows, number), few, training_params(args, 2)))[-1].seconds
+        if seconds >= args.seconds:
+            break
+        growth = min(max(1.1 * args.seconds / seconds, 1.5), 16)
+        number = int(np.ceil(number * growth / args.batch_size)) * args.batch_size
+    return min(number, len(rows))
+
+
+def main() -> None:
+    args = command_line()
+    torch.set_num_threads(args.threads)
+    schema, rows = read_schema(args.data), load(args, "train")
+    few = part(rows, 512)  # `train` evaluates after each epoch, outside of its seconds
+    resident = resident_mib()
+    model = new_model(args.model, schema, arguments(args), seed=2019)
+    number = rows_of_a_segment(model, rows, few, args)
+    epochs = list(train(model, part(rows, number), few, training_params(args, args.segments + 1)))[1:]
+    record: dict[str, Any] = {
+        "seconds": [epoch.seconds * len(rows) / number for epoch in epochs],
+        "batches": [-(-number // args.batch_size)] * len(epochs),
+        "resident_before_mib": resident,
+        "peak_mib": peak_mib(),
+    }
+    if (args.data / "valid.npz").exists():
+        valid, times = load(args, "valid"), []
+        while len(times) < 3 and sum(times) < 2 * args.seconds:
+            start = time.perf_counter()
+            evaluate(model, valid, LOSS)
+            times.append(time.perf_counter() - start)
+        record |= {"evaluate_seconds": statistics.median(times), "evaluate_rows": len(valid)}
+    print_record(record, "factorbench", "torch", "numpy", loss="MSE")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,122 @@
+"""What all sides share: the command line, the timing of segments of batches, and the record printed at the end.
+
+Needs nothing but the standard library, as each side runs in an environment of its own.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MIN_BATCHES = 5  # of a segment, unless it takes more than twice the time that was asked for
+EMBED_DIM = 256
+LEARNING_RATE = 0.01
+HIDDEN_DIMS = {"deepfm": (100,), "nfm": (256,), "deepifm": (100,), "inn": (5,)}
+
+
+class MeasuredError(Exception):
+    """Not a fault: all segments are timed, so that the training that pulls batches can be left."""
+
+
+def command_line() -> argparse.Namespace:
+    """The arguments of a side: which model, which rows, and how long to measure (in seconds)."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--batch-size", type=int, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder that inputs.py wrote")
+    parser.add_argument("--attention-dim", type=int, default=256)
+    parser.add_argument("--dropout", type=float, default=0.0, help="of the pair-wise products in ifm, inn, deepifm")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--segments", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a segment, and of the warm-up")
+    parser.add_argument("--set", action="append", default=[], metavar="training.KEY=VALUE", help="factorbench only")
+    return parser.parse_args()
+
+
+def read_schema(folder: Path) -> dict[str, Any]:
+    """Names and sizes of the fields, and the number of rows a split."""
+    return json.loads((folder / "schema.json").read_text("utf-8"))
+
+
+def resident_mib() -> float:
+    """The memory that this process holds now, in MiB (its peak so far where there is no /proc)."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return peak_mib()
+    return int(statm.read_text("ascii").split()[1]) * resource.getpagesize() / 2**20
+
+
+def peak_mib() -> float:
+    """The most memory that this process has held, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+class TimedLoader:
+    """Hands out the batches of a data loader and times segments of them, scaled to seconds an epoch of `num_rows` rows.
+
+    A segment starts when a batch is asked for and ends when a later one is, so that it holds loading and training of
+    the batches between; none reaches over the end of an epoch. The first is the warm-up, left out of `seconds`. Raises
+    `MeasuredError` out of the loop over its batches when all are timed.
+    """
+
+    def __init__(self, loader: Any, args: argparse.Namespace, num_rows: int, loader_rows: int | None = None) -> None:
+        self.loader = loader
+        self.num_rows, self.loader_rows = num_rows, loader_rows or num_rows
+        self.batch_size, self.num_segments, self.least_seconds = args.batch_size, args.segments, args.seconds
+        self.seconds: list[float] = []
+        self.batches: list[int] = []
+        self.warm = False
+        self.resident_before: float | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.resident_before is None:
+            self.resident_before = resident_mib()
+        left, batches, rows, start = self.loader_rows, 0, 0, time.perf_counter()
+        for batch in self.loader:
+            rows += min(self.batch_size, left)
+            left -= min(self.batch_size, left)
+            batches += 1
+            yield batch
+            seconds = time.perf_counter() - start
+            long_enough = seconds >= self.least_seconds and (
+                batches >= MIN_BATCHES or seconds >= 2 * self.least_seconds
+            )
+            if long_enough or (left == 0 and batches >= MIN_BATCHES):
+                self.end_segment(seconds, batches, rows)
+                batches, rows, start = 0, 0, time.perf_counter()
+
+    def end_segment(self, seconds: float, batches: int, rows: int) -> None:
+        if self.warm:
+            self.seconds.append(seconds * self.num_rows / rows)
+            self.batches.append(batches)
+        self.warm = True
+        if len(self.seconds) == self.num_segments:
+            self.peak = peak_mib()
+            raise MeasuredError
+
+    def record(self) -> dict[str, Any]:
+        """Seconds an epoch and batches of each segment; MiB before the first batch and at the most."""
+        return {
+            "seconds": self.seconds,
+            "batches": self.batches,
+            "resident_before_mib": self.resident_before,
+            "peak_mib": self.peak,
+        }
+
+
+def print_record(record: dict[str, Any], *packages: str, **notes: Any) -> None:
+    """The last line that a side prints: its record, with the versions of its packages."""
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    print(json.dumps({**record, **notes, "versions": versions}), flush=True)

@@ -1,0 +1,147 @@
+"""Times trainings of factorbench, each in a process of its own, some at once if asked for, and keeps what it measured.
+
+What is measured is kept at once in .cache/NAME.jsonl, from which an interrupted run goes on.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from bench_peers import is_doubtful, last_line, seconds_of_others
+from inputs import FOLDER, write_inputs
+from report import BUSY, ROOT, number
+from rich.console import Console
+
+TIMEOUT = 300  # seconds after which a training is given up
+TYPICAL_SECONDS = 13.0  # of a measurement with the imports, for the first estimate
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is measured: `at_once` processes that train the same, each with `threads`."""
+
+    model: str
+    batch_size: int
+    dropout: float = 0.0  # of the pair-wise products in ifm, inn, deepifm; other models have none
+    threads: int = 2
+    embed_dim: int = 256
+    attention_dim: int = 256
+    shape: str = "frappe"
+    without: str = ""  # the trick of tricks.py that is turned off
+    at_once: int = 1
+
+    def __str__(self) -> str:
+        dropout = f" dropout {self.dropout}" if self.dropout else ""
+        without = f" without {self.without}" if self.without else ""
+        processes = f"{self.at_once} × {self.threads} threads"
+        return f"{self.shape} {self.batch_size} {self.model}{dropout} K {self.embed_dim} {processes}{without}"
+
+
+def child(training: Training, segments: int, seconds: float) -> None:
+    """Train on a part of the rows whose epoch takes about `seconds`: say that it is found, wait for the start, and
+    print the seconds that an epoch of all rows takes, of each epoch but the first."""
+    import torch
+    from sides import factorbench as side
+
+    from pipelines.training import new_model, train
+
+    signal.alarm(TIMEOUT)
+    torch.set_num_threads(training.threads)
+    if training.without:
+        from tricks import turn_off
+
+        turn_off(training.without)
+    args = argparse.Namespace(**asdict(training), data=FOLDER / training.shape, segments=segments, seconds=seconds)
+    args.set = []
+    schema, rows = side.read_schema(args.data), side.load(args, "train")
+    few = side.part(rows, 512)  # `train` evaluates after each epoch, outside of its seconds
+    model = new_model(training.model, schema, side.arguments(args) | {"embed_dim": training.embed_dim}, seed=2019)
+    size = side.rows_of_a_segment(model, rows, few, args)
+    print("ready", flush=True)
+    input()
+    start, times = time.perf_counter(), []
+    for epoch in train(model, side.part(rows, size), few, side.training_params(args, 1_000_000)):
+        times.append(epoch.seconds * len(rows) / size)
+        if len(times) > segments and time.perf_counter() - start > segments * seconds:
+            break
+    print(json.dumps(times[1:]))
+
+
+def measure(training: Training, segments: int, seconds: float) -> Result:
+    """Seconds an epoch, a list for each of the processes, that all start at the same time; or the error of one."""
+    others, start = seconds_of_others(), time.perf_counter()
+    command = [sys.executable, "-m", "trainings", json.dumps(asdict(training)), str(segments), str(seconds)]
+    threads = {"OMP_NUM_THREADS": str(training.threads), "MKL_NUM_THREADS": str(training.threads)}
+    options = {"cwd": ROOT, "env": os.environ | threads, "text": True}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    processes = [subprocess.Popen(command, **options, **pipes) for _ in range(training.at_once)]
+    if all(process.stdout.readline() for process in processes):
+        for process in processes:
+            print(file=process.stdin, flush=True)
+    ends = [process.communicate() for process in processes]
+    for process, (_, errors) in zip(processes, ends, strict=True):
+        if process.returncode:
+            return {"error": last_line(errors) if process.returncode > 0 else f"no result in {TIMEOUT} s"}
+    result: Result = {"seconds": [json.loads(last_line(output)) for output, _ in ends]}
+    if others is not None:
+        busy = (seconds_of_others() or 0) - others
+        result["cpu_of_others"] = max(0.0, busy / (time.perf_counter() - start) / (os.cpu_count() or 1))
+    return result
+
+
+def epoch_seconds(result: Result) -> float:
+    """The median of an epoch, in seconds, of the first process."""
+    return median(result["seconds"][0])
+
+
+def measure_all(
+    name: str, wanted: Iterable[Training], fresh: bool, segments: int, seconds: float
+) -> dict[Training, Result]:
+    """What is measured already under this name, and the rest one after the other, with a line each and the time left.
+
+    What failed, or had a busy machine, is measured again; what fails is not in the result.
+    """
+    path, console, wanted = FOLDER / f"{name}.jsonl", Console(), list(wanted)
+    for shape in {training.shape for training in wanted}:
+        write_inputs(shape)
+    if fresh:
+        path.unlink(missing_ok=True)
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    kept = {Training(**record["training"]): record["result"] for record in map(json.loads, lines)}
+    todo = [training for training in wanted if training not in kept or is_doubtful(kept[training])]
+    start = time.perf_counter()
+    console.print(f"{len(wanted)} measurements, {len(todo)} to do: about {len(todo) * TYPICAL_SECONDS / 60:.0f} min")
+    for done, training in enumerate(todo):
+        kept[training] = result = measure(training, segments, seconds)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"training": asdict(training), "result": result}) + "\n")
+        left = (time.perf_counter() - start) / (done + 1) * (len(todo) - done - 1)
+        figure = result.get("error") or f"{number(epoch_seconds(result))} s an epoch"
+        if result.get("cpu_of_others", 0) > BUSY:
+            figure += f", [yellow]other processes took {result['cpu_of_others']:.0%} of the CPU[/]"
+        console.print(f"{done + 1}/{len(todo)}  {training}: {figure}  ({left / 60:.0f} min left)", highlight=False)
+    return {training: kept[training] for training in wanted if "seconds" in kept[training]}
+
+
+def write(name: str, machine: Result, records: list[Result], parts: list[str], measured: dict[Any, Result]) -> None:
+    """NAME.json and NAME.md beside this file; the page says on which machine, and how busy it was otherwise."""
+    (ROOT / f"{name}.json").write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n", "utf-8")
+    memory = f"{machine['memory_gib']} GiB, " if machine["memory_gib"] else ""
+    where = f"Machine: {machine['cpu']}, {machine['cores']} cores, {memory}{machine['os']}, Python {machine['python']}."
+    busy = sum(result.get("cpu_of_others", 0) > BUSY for result in measured.values())
+    others = f"Other processes took more than {BUSY:.0%} of the CPU during {busy} of {len(measured)} measurements."
+    (ROOT / f"{name}.md").write_text("\n\n".join([*parts, f"{where} {others}"]) + "\n", "utf-8")
+    print(f"written: {name}.json, {name}.md")
+
+
+if __name__ == "__main__":
+    child(Training(**json.loads(sys.argv[1])), int(sys.argv[2]), float(sys.argv[3]))

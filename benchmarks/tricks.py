@@ -1,0 +1,172 @@
+"""What each trick gives: seconds an epoch with all of them, and with one at a time turned off.
+
+Writes tricks.json and tricks.md beside this file. Each measurement is a process of its own; an interrupted run goes on
+where it stopped.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Annotated
+
+import torch
+import typer
+from bench_peers import machine
+from report import number, table
+from torch import Tensor
+from torch.utils.data import DataLoader
+from trainings import Result, Training, epoch_seconds, measure_all, write
+
+from models import kernels, layers
+from pipelines import optimizers, training
+
+CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
+         for model, dropout in (("fm", 0.0), ("ifm", 0.0), ("ifm", 0.1), ("ffm", 0.0))]  # fmt: skip
+
+PAGE = """\
+Seconds an epoch of Frappe, K = 256, K_a = 256, Adagrad, {threads}: with all tricks, and with one at a time
+turned off, and how many times the seconds with all of them that is. Each figure is the median of at least {segments}
+epochs on a part of the rows, scaled to all; a process each. An empty place: the model does not use the trick."""
+
+
+def no_malloc() -> None:
+    training.speed_up_process = lambda: torch.set_flush_denormal(True)
+
+
+def no_onednn() -> None:
+    kernels.PREFER_ONEDNN = False
+
+
+def no_padding() -> None:
+    kernels.MULTIPLE = 1
+
+
+def no_touched_rows() -> None:
+    """The gradient of a table is as large as the table, and the optimizer updates all of it."""
+    kernels.touched_rows = lambda weight, ids: weight.index_select(0, ids)
+
+
+def no_shared_pairs() -> None:
+    """Each row of the batch has pairs of its own; they are still sorted, as the sums need it."""
+    init, first_of_run = kernels.Pairs.__init__, kernels.first_of_run
+
+    def init_apart(self: kernels.Pairs, *arguments: object) -> None:
+        kernels.first_of_run = lambda in_order: torch.ones_like(in_order, dtype=torch.bool)
+        try:
+            init(self, *arguments)
+        finally:
+            kernels.first_of_run = first_of_run
+
+    kernels.Pairs.__init__ = init_apart
+
+
+def no_sorted_sums() -> None:
+    def index_add(self: kernels.Groups, values: Tensor) -> Tensor:
+        sizes = self.offsets.diff(append=self.offsets.new_tensor([len(self.order)]))
+        group = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+        return values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values.index_select(0, self.order))
+
+    kernels.Groups.sum = index_add
+
+
+def no_chunks() -> None:
+    kernels.NUMBERS_OF_A_CHUNK = 1 << 62
+
+
+def no_random_bytes() -> None:
+    def kept(self: layers.Dropout, *shape: int, device: torch.device | None = None) -> Tensor | None:
+        return (torch.rand(shape, device=device) < 1 / self.scale).view(torch.uint8) if self.drops else None
+
+    layers.Dropout.kept = kept
+
+
+def a_data_loader() -> None:
+    def batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
+        return iter(DataLoader(order, batch_size))  # type: ignore[arg-type]
+
+    training.batches = batches
+
+
+def no_fused_adagrad() -> None:
+    init = optimizers.Adagrad.__init__
+
+    def init_unfused(self: optimizers.Adagrad, *arguments: object, **more: object) -> None:
+        init(self, *arguments, **more)
+        for group in self.param_groups:
+            group["fused"] = False
+
+    optimizers.Adagrad.__init__ = init_unfused
+
+
+def no_kernels() -> None:
+    training.use_kernels = lambda model, on: None
+
+
+EVERYWHERE = ("fm", "ifm", "ffm")
+OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {  # what a row says, models that use it, how it ends
+    "malloc": ("large freed buffers go back to the system", EVERYWHERE, no_malloc),
+    "onednn": ("matrix products by MKL, not oneDNN", ("ifm",), no_onednn),
+    "padding": ("matrices not padded to multiples of 256 rows", ("ifm", "ffm"), no_padding),
+    "touched": ("dense gradients: the whole table is updated", EVERYWHERE, no_touched_rows),
+    "pairs": ("each row's pairs computed, shared or not", ("ifm", "ffm"), no_shared_pairs),
+    "sums": ("sums by `index_add_`, not sorted `embedding_bag`", EVERYWHERE, no_sorted_sums),
+    "chunks": ("all pairs in one chunk", ("ifm", "ffm"), no_chunks),
+    "bytes": ("dropout draws a float an element, not a byte", ("ifm with dropout",), no_random_bytes),
+    "loader": ("batches from a `DataLoader`", EVERYWHERE, a_data_loader),
+    "fused": ("Adagrad not fused", EVERYWHERE, no_fused_adagrad),
+    "kernels": ("`training.kernels: plain`: no kernels at all", EVERYWHERE, no_kernels),
+}
+
+
+def turn_off(trick: str) -> None:
+    """In this process, until it ends."""
+    OFF[trick][2]()
+
+
+def plan(threads: int) -> list[Training]:
+    """Each cell with all tricks, then without one each of those that it uses."""
+    cells = [replace(cell, threads=threads) for cell in CELLS]
+    return [replace(cell, without=trick) for cell in cells for trick in ("", *OFF) if not trick or uses(cell, trick)]
+
+
+def uses(cell: Training, trick: str) -> bool:
+    models = OFF[trick][1]
+    return cell.model in models or (cell.dropout > 0 and f"{cell.model} with dropout" in models)
+
+
+def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int) -> str:
+    """A row a trick, a column a model."""
+    cells = [replace(cell, threads=threads) for cell in CELLS if cell.batch_size == batch_size]
+
+    def figure(cell: Training, trick: str) -> str:
+        if (off := measured.get(replace(cell, without=trick))) is None:
+            return ""
+        seconds, full = epoch_seconds(off), measured.get(cell)
+        return number(seconds) + (f" ({seconds / epoch_seconds(full):.2f}×)" if trick and full else "")
+
+    header = [f"{cell.model}, dropout {cell.dropout}" if cell.dropout else cell.model for cell in cells]
+    texts = {"": "all tricks"} | {trick: text for trick, (text, _, _) in OFF.items()}
+    return table(["", *header], [[text, *(figure(c, trick) for c in cells)] for trick, text in texts.items()])
+
+
+def main(
+    threads: Annotated[list[int] | None, typer.Option(help="of a process; may be given again")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
+    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 5,
+    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 1.0,
+) -> None:
+    """Measure what is not measured yet, one process at a time, and write the tables."""
+    counts = threads or [2]
+    wanted = [training for count in counts for training in plan(count)]
+    measured = measure_all("tricks", wanted, fresh, segments, seconds)
+    parts = ["# What each trick gives", "Made by `make tricks`; the figures are in `tricks.json`."]
+    for count in counts:
+        text = f"{count} thread{'s' * (count > 1)}"
+        parts += [PAGE.format(threads=text, segments=segments)]
+        for batch_size in (4096, 128):
+            parts += [f"## batch {batch_size}, {text}", tricks_table(measured, count, batch_size)]
+    records = [asdict(key) | {"median": epoch_seconds(result)} | result for key, result in measured.items()]
+    write("tricks", machine() | {"threads": counts}, records, parts, measured)
+
+
+if __name__ == "__main__":
+    typer.run(main)
