@@ -182,8 +182,8 @@ def main(
     retry: Annotated[bool, typer.Option("--retry", help="measure again what failed, or had a busy machine")] = False,
     report_only: Annotated[bool, typer.Option("--report-only", help="tables and picture from results.json")] = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="say what would be measured")] = False,
-    segments: Annotated[int, typer.Option(help="timed segments a measurement")] = 4,
-    seconds: Annotated[float, typer.Option(help="of a segment, at least")] = 1.5,
+    segments: Annotated[int, typer.Option(help="timed segments a measurement")] = 3,
+    seconds: Annotated[float, typer.Option(help="of a segment, at least")] = 1.0,
     timeout: Annotated[float, typer.Option(help="seconds after which a measurement is given up")] = 300,
     setting: Annotated[
         list[str] | None, typer.Option("--set", help="training.KEY=VALUE, for factorbench only; may be given again")

@@ -28,7 +28,7 @@ worker processes, embedding size 256, attention size 256 (frappe) or 16 (moviele
 256 (NFM) units, Adagrad with learning rate 0.01, no penalty, no dropout but where it is named.
 *frappe* is the prepared data set (202,027 rows to train on, 10 fields, 5,382 features); *movielens* has its shape
 (1,404,801 rows, 3 fields, 90,445 features) with generated rows, ids by Zipf's law. A figure is the median, in seconds
-an epoch, over segments of at least 1.5 s after a warm-up, each scaled to all rows; below it is the spread from the
+an epoch, over three segments of at least 1 s after a warm-up, each scaled to all rows; below it is the spread from the
 least to the most.
 
 Not the same everywhere, as the packages don't offer it: the loss is MSE in FuxiCTR, DeepCTR-Torch, plain PyTorch and
