@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     ValidationError,
@@ -69,6 +70,9 @@ class TuneParams(Schema):
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
     fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
+    trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer has failed
+    max_failures: NonNegativeInt = 1  # how often a trial is started again whose worker died
+    deterministic: bool = False  # the same trials in parallel too, at the price of waiting for the slowest of a batch
     cpus_per_trial: PositiveInt = 1
     gpus_per_trial: NonNegativeFloat = 0.25  # used where the cluster has GPUs
 

@@ -22,6 +22,7 @@ class TrialTable(Callback):
         self.num_trials, self.seconds_left = num_trials, seconds_left
         self.start, self.done_before = time.monotonic(), done
         self.running: dict[str, tuple[str, int, float | None]] = {}  # trial id: setting, epoch, best
+        self.reasons: dict[str, str] = {}  # trial id: why it failed
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2, transient=True)
 
@@ -40,9 +41,14 @@ class TrialTable(Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         self.running[trial.trial_id] = (describe(trial.config), result["epoch"], result["best_score"])
+        if reason := result.get("reason"):
+            self.reasons[trial.trial_id] = reason
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         _, epochs, value = self.running.pop(trial.trial_id, ("", 0, None))
+        if reason := self.reasons.pop(trial.trial_id, None):
+            self.end_trial(f"failed, {describe(trial.config)}: {reason}")
+            return
         if value is not None:
             self.best = value if self.best is None else min(self.best, value)
         self.end_trial(f"{epochs} epochs, {shown(value)}, {describe(trial.config)}")

@@ -41,7 +41,7 @@ def resources_per_run(cpus: int, gpus: float, there_is: dict[str, float]) -> dic
 
 def last_line(error: BaseException) -> str:
     """What went wrong in a worker, without the traceback that Ray puts before it."""
-    return str(error).strip().splitlines()[-1]
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def main() -> int:

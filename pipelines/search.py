@@ -7,7 +7,9 @@ first, and only as many as are missing from the budget.
 import json
 import logging
 import math
+import os
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from optuna.storages import JournalStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from ray import tune
+from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from pipelines.cell import Cell
@@ -29,7 +32,7 @@ from pipelines.ray_cluster import cluster, last_line, resources_per_run
 from pipelines.seeds import seed_for
 from pipelines.settings import Setting
 from pipelines.study import (
-    FIRST_ERROR,
+    REASON,
     SECONDS,
     budget_left,
     fingerprint,
@@ -86,24 +89,24 @@ def spend_budget(
     if not trials_left:
         return
     done, start = finished_trials(study), time.monotonic()
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback a failed trial
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
     best = min((trial.value for trial in done if trial.value is not None), default=None)
     shown = TrialTable(f"{cell.model} on {cell.dataset}", len(done), budget.num_trials, seconds_left, best)
     sampler_seed = seed_for(cell.root_seed, "tune", cell.dataset, cell.model, "sampler", len(done))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
-        trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, threads=budget.cpus_per_trial)
+        trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget)
+        sampler = TPESampler(seed=sampler_seed)
+        algorithm: Any = StudySearch(
+            space=space, metric=METRIC, mode="min", storage=storage, study_name=study.study_name, sampler=sampler
+        )
+        if budget.deterministic:
+            at_once = max(1, int(there_is["CPU"] // budget.cpus_per_trial))
+            algorithm = ConcurrencyLimiter(algorithm, max_concurrent=at_once, batch=True)
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearch(
-                    space=space,
-                    metric=METRIC,
-                    mode="min",
-                    storage=storage,
-                    study_name=study.study_name,
-                    sampler=TPESampler(seed=sampler_seed),
-                ),
+                search_alg=algorithm,
                 num_samples=trials_left,
                 time_budget_s=seconds_left,
                 metric=METRIC,
@@ -112,26 +115,50 @@ def spend_budget(
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=budget.max_failures),
                 callbacks=[shown],
                 verbose=0,
             ),
         )
         try:
-            results = tuner.fit()
+            tuner.fit()
         finally:
             study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + time.monotonic() - start)
-        if results.errors and FIRST_ERROR not in study.user_attrs:
-            study.set_user_attr(FIRST_ERROR, last_line(results.errors[0]))
 
 
-def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, threads: int) -> None:
-    """Train one setting, reporting after each epoch. Runs in a worker of Ray's."""
-    torch.set_num_threads(threads)
+class StudySearch(OptunaSearch):
+    """Tells the study of each trial that failed why it did."""
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        if REASON not in result:
+            super().on_trial_result(trial_id, result)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        reason = (result or {}).get(REASON)
+        if reason or error:
+            self._ot_trials[trial_id].set_user_attr(REASON, reason or "its worker died, or hung and was killed")
+            result, error = None, True
+        super().on_trial_complete(trial_id, result, error)
+
+
+def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TuneParams) -> None:
+    """Train one setting, reporting after each epoch, and the reason if that fails. Runs in a worker of Ray's."""
+    torch.set_num_threads(budget.cpus_per_trial)
     setting = {**fixed, **drawn}
-    best = math.inf
-    for epoch in cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1]:
-        best = min(best, epoch.valid.score(cell.training.metric))
-        tune.report({METRIC: best, "epoch": epoch.epoch})
+    best, last, limit, start = math.inf, 0, budget.trial_timeout_s, time.monotonic()
+    hangs = threading.Timer(2 * (limit or 0), os._exit, [1])
+    if limit:
+        hangs.start()
+    try:
+        for epoch in cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1]:
+            best, last = min(best, epoch.valid.score(cell.training.metric)), epoch.epoch
+            tune.report({METRIC: best, "epoch": last})
+            if limit and time.monotonic() - start > limit:
+                raise TimeoutError(f"it took longer than tune.trial_timeout_s, {limit:g} s")
+    except Exception as error:  # raised again, it would be tried again
+        tune.report({METRIC: math.inf, "epoch": last, REASON: f"{type(error).__name__}: {last_line(error)}"})
+    finally:
+        hangs.cancel()
 
 
 def check_result(cell: Cell, budget: TuneParams, study: Study) -> None:
@@ -139,7 +166,10 @@ def check_result(cell: Cell, budget: TuneParams, study: Study) -> None:
     done, name = finished_trials(study), f"{cell.model} on {cell.dataset}"
     if not any(trial.state is TrialState.COMPLETE for trial in done):
         if done:
-            reason = study.user_attrs.get(FIRST_ERROR, "a reason that was lost with its search")
+            reason = next(
+                (trial.user_attrs[REASON] for trial in done if REASON in trial.user_attrs),
+                "a reason that was lost with its search",
+            )
             raise ValueError(f"all trials of {name} failed, the first with: {reason}")
         raise ValueError(f"no trial of {name} finished an epoch in tune.time_budget_s, {budget.time_budget_s} s")
     if budget.time_budget_s is None and len(done) < (budget.num_trials or 0):

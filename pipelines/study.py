@@ -24,7 +24,7 @@ from search_spaces.shared import Space
 
 INTERRUPTED = "interrupted"  # marks the trials that a killed search left running: no part of the budget
 SECONDS = "seconds"  # of the study: how long searches have run
-FIRST_ERROR = "first_error"  # of the study: why the first failed trial failed
+REASON = "reason"  # of a trial: why it failed
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -92,7 +92,7 @@ def seconds_of_trials(trials: list[FrozenTrial]) -> float:
 
 
 def trials_table(study: Study) -> pl.DataFrame:
-    """A row a finished trial: its number, state, validation metric, best epoch, epochs, seconds and setting."""
+    """A row a finished trial: number, state, validation metric, epochs, seconds, setting, and why it failed, if so."""
     rows = [
         {
             "trial": trial.number,
@@ -102,6 +102,7 @@ def trials_table(study: Study) -> pl.DataFrame:
             "epochs": max(trial.intermediate_values, default=0),
             "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
             **trial.params,
+            REASON: trial.user_attrs.get(REASON),
         }
         for trial in finished_trials(study)
     ]

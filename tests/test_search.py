@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import signal
 import subprocess
 import time
@@ -18,7 +20,7 @@ from optuna.trial import TrialState, create_trial
 
 from pipelines import search
 from pipelines import study as study_record
-from pipelines.cell import load_cell
+from pipelines.cell import Cell, load_cell
 from pipelines.params import TuneParams, load_params
 from pipelines.paths import Paths
 from pipelines.ray_cluster import resources_per_run
@@ -72,7 +74,7 @@ def test_the_budget_is_spent_and_starts_with_the_setting_of_the_paper(searched):
     drawn = ["training.learning_rate", "training.l2", "model.dropout"]
     assert [rows[0][key] for key in drawn] == [0.01, 1e-8, 0.3]
     assert len({row["training.learning_rate"] for row in rows}) == 3
-    assert list(rows[0]) == ["trial", "state", "valid", "best_epoch", "epochs", "seconds", *drawn]
+    assert list(rows[0]) == ["trial", "state", "valid", "best_epoch", "epochs", "seconds", *drawn, "reason"]
 
 
 def test_best_json_is_the_best_row_of_the_trials_and_says_how_it_was_found(searched):
@@ -313,8 +315,7 @@ def made_failed_study(project, model):
     project.study(model).mkdir(parents=True)
     storage = study_record.open_journal(project.study(model) / "journal.log")
     study = optuna.create_study(storage=storage, study_name=study_record.fingerprint(cell, space, fixed))
-    study.add_trial(create_trial(state=TrialState.FAIL))
-    study.set_user_attr(study_record.FIRST_ERROR, "the reason it had")
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
 
 
 def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(project, monkeypatch):
@@ -329,10 +330,77 @@ def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(project, monkey
     assert diverging[0]
     assert rows["state"].to_list() == ["fail" if diverges else "complete" for diverges in diverging]
     assert rows["valid"].is_null().to_list() == diverging.to_list()
+    assert rows["reason"][0].startswith("FloatingPointError: the loss is not finite in epoch 1")
+    assert rows["reason"].is_null().to_list() == (~diverging).to_list()
     found = best(project, "lr")
     assert found["num_trials"] == 4
     assert found["setting"]["training.learning_rate"] < 1
     assert found["valid_rmse"] == rows["valid"].min()
+
+
+def search_with(project, start, **budget):
+    """Search lr with two trials; each training begins with start(setting), in its worker. The finished trials."""
+    params = load_params(project.params)
+    params = params.model_copy(update={"tune": TuneParams(num_trials=2, **budget)})
+
+    class Starting(Cell):
+        def start(self, setting, *keys):
+            start(setting)
+            return super().start(setting, *keys)
+
+    study = search.search(Starting(**vars(cell_of(project, "lr"))), "synthetic", params, project.study("lr"))
+    return study_record.finished_trials(study)
+
+
+def dies(marker):
+    """Ends the process of the first trial that comes by."""
+
+    def start(setting):
+        if not marker.exists():
+            marker.touch()
+            os._exit(1)
+
+    return start
+
+
+def test_a_trial_whose_worker_dies_is_tried_again(project, tmp_path):
+    trials = search_with(project, dies(tmp_path / "died"))
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
+    assert (tmp_path / "died").exists()
+
+
+def test_a_trial_whose_worker_dies_too_often_has_failed_and_the_search_goes_on(project, tmp_path):
+    trials = search_with(project, dies(tmp_path / "died"), max_failures=0)
+    assert sorted(trial.state.name for trial in trials) == ["COMPLETE", "FAIL"]
+    (failed,) = (trial for trial in trials if trial.state is TrialState.FAIL)
+    assert failed.user_attrs["reason"] == "its worker died, or hung and was killed"
+
+
+def test_a_trial_that_hangs_is_killed_and_the_search_goes_on(project):
+    def hang_with_the_papers_setting(setting):
+        while setting["training.l2"] == 1e-8:
+            time.sleep(0.1)
+
+    trials = search_with(project, hang_with_the_papers_setting, max_failures=0, trial_timeout_s=2)
+    assert [trial.state.name for trial in sorted(trials, key=lambda trial: trial.number)] == ["FAIL", "COMPLETE"]
+
+
+def test_a_trial_that_takes_too_long_has_failed_with_that_reason(project):
+    with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
+        search_with(project, lambda setting: time.sleep(2.1), trial_timeout_s=2)
+    reason = "TimeoutError: it took longer than tune.trial_timeout_s, 2 s"
+    assert str(raised.value) == f"all trials of lr on synthetic failed, the first with: {reason}"
+
+
+def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(project):
+    project.set(tune={"num_trials": 6, "deterministic": True})
+    tables = []
+    for _ in range(2):
+        project.tune("fm")
+        tables.append(table(project, "fm").drop("seconds"))
+        shutil.rmtree(project.study("fm"))
+    assert tables[0].equals(tables[1])
+    assert tables[0]["training.learning_rate"].n_unique() == 6
 
 
 def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):
