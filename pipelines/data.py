@@ -34,11 +34,14 @@ class Rows:
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
-    """schema.json of a prepared data set. Raises ValueError that names the stage to run when it is not there."""
-    path = folder / "schema.json"
+    """schema.json of a prepared data set. Raises ValueError that names the stage to run if it is missing or damaged."""
+    path, run_again = folder / "schema.json", f"run python -m pipelines.prepare --dataset {folder.name}"
     if not path.exists():
-        raise ValueError(f"no prepared data in {folder}: run python -m pipelines.prepare --dataset {folder.name}")
-    return json.loads(path.read_text(encoding="utf-8"))
+        raise ValueError(f"no prepared data in {folder}: {run_again}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{path} is damaged: {run_again}") from error
 
 
 def load_rows(folder: Path, split: str) -> Rows:

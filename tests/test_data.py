@@ -52,3 +52,10 @@ def test_damaged_data_is_refused_with_the_stage_to_run(folder):
 def test_data_that_is_not_prepared_names_the_stage_to_run(tmp_path):
     with pytest.raises(ValueError, match=r"no prepared data in .*: run python -m pipelines\.prepare --dataset "):
         load_schema(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"fields": ', b"\xff\xfe"])
+def test_a_damaged_schema_names_its_file_and_the_stage_to_run(tmp_path, content):
+    (tmp_path / "schema.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"schema\.json is damaged: run python -m pipelines\.prepare --dataset "):
+        load_schema(tmp_path)
