@@ -31,7 +31,7 @@ DROPOUTS = (0.1, 0.0)  # of OWN_MODELS: the default of their paper, and none
 SHAPES = {"frappe": (4096, 128), "movielens": (4096,)}  # batch sizes
 ATTENTION_DIM = {"frappe": 256, "movielens": 16}
 THREADS = 2
-TYPICAL_SECONDS = 18.0  # of a measurement with the imports, for the first estimate
+TYPICAL_SECONDS = 10.0  # of a measurement with the imports, for the first estimate
 MEASUREMENTS = FOLDER / "measurements.jsonl"
 RESULTS = ROOT / "results.json"
 
@@ -99,10 +99,21 @@ def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) 
     if done.returncode != 0 or not done.stdout.strip():
         return {"error": last_line(done.stderr or done.stdout)}
     result = json.loads(last_line(done.stdout))
-    if others is not None:
-        busy = (seconds_of_others() or 0) - others
-        result["cpu_of_others"] = max(0.0, busy / (time.perf_counter() - start) / (os.cpu_count() or 1))
-    return result
+    return result | busy_since(others, start)
+
+
+def busy_since(others: float | None, start: float) -> dict[str, float]:
+    """`cpu_of_others`, the share of the CPU that other processes took since `start`; {} where it can't be known."""
+    if others is None:
+        return {}
+    busy = (seconds_of_others() or 0) - others
+    return {"cpu_of_others": max(0.0, busy / (time.perf_counter() - start) / (os.cpu_count() or 1))}
+
+
+def remark(result: dict[str, Any]) -> str:
+    """What stands behind a figure that was measured on a busy machine."""
+    share = result.get("cpu_of_others", 0)
+    return f", [yellow]other processes took {share:.0%} of the CPU[/]" if share > BUSY else ""
 
 
 def seconds_of_others() -> float | None:
@@ -221,9 +232,9 @@ def run(console: Console, todo: list[Measurement], timeout: float, segments: int
         figure = result.get("error") or f"{median(result['seconds']):.2f} s an epoch"
         dropout = f" dropout {m.dropout}" if m.dropout else ""
         cell = f"{m.shape} {m.batch_size} {m.model}{dropout} {m.side} {m.setting}".rstrip()
-        if result.get("cpu_of_others", 0) > BUSY:
-            figure += f", [yellow]other processes took {result['cpu_of_others']:.0%} of the CPU[/]"
-        console.print(f"{done + 1}/{len(todo)}  {cell}: {figure}  ({left / 60:.0f} min left)", highlight=False)
+        console.print(
+            f"{done + 1}/{len(todo)}  {cell}: {figure}{remark(result)}  ({left / 60:.0f} min left)", highlight=False
+        )
 
 
 if __name__ == "__main__":

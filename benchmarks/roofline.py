@@ -111,7 +111,7 @@ def rates_table(rates: dict[int, Any]) -> str:
 
 def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure K = 1 again where it is measured already")] = False,
-    segments: Annotated[int, typer.Option(help="timed epochs a measurement with K = 1, at least")] = 5,
+    segments: Annotated[int, typer.Option(help="timed epochs a measurement with K = 1, at least")] = 3,
     seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 0.5,
 ) -> None:
     """Measure the rates of this machine, and what is not measured yet with K = 1, and write the tables."""

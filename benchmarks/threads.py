@@ -54,8 +54,8 @@ def rows(measured: dict[Training, Result]) -> tuple[list[list[str]], list[float]
 
 def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
-    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 6,
-    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 1.0,
+    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 3,
+    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 0.7,
 ) -> None:
     """Measure what is not measured yet, and write the table."""
     wanted = [of_way(cell, way) for cell in CELLS for way in WAYS]

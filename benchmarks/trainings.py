@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from bench_peers import is_doubtful, last_line, seconds_of_others
+from bench_peers import busy_since, is_doubtful, last_line, remark, seconds_of_others
 from inputs import FOLDER, write_inputs
 from report import BUSY, ROOT, number
 from rich.console import Console
 
 TIMEOUT = 300  # seconds after which a training is given up
-TYPICAL_SECONDS = 13.0  # of a measurement with the imports, for the first estimate
+TYPICAL_SECONDS = 8.0  # of a measurement with the imports, for the first estimate
 Result = dict[str, Any]
 
 
@@ -92,10 +92,7 @@ def measure(training: Training, segments: int, seconds: float) -> Result:
         if process.returncode:
             return {"error": last_line(errors) if process.returncode > 0 else f"no result in {TIMEOUT} s"}
     result: Result = {"seconds": [json.loads(last_line(output)) for output, _ in ends]}
-    if others is not None:
-        busy = (seconds_of_others() or 0) - others
-        result["cpu_of_others"] = max(0.0, busy / (time.perf_counter() - start) / (os.cpu_count() or 1))
-    return result
+    return result | busy_since(others, start)
 
 
 def epoch_seconds(result: Result) -> float:
@@ -126,9 +123,9 @@ def measure_all(
             file.write(json.dumps({"training": asdict(training), "result": result}) + "\n")
         left = (time.perf_counter() - start) / (done + 1) * (len(todo) - done - 1)
         figure = result.get("error") or f"{number(epoch_seconds(result))} s an epoch"
-        if result.get("cpu_of_others", 0) > BUSY:
-            figure += f", [yellow]other processes took {result['cpu_of_others']:.0%} of the CPU[/]"
-        console.print(f"{done + 1}/{len(todo)}  {training}: {figure}  ({left / 60:.0f} min left)", highlight=False)
+        console.print(
+            f"{done + 1}/{len(todo)}  {training}: {figure}{remark(result)}  ({left / 60:.0f} min left)", highlight=False
+        )
     return {training: kept[training] for training in wanted if "seconds" in kept[training]}
 
 

@@ -151,8 +151,8 @@ def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int
 def main(
     threads: Annotated[list[int] | None, typer.Option(help="of a process; may be given again")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
-    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 5,
-    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 1.0,
+    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 3,
+    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 0.7,
 ) -> None:
     """Measure what is not measured yet, one process at a time, and write the tables."""
     counts = threads or [2]

@@ -229,8 +229,8 @@ PREFER_ONEDNN = onednn_keeps_float32()
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b. Torch gives it to oneDNN only if bfloat16 is allowed: twice as fast on a CPU with AVX-512, and as exact on
-    one without AMX. Small products are slower by it, and so are ever new shapes."""
+    """a @ b. Torch gives it to oneDNN only if bfloat16 is allowed: faster on a CPU with AVX-512, and as exact on one
+    without AMX. Small products are slower by it, and so are ever new shapes."""
     if not PREFER_ONEDNN or a.dtype != torch.float32 or a.numel() * b.shape[1] < 1 << 22:
         return a @ b
     settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -389,7 +389,8 @@ def pair_effects(
     attention: W `[K, K_a]`, b and h `[K_a]`, None for logits of zero; M `[P, d, K]` → `[batch, P]`, `[batch, P, d]`.
     """
     W, b, h = attention or (M.new_zeros(M.shape[-1], 0), M.new_zeros(0), M.new_zeros(0))
-    return PairEffects.apply(V.table, W, b, h, M, V.where.pairs(fields, V.table), kept, scale)  # type: ignore[no-any-return]
+    pairs, learns = V.where.pairs(fields, V.table), torch.is_grad_enabled()
+    return PairEffects.apply(V.table, W, b, h, M, pairs, kept, scale, learns)  # type: ignore[no-any-return]
 
 
 def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -401,7 +402,16 @@ def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, 
 class PairEffects(Function):
     @staticmethod
     def forward(
-        ctx: Any, table: Tensor, W: Tensor, b: Tensor, h: Tensor, M: Tensor, pairs: Pairs, kept: Kept, scale: float
+        ctx: Any,
+        table: Tensor,
+        W: Tensor,
+        b: Tensor,
+        h: Tensor,
+        M: Tensor,
+        pairs: Pairs,
+        kept: Kept,
+        scale: float,
+        learns: bool,
     ) -> tuple[Tensor, Tensor]:
         (P, batch), q, d = pairs.index.shape, len(pairs.left), M.shape[1]
         logits, effects = table.new_zeros(q), table.new_empty(q, d)
@@ -414,7 +424,7 @@ class PairEffects(Function):
             products, size = left.mul_(right), chunk.size
             hidden = matmul(products, W).add_(b).relu_()
             logits[chunk.start : chunk.stop] = torch.mv(hidden, h)[:size]
-            if any(ctx.needs_input_grad):
+            if learns:  # ctx.needs_input_grad says yes in a prediction too
                 active.append(torch.gt(hidden, 0, out=hidden).to(torch.int8))
             for first, last, rows in chunk.pieces(table.shape[-1]):
                 if (mask := kept(last - first)) is None:
@@ -476,7 +486,7 @@ class PairEffects(Function):
             sides.add_gradient(grad_table, grad[:size], left[:size], right[:size])
         # With the 0 or 1 of ReLU as r: the logit is Σ_k h_k r_k (W_k · products + b_k).
         grad_h = (grad_hidden_W * W).sum(0) + grad_hidden_b * b
-        return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None
+        return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None
 
 
 def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept, scale: float) -> Tensor:

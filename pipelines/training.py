@@ -43,11 +43,10 @@ def device() -> str:
 
 
 def speed_up_process() -> None:
-    """Two settings without which an epoch takes twice as long or more; no result that matters changes by them.
+    """Two settings without which an epoch takes longer (benchmarks/tricks.md); no result that matters changes by them.
 
-    glibc returns large freed buffers to the kernel at every step, and the page faults of taking them back cost about
-    half of an epoch: tell it to keep them. Squares of tiny gradients are denormal numbers, which the CPU computes with
-    ten times slower: take them as zero.
+    glibc returns large freed buffers to the kernel at every step, and taking them back costs page faults: tell it to
+    keep them. Squares of tiny gradients are denormal numbers, with which the CPU is much slower: take them as zero.
     """
     torch.set_flush_denormal(True)
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):

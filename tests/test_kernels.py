@@ -529,3 +529,18 @@ def test_how_many_operations_a_step_with_kernels_takes(name, most):
     with Operations() as operations:
         step(*batch)
     assert operations.count <= most
+
+
+def test_a_prediction_keeps_nothing_for_a_gradient(monkeypatch):
+    """The signs of the hidden units, which the gradient of ReLU needs, are the only use of `torch.gt`."""
+    calls, gt = [], torch.gt
+    monkeypatch.setattr(torch, "gt", lambda *arguments, **more: calls.append(1) or gt(*arguments, **more))
+    model = registry.create("ifm", (5, 6, 7), {"embed_dim": 4, "attention_dim": 3})
+    use_kernels(model)
+    x = torch.tensor([[0, 5, 11], [1, 6, 12]])
+    model(x)
+    assert calls
+    calls.clear()
+    with torch.no_grad():
+        model(x)
+    assert not calls

@@ -32,8 +32,8 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--attention-dim", type=int, default=256)
     parser.add_argument("--dropout", type=float, default=0.0, help="of the pair-wise products in ifm, inn, deepifm")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--segments", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of a segment, and of the warm-up")
+    parser.add_argument("--segments", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a segment, and of the warm-up")
     parser.add_argument("--set", action="append", default=[], metavar="training.KEY=VALUE", help="factorbench only")
     return parser.parse_args()
 
