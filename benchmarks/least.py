@@ -1,6 +1,6 @@
 """The least seconds that a batch takes on this machine: what it needs, and the rates of products and copies.
 
-What is counted is that of models/kernels.py, forward and backward, with each distinct feature and pair of features
+What is counted is that of the kernels, forward and backward, with each distinct feature and pair of features
 once. B rows, n fields, P pairs of fields, u distinct features, q distinct pairs; K = embed_dim, A = attention_dim,
 H units of a hidden layer, d numbers that a pair gives (1, in INN H). A multiplication and an addition are a FLOP each.
 
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import torch
 from sides.timing import HIDDEN_DIMS
 
-from models import kernels
+from models import kernels, pair_kernels
 
 WITH_ATTENTION = ("afm", "ifm", "inn", "deepifm")
 SAMPLED_BATCHES = 20  # from which u and q are the means
@@ -55,7 +55,7 @@ def count(features: torch.Tensor, batch_size: int) -> Batch:
     order = torch.randperm(len(features))[: SAMPLED_BATCHES * batch_size]
     found = [kernels.occurrences(features[rows]) for rows in order.split(batch_size)]
     u = sum(len(where.ids) for where in found) / len(found)
-    q = sum(len(kernels.Pairs(where, fields, False).left) for where in found) / len(found)
+    q = sum(len(pair_kernels.Pairs(where, fields, False).left) for where in found) / len(found)
     return Batch(batch_size, n, comb(n, 2), u, q)
 
 

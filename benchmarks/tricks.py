@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trainings import Result, Training, epoch_seconds, measure_all, write
 
-from models import kernels, layers
+from models import kernels, layers, pair_kernels
 from pipelines import optimizers, training
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
@@ -47,16 +47,16 @@ def no_touched_rows() -> None:
 
 def no_shared_pairs() -> None:
     """Each row of the batch has pairs of its own; they are still sorted, as the sums need it."""
-    init, first_of_run = kernels.Pairs.__init__, kernels.first_of_run
+    init, first_of_run = pair_kernels.Pairs.__init__, pair_kernels.first_of_run
 
-    def init_apart(self: kernels.Pairs, *arguments: object) -> None:
-        kernels.first_of_run = lambda in_order: torch.ones_like(in_order, dtype=torch.bool)
+    def init_apart(self: pair_kernels.Pairs, *arguments: object) -> None:
+        pair_kernels.first_of_run = lambda in_order: torch.ones_like(in_order, dtype=torch.bool)
         try:
             init(self, *arguments)
         finally:
-            kernels.first_of_run = first_of_run
+            pair_kernels.first_of_run = first_of_run
 
-    kernels.Pairs.__init__ = init_apart
+    pair_kernels.Pairs.__init__ = init_apart
 
 
 def no_sorted_sums() -> None:
@@ -69,7 +69,7 @@ def no_sorted_sums() -> None:
 
 
 def no_chunks() -> None:
-    kernels.NUMBERS_OF_A_CHUNK = 1 << 62
+    pair_kernels.NUMBERS_OF_A_CHUNK = 1 << 62
 
 
 def no_random_bytes() -> None:

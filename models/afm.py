@@ -17,8 +17,9 @@ class AttentionalFM(nn.Module):
     of the pair-wise interaction layer.
 
     NOTE: the released code drops from the pooled vector instead, and its attention is inert, the softmax being taken
-    over an axis of length 1; here it is over the pairs, as in the paper. As in `ifm`, the attention sees the
-    interactions before dropout. The `temperature` τ is 1 in the paper; `batch_norm` normalises the pooled vector.
+    over an axis of length 1, so that all weights are 1 (`inert_attention`); here it is over the pairs, as in the paper.
+    As in `ifm`, the attention sees the interactions before dropout. The `temperature` τ is 1 in the paper; `batch_norm`
+    normalises the pooled vector.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class AttentionalFM(nn.Module):
         temperature: float = 1.0,
         dropout: float = 0.5,
         batch_norm: bool = False,
+        inert_attention: bool = False,
     ) -> None:
         super().__init__()
         self.linear = LinearTerms(field_dims)
@@ -38,8 +40,10 @@ class AttentionalFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.p = nn.Parameter(torch.ones(embed_dim))
+        self.inert_attention = inert_attention
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
         V = self.embedding.distinct(x, values)
-        interactions = attentional_pooling(self.attention, V, self.p, self.dropout, self.batch_norm)
+        attention = None if self.inert_attention else self.attention
+        interactions = attentional_pooling(attention, V, self.p, self.dropout, self.batch_norm)
         return self.linear(x, values) + interactions

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from models import kernels
+from models import kernels, pair_kernels
 from models.kernels import Embeddings
 
 Placement = Literal["logits", "hidden"]
@@ -17,8 +17,8 @@ def use_kernels(model: nn.Module, on: bool = True) -> None:
     """Compute with `models.kernels`, which give the same in less time, with sparse gradients of the weights that there
     are for each feature. A new model does not: its gradients are dense, as any optimizer takes them."""
     for module in model.modules():
-        if isinstance(module, WithKernels):
-            module.kernels = on
+        if hasattr(module, "kernels"):
+            module.kernels = on  # type: ignore[assignment]
 
 
 def positive(**sizes: float) -> None:
@@ -168,13 +168,11 @@ class Dropout(nn.Module):
     def drops(self) -> bool:
         return self.training and self.num_dropped > 0
 
-    def kept(self, *shape: int, device: torch.device | None = None) -> Tensor | None:
-        """1 for the elements to keep and 0 for those to drop, in bytes; None when nothing is dropped.
+    def kept(self, *shape: int, device: torch.device | None = None) -> Tensor:
+        """1 for the elements to keep and 0 for those to drop, in bytes.
 
         What is drawn for [a + b, …] is what is drawn for [a, …] and then for [b, …].
         """
-        if not self.drops:
-            return None
         numel = math.prod(shape[1:])
         words = torch.empty(shape[0], (numel + 7) // 8, dtype=torch.int64, device=device).random_(-(2**63), None)
         random_bytes = words.view(torch.uint8)[:, :numel].view(shape)
@@ -183,8 +181,9 @@ class Dropout(nn.Module):
         return torch.ge(random_bytes, self.num_dropped, out=torch.empty_like(random_bytes))
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = self.kept(*x.shape, device=x.device)
-        return x if kept is None else x * kept.to(x.dtype).mul_(self.scale)
+        if not self.drops:
+            return x
+        return x * self.kept(*x.shape, device=x.device).to(x.dtype).mul_(self.scale)
 
     def of_pairs(self, products: Tensor) -> Tensor:
         """The same for `[batch, P, K]`, drawn pair after pair, as the kernels do."""
@@ -217,7 +216,7 @@ class PairAttention(nn.Module):
 
     def forward(self, products: Tensor | Embeddings) -> Tensor:
         if isinstance(products, Embeddings):
-            logits = kernels.pair_logits(products, columns(products), self.network)
+            logits = pair_kernels.pair_logits(products, columns(products), self.network)
         else:
             logits = torch.relu(products @ self.W / self.divide_hidden + self.b) @ self.h
         return self.softmax(logits)
@@ -261,25 +260,27 @@ def pair_kernel(
     V: Embeddings, M: Tensor, dropout: Dropout, pairs: Tensor | None = None, attention: Any = None
 ) -> tuple[Tensor, Tensor]:
     units = M[:, None] if M.dim() == 2 else M
-    logits, effects = kernels.pair_effects(V, columns(V, pairs), units, *dropout_of(V, dropout), attention)
+    logits, effects = pair_kernels.pair_effects(V, columns(V, pairs), units, *dropout_of(V, dropout), attention)
     return logits, effects.squeeze(-1) if M.dim() == 2 else effects
 
 
-def columns(V: Embeddings, pairs: Tensor | None = None) -> kernels.Fields:
+def columns(V: Embeddings, pairs: Tensor | None = None) -> pair_kernels.Fields:
     pairs = field_pairs(V.where.index.shape[1]) if pairs is None else pairs
     return tuple((i, j) for i, j in pairs.T.tolist())
 
 
-def dropout_of(V: Embeddings, dropout: Dropout) -> tuple[kernels.Kept, float]:
-    """Draws `[P, batch, K]` of elements to keep, by what to multiply them."""
+def dropout_of(V: Embeddings, dropout: Dropout) -> tuple[pair_kernels.Kept | None, float]:
+    """Draws `[P, batch, K]` of elements to keep, and what to multiply them by; None and 1 when nothing is dropped."""
     batch, K = len(V.where.index), V.table.shape[-1]
-    return lambda P: dropout.kept(P, batch, K, device=V.table.device), dropout.scale if dropout.drops else 1.0
+    if not dropout.drops:
+        return None, 1.0
+    return lambda P: dropout.kept(P, batch, K, device=V.table.device), dropout.scale
 
 
 def pool_pairs(V: Tensor | Embeddings, dropout: Dropout, T: Tensor | None = None) -> Tensor:
     """Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j, with dropout on the products; T `[batch, P]`, None for ones → `[batch, K]`."""
     if isinstance(V, Embeddings):
-        return kernels.pooled_products(V, columns(V), T, *dropout_of(V, dropout))
+        return pair_kernels.pooled_products(V, columns(V), T, *dropout_of(V, dropout))
     products = dropout.of_pairs(pair_products(V))
     return products.sum(1) if T is None else torch.einsum("bp,bpk->bk", T, products)
 
@@ -287,20 +288,23 @@ def pool_pairs(V: Tensor | Embeddings, dropout: Dropout, T: Tensor | None = None
 def pooled_sum(V: Tensor | Embeddings, dropout: Dropout) -> Tensor:
     """Σ_k of Σ_{i<j} (V_i ⊙ V_j) x_i x_j, with dropout on the pooled vector: → `[batch]`."""
     if isinstance(V, Embeddings) and not dropout.drops:  # each pair's part is a number
-        return pair_effects(V, V.table.new_ones(len(columns(V)), V.table.shape[-1]), dropout).sum(-1)
+        return pair_kernels.pair_dots(V, columns(V)).sum(-1)
     return dropout(pool_pairs(V, Dropout(0.0))).sum(-1)
 
 
 def attentional_pooling(
-    attention: PairAttention, V: Tensor | Embeddings, p: Tensor, dropout: Dropout, batch_norm: nn.Module
+    attention: PairAttention | None, V: Tensor | Embeddings, p: Tensor, dropout: Dropout, batch_norm: nn.Module
 ) -> Tensor:
     """pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6), dropout on the products, batch norm on the pooled
-    vector. Shape: p `[K]` → `[batch]`."""
+    vector; T_ij = 1 without attention. Shape: p `[K]` → `[batch]`."""
     if isinstance(batch_norm, nn.Identity):  # Σ T_ij pᵀ (…), so that each pair's part is a number
         num_pairs = math.comb(V.shape[1] if isinstance(V, Tensor) else V.where.index.shape[1], 2)
-        T, effect = attend(attention, V, p.expand(num_pairs, -1), dropout)
+        M = p.expand(num_pairs, -1)
+        if attention is None:
+            return pair_effects(V, M, dropout).sum(-1)
+        T, effect = attend(attention, V, M, dropout)
         return (T * effect).sum(-1)
-    T = attention(V if isinstance(V, Embeddings) else pair_products(V))
+    T = attention and attention(V if isinstance(V, Embeddings) else pair_products(V))
     return batch_norm(pool_pairs(V, dropout, T)) @ p
 
 
@@ -322,6 +326,15 @@ class FieldAspect(nn.Module):
         return (self.U[i] * self.U[j]) @ self.D
 
 
+class Linear(nn.Linear):
+    """torch's, which kernels compute in half the time."""
+
+    kernels = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        return kernels.linear(input, self.weight, self.bias) if self.kernels else super().forward(input)
+
+
 class ConcatenatedLinear(nn.Linear):
     """A linear layer on the concatenation of a row's embeddings: W [V_1 x_1 … V_n x_n] + b.
 
@@ -339,7 +352,7 @@ def mlp(
     hidden_dims: Sequence[int],
     dropout: float = 0.0,
     batch_norm: bool = False,
-    linear: type[nn.Linear] = nn.Linear,
+    linear: type[nn.Linear] = Linear,
 ) -> nn.Sequential:
     """Hidden layers, each linear, batch norm (if asked for), ReLU and dropout; then a linear unit.
 
@@ -352,5 +365,5 @@ def mlp(
         layers += [linear(input_dim, hidden_dim)]
         layers += [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
         layers += [nn.ReLU()] + ([Dropout(dropout)] if dropout else [])
-        input_dim, linear = hidden_dim, nn.Linear
+        input_dim, linear = hidden_dim, Linear
     return nn.Sequential(*layers, linear(input_dim, 1))

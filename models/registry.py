@@ -51,9 +51,12 @@ def source_files(name: str) -> list[Path]:
     for module in modules:  # which grows
         files.append(Path(inspect.getfile(importlib.import_module(module))))
         for node in ast.walk(ast.parse(files[-1].read_text("utf-8"))):
-            source = (isinstance(node, ast.ImportFrom) and node.module) or ""
-            if source.startswith("models.") and source not in (*modules, __name__):
-                modules.append(source)
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            sources = [f"models.{name.name}" for name in node.names] if node.module == "models" else [node.module or ""]
+            for source in sources:
+                if source.startswith("models.") and source not in (*modules, __name__):
+                    modules.append(source)
     return files
 
 

@@ -51,12 +51,18 @@ def forget_optimizer(model: nn.Module) -> None:
             delattr(parameter, "before_reading")
 
 
-def rows_of(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct rows of a sparse gradient, and its values there."""
+def rows_of(gradient: Any) -> tuple[Any, Tensor]:
+    """The distinct rows of a sparse gradient, and its values there; None, and all of a dense one."""
+    if not gradient.is_sparse:
+        return None, gradient
     rows = gradient._indices()[0]
     if (rows[1:] > rows[:-1]).all():  # else two layers have touched the same rows
         return rows, gradient._values()
     return gradient.coalesce().indices()[0], gradient.coalesce().values()
+
+
+def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
+    return weight if rows is None else weight.index_select(0, rows)
 
 
 class Adagrad(torch.optim.Adagrad):
@@ -86,37 +92,37 @@ class Adagrad(torch.optim.Adagrad):
         """One update of each weight that has a gradient."""
         self.num_steps += 1
         for group in self.param_groups:
-            if group["of_features"]:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self.update(parameter, parameter.grad, group)
-                        parameter.grad = None
-        super().step()
+            self.update([parameter for parameter in group["params"] if parameter.grad is not None], group)
 
-    def update(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
-        state = self.state[parameter]
-        rows, gradient = rows_of(gradient) if gradient.is_sparse else (None, gradient)
-        weight, total = (w if rows is None else w.index_select(0, rows) for w in (parameter, state["sum"]))
+    def update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        found = [rows_of(parameter.grad) for parameter in parameters]
+        rows_and_states = [
+            (rows, self.state[parameter]) for parameter, (rows, _) in zip(parameters, found, strict=True)
+        ]
+        weights = [at_rows(parameter, rows) for parameter, (rows, _) in zip(parameters, found, strict=True)]
+        totals = [at_rows(state["sum"], rows) for rows, state in rows_and_states]
+        composite = group["of_features"] and group["weight_decay"]
         adagrad(
-            [weight],
-            [gradient],
-            [total],
-            [state["step"]],
+            weights,
+            [gradient for _, gradient in found],
+            totals,
+            [state["step"] for _, state in rows_and_states],
             fused=group["fused"],
             lr=group["lr"],
             eps=group["eps"],
             lr_decay=0.0,
-            weight_decay=0.0,
+            weight_decay=0.0 if composite else group["weight_decay"],
             maximize=False,
         )
-        if group["weight_decay"]:
-            H = total.sqrt().add_(group["eps"])
-            weight.div_((group["lr"] * group["weight_decay"] / H).add_(1))
-        if rows is not None:
-            parameter.index_copy_(0, rows, weight)
-            state["sum"].index_copy_(0, rows, total)
-        if "steps" in state:
-            state["steps"][... if rows is None else rows] = self.num_steps
+        for parameter, weight, total, (rows, state) in zip(parameters, weights, totals, rows_and_states, strict=True):
+            if composite:
+                H = total.sqrt().add_(group["eps"])
+                weight.div_((group["lr"] * group["weight_decay"] / H).add_(1))
+            if rows is not None:
+                parameter.index_copy_(0, rows, weight)
+                state["sum"].index_copy_(0, rows, total)
+            if "steps" in state:
+                state["steps"][... if rows is None else rows] = self.num_steps
 
     @torch.no_grad()
     def catch_up(self, parameter: nn.Parameter, group: dict[str, Any], rows: Tensor) -> None:
@@ -209,7 +215,8 @@ class FTRLProximal(torch.optim.Optimizer):
                 if not state:
                     state["n"] = torch.zeros_like(parameter)
                     state["z"] = -parameter * (self.BETA / alpha + l2) - l1 * parameter.sign()
-                rows, g = rows_of(parameter.grad) if parameter.grad.is_sparse else (..., parameter.grad)
+                rows, g = rows_of(parameter.grad)
+                rows = ... if rows is None else rows
                 w, n, z = parameter[rows], state["n"][rows], state["z"][rows]
                 z = z + g - ((n + g * g).sqrt() - n.sqrt()) / alpha * w
                 n = n + g * g

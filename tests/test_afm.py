@@ -40,6 +40,18 @@ def equation(temperature=1.0):
     return by_row(logit)
 
 
+@pytest.mark.parametrize("batch_norm", [False, True])
+def test_inert_attention_gives_each_interaction_the_weight_1(batch_norm):
+    inert = randomize(create(inert_attention=True, batch_norm=batch_norm, dropout=0.0)).train()
+    even = randomize(create(batch_norm=batch_norm, dropout=0.0)).train()
+    even.attention.forward = lambda V: torch.ones(len(x), 6, dtype=torch.float64)  # type: ignore[method-assign]
+    even.attention.softmax = torch.ones_like  # type: ignore[method-assign]
+    x, values = random_input(num_rows=5)
+    assert torch.allclose(inert(x, values), even(x, values))
+    inert(x, values).sum().backward()
+    assert all(weight.grad is None for weight in inert.attention.parameters())
+
+
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0.5}, {"temperature": 10.0}])
 def test_the_equation(settings):
     x, values = random_input()

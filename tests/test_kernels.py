@@ -12,9 +12,10 @@ import torch
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models import kernels, registry
-from models.kernels import Embeddings, Occurrences, Pairs
+from models import kernels, pair_kernels, registry
+from models.kernels import Embeddings, Occurrences
 from models.layers import use_kernels
+from models.pair_kernels import Pairs
 from pipelines.optimizers import make_optimizer
 from pipelines.params import TrainingParams
 from pipelines.training import speed_up_process, summed_loss
@@ -29,14 +30,16 @@ every_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
 @pytest.fixture(
-    params=[(), (1, 4, 1), (60, 3, 100)],
+    params=[(), (4, 1, 0, 1), (3, 60, 0, 100)],
     ids=["chunks as they are", "a chunk and a piece a pair of fields", "a few pairs of fields a chunk"],
 )
 def _limits(request, monkeypatch):
-    """Chunk, multiple and piece: so small that small tensors have many of each."""
-    names = ("NUMBERS_OF_A_CHUNK", "MULTIPLE", "NUMBERS_OF_A_PIECE")
-    for name, limit in zip(names, request.param, strict=False):
-        monkeypatch.setattr(kernels, name, limit)
+    """Multiple, chunk and piece: so small that small tensors have many of each."""
+    names = ("NUMBERS_OF_A_CHUNK", "NUMBERS_OF_ONE_CHUNK", "NUMBERS_OF_A_PIECE")
+    for name, limit in zip(names, request.param[1:], strict=False):
+        monkeypatch.setattr(pair_kernels, name, limit)
+    if request.param:
+        monkeypatch.setattr(kernels, "MULTIPLE", request.param[0])
 
 
 all_limits = pytest.mark.usefixtures("_limits")
@@ -86,18 +89,16 @@ class Case:
 
 
 def handing_out(masks):
-    """What a kernel draws its masks with: the next ones of these, or None where there are none."""
+    """What a kernel draws its masks with: the next ones of these; None where there are none."""
     start = 0
 
     def kept(num_pairs):
         nonlocal start
-        if masks is None:
-            return None
         start += num_pairs
         assert start <= len(masks)
         return masks[start - num_pairs : start]
 
-    return kept
+    return None if masks is None else kept
 
 
 def masked(products, masks, scale):
@@ -153,8 +154,8 @@ def test_occurrences_of_a_batch_in_inference_mode():
 def test_pairs_are_the_distinct_ones_of_each_pair_of_fields(seed):
     case = Case(seed)
     fields = case.some_pairs()
-    pairs = case.where.pairs(fields, case.table())
-    assert case.where.pairs(fields, case.table()) is pairs
+    pairs = pair_kernels.pairs_of(Embeddings(case.table(), case.where), fields)
+    assert pair_kernels.pairs_of(Embeddings(case.table(), case.where), fields) is pairs
     at_places = torch.stack([pairs.field_pair, pairs.left, pairs.right], 1)[pairs.index]  # [P, batch, 3]
     index = case.where.index
     for p, (i, j) in enumerate(fields):
@@ -263,7 +264,7 @@ def test_pair_effects(seed, d, with_masks, with_attention, field_aware):
 
     def fast(table, M, *attention):
         V = Embeddings(table, case.where)
-        return kernels.pair_effects(V, pairs, M, handing_out(masks), scale, attention or None)
+        return pair_kernels.pair_effects(V, pairs, M, handing_out(masks), scale, attention or None)
 
     def plain(table, M, *attention):
         products = case.products(table, pairs)
@@ -292,7 +293,7 @@ def test_pair_logits(seed, field_aware):
         return torch.relu(case.products(table, case.pairs) @ W + b) @ h
 
     assert_same(
-        lambda table, *attention: kernels.pair_logits(Embeddings(table, case.where), case.pairs, attention),
+        lambda table, *attention: pair_kernels.pair_logits(Embeddings(table, case.where), case.pairs, attention),
         plain,
         case.table(field_aware),
         *case.attention(),
@@ -309,7 +310,7 @@ def test_pooled_products(seed, with_masks, weighted, field_aware):
     masks, scale = (case.masks(len(case.pairs)), 1.25) if with_masks else (None, 1.0)
 
     def fast(table, T=None):
-        return kernels.pooled_products(Embeddings(table, case.where), case.pairs, T, handing_out(masks), scale)
+        return pair_kernels.pooled_products(Embeddings(table, case.where), case.pairs, T, handing_out(masks), scale)
 
     def plain(table, T=None):
         products = masked(case.products(table, case.pairs), masks, scale)
@@ -320,12 +321,28 @@ def test_pooled_products(seed, with_masks, weighted, field_aware):
 
 
 @all_limits
+@every_seed
+@pytest.mark.parametrize("field_aware", [False, True])
+def test_pair_dots(seed, field_aware):
+    case = Case(seed)
+
+    def fast(table):
+        return pair_kernels.pair_dots(Embeddings(table, case.where), case.pairs)
+
+    def plain(table):
+        return case.products(table, case.pairs).sum(-1)
+
+    assert_same(fast, plain, case.table(field_aware))
+    assert gradcheck(fast, case.table(field_aware).requires_grad_(), fast_mode=True)
+
+
+@all_limits
 def test_each_mask_is_drawn_once_and_in_order():
     case = Case(3)
     V = Embeddings(case.table(), case.where)
     for function in (
-        lambda kept: kernels.pair_effects(V, case.pairs, case.numbers(len(case.pairs), 1, case.K), kept, 1.0),
-        lambda kept: kernels.pooled_products(V, case.pairs, None, kept, 1.0),
+        lambda kept: pair_kernels.pair_effects(V, case.pairs, case.numbers(len(case.pairs), 1, case.K), kept, 1.0),
+        lambda kept: pair_kernels.pooled_products(V, case.pairs, None, kept, 1.0),
     ):
         kept = handing_out(case.masks(len(case.pairs)))
         function(kept)
@@ -344,12 +361,14 @@ def test_gradcheck(seed):
     table, field_aware, attention = case.table(), case.table(field_aware=True), case.attention(2)
 
     def effects(pairs, masks):
-        return lambda t, M, *attention: kernels.pair_effects(
+        return lambda t, M, *attention: pair_kernels.pair_effects(
             Embeddings(t, case.where), pairs, M, handing_out(masks), 1.5, attention or None
         )
 
     def pooled(masks):
-        return lambda t, T: kernels.pooled_products(Embeddings(t, case.where), case.pairs, T, handing_out(masks), 1.5)
+        return lambda t, T: pair_kernels.pooled_products(
+            Embeddings(t, case.where), case.pairs, T, handing_out(masks), 1.5
+        )
 
     T = case.numbers(4, P)
     for function, *inputs in (
@@ -365,7 +384,7 @@ def test_gradcheck(seed):
         (effects(case.pairs, masks), table, M, *attention),
         (effects(some, None), field_aware, M_of_some, *attention),
         (lambda t, M: effects(some, None)(t, M)[1], table, M_of_some),
-        (lambda t, *a: kernels.pair_logits(Embeddings(t, case.where), case.pairs, a), table, *attention),
+        (lambda t, *a: pair_kernels.pair_logits(Embeddings(t, case.where), case.pairs, a), table, *attention),
         (pooled(masks), table, T),
         (pooled(None), field_aware, T),
     ):
@@ -382,9 +401,20 @@ def test_matmul_is_as_exact_as_torch_in_float32(rows, inner, units, transposed):
     a = torch.randn(inner, rows).T if transposed else torch.randn(rows, inner)
     b = torch.randn(units, inner).T if transposed else torch.randn(inner, units)
     exact = a.double() @ b.double()
-    error, error_of_torch = ((product.double() - exact).abs().max() for product in (kernels.matmul(a, b), a @ b))
-    assert error <= error_of_torch + 1e-5 * exact.abs().max()
+    some_columns = torch.empty(rows, 3 * units)[:, units : 2 * units]
+    kernels.matmul(a, b, out=some_columns)
+    error_of_torch = (a @ b - exact).abs().max()
+    for product in (kernels.matmul(a, b), some_columns):
+        assert (product - exact).abs().max() <= error_of_torch + 1e-5 * exact.abs().max()
     assert rows < 1024 or rows * inner * units >= ONEDNN_NUMBERS
+
+
+@every_seed
+def test_linear(seed):
+    case = Case(seed)
+    inputs = case.numbers(case.batch, case.n), case.numbers(case.K, case.n), case.numbers(case.K)
+    assert_same(kernels.linear, torch.nn.functional.linear, *inputs)
+    assert gradcheck(kernels.linear, [tensor.requires_grad_() for tensor in inputs])
 
 
 def test_matmul_in_float64_is_torchs():

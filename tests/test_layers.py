@@ -20,6 +20,7 @@ from models.layers import (
     FeatureEmbedding,
     FieldAspect,
     FieldAwareEmbedding,
+    Linear,
     LinearTerms,
     PairAttention,
     bi_interaction,
@@ -215,7 +216,7 @@ def test_mlp(hidden_dims):
 def test_mlp_with_batch_norm_and_dropout_does_them_in_each_hidden_layer_and_not_after_the_last():
     network = mlp(6, (5, 4), dropout=0.5, batch_norm=True)
     kinds = [type(layer) for layer in network]
-    assert kinds == [*[nn.Linear, nn.BatchNorm1d, nn.ReLU, Dropout] * 2, nn.Linear]
+    assert kinds == [*[Linear, nn.BatchNorm1d, nn.ReLU, Dropout] * 2, Linear]
     assert [layer.p for layer in network if isinstance(layer, Dropout)] == [0.5, 0.5]
     assert network(torch.randn(8, 6)).shape == (8, 1)
 

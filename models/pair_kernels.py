@@ -1,0 +1,373 @@
+"""The kernels of pair-wise interactions: products, attention logits and effects, each distinct pair's once a batch.
+
+Pairs are taken some pairs of fields at a time, a chunk, so that nothing of shape [batch, pair, K] is made but for the
+masks of dropout, at a byte an element. Shapes as in `models.kernels`; P pairs of fields, q distinct pairs of features.
+"""
+
+# pyright: reportIncompatibleMethodOverride=false
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
+from torch.nn.functional import embedding_bag, pad
+
+from models.kernels import Embeddings, Groups, Occurrences, matmul, pad_rows
+
+NUMBERS_OF_A_CHUNK = 1 << 19  # in a matrix of a chunk's pairs, at least: few calls, and small enough for the cache
+NUMBERS_OF_ONE_CHUNK = 1 << 21  # up to these, all pairs are one chunk: with few pairs, calls take longer than numbers
+NUMBERS_OF_A_PIECE = 1 << 20  # in a matrix of the rows, times pairs of fields, that dropout takes at a time: at most
+
+Fields = tuple[tuple[int, int], ...]  # pairs of fields
+Kept = Callable[[int], Tensor]  # P → `[P, batch, K]`, in bytes: 1 where dropout keeps an element, else 0
+
+
+class Pairs:
+    """The distinct pairs of features of a batch, for some pairs of fields (i, j), sorted by field pair, i's feature and
+    j's: `index` `[P, batch]` into them, and `left` and `right` `[q]` into the rows of the table of embeddings, which
+    are those of [u, n], flattened, where a feature has a vector for each field."""
+
+    def __init__(self, where: Occurrences, fields: Fields, field_aware: bool) -> None:
+        self.fields, u, n = fields, len(where.ids), where.index.shape[1]
+        i, j = torch.tensor(fields, device=where.index.device).T
+        p = torch.arange(len(fields) + 1, device=i.device)
+        key = (p[:-1, None] * u + where.index.T[i]) * u + where.index.T[j]  # [P, batch]
+        in_order, self.order = key.flatten().sort(stable=True)
+        is_first = first_of_run(in_order)
+        self.offsets = is_first.nonzero().squeeze(1)
+        distinct = in_order[self.offsets]
+        self.index = torch.empty_like(in_order)
+        self.index[self.order] = is_first.cumsum(0) - 1
+        self.index = self.index.view(key.shape)
+        self.field_pair, self.left, self.right = distinct // (u * u), distinct // u % u, distinct % u
+        self.bounds: list[int] = torch.searchsorted(distinct, p * u * u).tolist()
+        self.num_rows = u
+        if field_aware:
+            self.left = self.left * n + j[self.field_pair]
+            self.right = self.right * n + i[self.field_pair]
+            self.num_rows = u * n
+
+    def chunks(self, width: int, most_fields: int) -> list["Chunk"]:
+        """All pairs, some pairs of fields at a time: as many as make `NUMBERS_OF_A_CHUNK` with `width` numbers a pair,
+        or all if these are no more than `NUMBERS_OF_ONE_CHUNK`, but at most `most_fields`."""
+        numbers = [bound * width for bound in self.bounds]
+        limit = numbers[-1] if numbers[-1] <= NUMBERS_OF_ONE_CHUNK else NUMBERS_OF_A_CHUNK
+        firsts, first = [0], 0
+        for last in range(1, len(self.fields)):
+            if last - first >= most_fields or numbers[last] - numbers[first] >= limit:
+                firsts.append(first := last)
+        return [Chunk(self, *limits) for limits in zip(firsts, [*firsts[1:], len(self.fields)], strict=True)]
+
+    def sides(self, chunks: list["Chunk"]) -> Iterator["Sides"]:
+        """Which of each chunk's left vectors, and then of its right vectors, are of which row of the table."""
+        q, device = len(self.left), self.left.device
+        starts = torch.tensor([chunk.start for chunk in chunks], device=device)
+        chunk_of = torch.searchsorted(starts, torch.arange(q, device=device), right=True) - 1
+        key = torch.cat([chunk_of * self.num_rows + self.left, chunk_of * self.num_rows + self.right])
+        in_order, order = key.sort(stable=True)
+        offsets = first_of_run(in_order).nonzero().squeeze(1)
+        row = in_order[offsets]
+        limits = torch.arange(len(chunks) + 1, device=device) * self.num_rows
+        bounds: list[int] = torch.searchsorted(row, limits).tolist()
+        for chunk, low, high in zip(chunks, bounds[:-1], bounds[1:], strict=True):
+            of_chunk = order[2 * chunk.start : 2 * chunk.stop]
+            right = of_chunk - (q + chunk.start - chunk.size)
+            groups = Groups(
+                torch.where(of_chunk < q, of_chunk - chunk.start, right), offsets[low:high] - 2 * chunk.start
+            )
+            yield Sides(row[low:high] % self.num_rows, groups)
+
+    def sum_rows(self, values: Tensor, first: int, last: int) -> Tensor:
+        """Σ over the rows of the batch that have each distinct pair, for the field pairs first … last − 1:
+        `[(last − first) · batch, K]` → `[pairs, K]`."""
+        batch = self.index.shape[1]
+        order = self.order[first * batch : last * batch] - first * batch
+        offsets = self.offsets[self.bounds[first] : self.bounds[last]] - first * batch
+        return Groups(order, offsets).sum(values)
+
+
+def first_of_run(in_order: Tensor) -> Tensor:
+    """Whether each element differs from the one before it."""
+    is_first = torch.ones_like(in_order, dtype=torch.bool)
+    torch.ne(in_order[1:], in_order[:-1], out=is_first[1:])
+    return is_first
+
+
+def pairs_of(V: Embeddings, fields: Fields) -> Pairs:
+    """The distinct pairs of features of these pairs of fields; found once."""
+    field_aware, known = V.table.dim() == 3, V.where.pairs
+    if (fields, field_aware) not in known:
+        known[fields, field_aware] = Pairs(V.where, fields, field_aware)
+    return known[fields, field_aware]
+
+
+class Sides(NamedTuple):
+    """The rows of the table that a chunk has, and its left vectors, then its right vectors, by row."""
+
+    rows: Tensor
+    groups: Groups
+
+    def add_gradient(self, grad_table: Tensor, grad: Tensor, left: Tensor, right: Tensor) -> None:
+        """Add to the table's gradient what that of the products, `[pairs, K]`, gives."""
+        grad_sides = grad.new_empty(2, *grad.shape)
+        torch.mul(grad, right, out=grad_sides[0])
+        torch.mul(grad, left, out=grad_sides[1])
+        grad_table.flatten(0, -2).index_add_(0, self.rows, self.groups.sum(grad_sides.flatten(0, 1)))
+
+
+class Chunk(NamedTuple):
+    """The distinct pairs of the field pairs `first` … `last` − 1."""
+
+    pairs: Pairs
+    first: int
+    last: int
+
+    @property
+    def start(self) -> int:
+        return self.pairs.bounds[self.first]
+
+    @property
+    def stop(self) -> int:
+        return self.pairs.bounds[self.last]
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    def vectors(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """The two embeddings of each pair, `[pairs, K]` each, and some more rows, up to a multiple."""
+        sides = (self.pairs.left, self.pairs.right)
+        left, right = (table.flatten(0, -2).index_select(0, pad_rows(side[self.start : self.stop])) for side in sides)
+        return left, right
+
+    def rows_of(self, M: Tensor) -> Tensor:
+        """M `[P, 1, K]` of the field pair of each pair, and some more rows, up to a multiple: `[pairs, K]`."""
+        return M[:, 0].index_select(0, pad_rows(self.pairs.field_pair[self.start : self.stop]))
+
+    def own_columns(self) -> tuple[Tensor, Tensor]:
+        """The places `[pairs, field pairs]` of each pair and its own field pair."""
+        field_pair = self.pairs.field_pair[self.start : self.stop] - self.first
+        return torch.arange(len(field_pair), device=field_pair.device), field_pair
+
+    def sum_pairs(self, values: Tensor) -> Tensor:
+        """Σ over the pairs of each field pair: `[pairs, K]` → `[field pairs, K]`."""
+        bounds = torch.tensor(self.pairs.bounds[self.first : self.last], device=values.device) - self.start
+        return Groups(torch.arange(len(values), device=values.device), bounds).sum(values)
+
+    def pieces(self, width: int) -> Iterator[tuple[int, int, Tensor]]:
+        """Field pairs first … last − 1 whose rows have no more than `NUMBERS_OF_A_PIECE` together, if possible, with
+        `width` numbers a row, and those rows as places among the pairs of the chunk."""
+        batch = self.pairs.index.shape[1]
+        step = max(1, NUMBERS_OF_A_PIECE // (batch * width))
+        for first in range(self.first, self.last, step):
+            last = min(first + step, self.last)
+            yield first, last, self.pairs.index[first:last].flatten() - self.start
+
+    def effects(self, products: Tensor, M: Tensor, kept: Kept | None, out: Tensor) -> list[Tensor]:
+        """M_ij (V_i ⊙ V_j) of the chunk's pairs with dropout on the products, at each row of the batch, into `out`
+        `[P, batch, d]`; → the masks, by piece. Uses up the products."""
+        d, index = M.shape[1], self.pairs.index
+        if d == 1:
+            products.mul_(self.rows_of(M))
+        if kept is None:
+            if d == 1:
+                of_pairs = products.sum(1, keepdim=True)
+            else:
+                of_columns = matmul(products, M[self.first : self.last].flatten(0, 1).T)
+                of_pairs = of_columns.unflatten(1, (-1, d))[self.own_columns()]
+            out[self.first : self.last] = of_pairs[index[self.first : self.last] - self.start]
+            return []
+        masks = []
+        for first, last, rows in self.pieces(M.shape[-1]):
+            masks.append(kept(last - first).flatten(0, 1))
+            at_rows = products.index_select(0, rows).mul_(masks[-1])
+            if d == 1:
+                torch.sum(at_rows, 1, out=out[first:last].view(-1))
+            else:
+                torch.bmm(at_rows.unflatten(0, (last - first, -1)), M[first:last].mT, out=out[first:last])
+        return masks
+
+    def add_effects_gradient(
+        self, grad: Tensor, grad_M: Tensor, grad_effects: Tensor, products: Tensor, M: Tensor, masks: list[Tensor]
+    ) -> None:
+        """Add to the products' gradient and to that of M what that of the effects, `[P, batch, d]`, gives."""
+        pairs, size, d, fields = self.pairs, self.size, M.shape[1], slice(self.first, self.last)
+        if d > 1 and masks:
+            for (first, last, rows), mask in zip(self.pieces(M.shape[-1]), masks, strict=True):
+                of_rows = grad_effects[first:last]
+                at_rows = products.index_select(0, rows).mul_(mask).unflatten(0, (last - first, -1))
+                torch.bmm(of_rows.mT, at_rows, out=grad_M[first:last])
+                grad_at_rows = torch.bmm(of_rows, M[first:last]).flatten(0, 1).mul_(mask)
+                of_piece = slice(pairs.bounds[first] - self.start, pairs.bounds[last] - self.start)
+                grad[of_piece] += pairs.sum_rows(grad_at_rows, first, last)
+            return
+        if masks:
+            of_pairs = torch.cat(
+                [
+                    pairs.sum_rows(grad_effects[first:last].flatten(0, 1) * mask, first, last)
+                    for (first, last, _), mask in zip(self.pieces(M.shape[-1]), masks, strict=True)
+                ]
+            )
+        else:
+            of_pairs = pairs.sum_rows(grad_effects[fields].flatten(0, 1), self.first, self.last)
+        if d == 1:
+            grad[:size].addcmul_(self.rows_of(M)[:size], of_pairs)
+            grad_M[fields, 0] = self.sum_pairs(products[:size] * of_pairs)
+        else:
+            of_columns = of_pairs.new_zeros(len(products), self.last - self.first, d)
+            of_columns[self.own_columns()] = of_pairs
+            of_columns = of_columns.flatten(1)
+            grad_M[fields] = matmul(of_columns.T, products).unflatten(0, (-1, d))
+            grad += matmul(of_columns, M[fields].flatten(0, 1))
+
+
+def pair_effects(
+    V: Embeddings,
+    fields: Fields,
+    M: Tensor,
+    kept: Kept | None,
+    scale: float,
+    attention: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """hᵀ Relu(W (V_i ⊙ V_j) + b), and M_ij (V_i ⊙ V_j) with dropout on the products, for each row and pair of fields.
+    With dropout, `kept` draws what to keep, and `scale` is what to multiply it by.
+
+    attention: W `[K, K_a]`, b and h `[K_a]`, None for logits of zero; M `[P, d, K]` → `[batch, P]`, `[batch, P, d]`.
+    """
+    W, b, h = attention or (M.new_zeros(M.shape[-1], 0), M.new_zeros(0), M.new_zeros(0))
+    pairs, learns = pairs_of(V, fields), torch.is_grad_enabled()
+    return PairEffects.apply(V.table, W, b, h, M, pairs, kept, scale, learns)  # type: ignore[no-any-return]
+
+
+def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """The first of `pair_effects` alone, `[batch, P]`."""
+    no_effects = V.table.new_zeros(len(fields), 1, V.table.shape[-1])
+    return pair_effects(V, fields, no_effects, None, 1.0, attention)[0]
+
+
+class PairEffects(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        table: Tensor,
+        W: Tensor,
+        b: Tensor,
+        h: Tensor,
+        M: Tensor,
+        pairs: Pairs,
+        kept: Kept | None,
+        scale: float,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor]:
+        (P, batch), d = pairs.index.shape, M.shape[1]
+        logits, effects = table.new_empty(len(pairs.left)), table.new_empty(P, batch, d)
+        active, masks = [], []
+        # d numbers for each of a chunk's field pairs should not outweigh the attention network.
+        chunks = pairs.chunks(max(W.shape), most_fields=max(1, 64 // d))
+        for chunk in chunks:
+            left, right = chunk.vectors(table)
+            products, size = left.mul_(right), chunk.size
+            hidden = matmul(products, W).add_(b).relu_()
+            logits[chunk.start : chunk.stop] = torch.mv(hidden, h)[:size]
+            if learns:  # ctx.needs_input_grad says yes in a prediction too
+                active.append(torch.gt(hidden, 0, out=hidden).to(torch.int8))
+            masks.append(chunk.effects(products, M, kept, out=effects))
+        ctx.pairs, ctx.chunks, ctx.active, ctx.masks, ctx.scale = pairs, chunks, active, masks, scale
+        ctx.save_for_backward(table, W, b, h, M)
+        return logits[pairs.index].T, effects.mul_(scale).transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        table, W, b, h, M = ctx.saved_tensors
+        pairs, batch = ctx.pairs, ctx.pairs.index.shape[1]
+        grad_table, grad_M = torch.zeros_like(table), torch.zeros_like(M)
+        grad_effects = gradients[1].transpose(0, 1).contiguous() * ctx.scale  # [P, batch, d]
+        grad_logits = gradients[0].T.reshape(-1, 1)
+        W_h, grad_hidden_W, grad_hidden_b = (W * h).T, torch.zeros_like(W), torch.zeros_like(b)
+        for chunk, sides, active, masks in zip(ctx.chunks, pairs.sides(ctx.chunks), ctx.active, ctx.masks, strict=True):
+            left, right = chunk.vectors(table)
+            products, size = left * right, chunk.size
+            of_pairs = pairs.sum_rows(grad_logits[chunk.first * batch : chunk.last * batch], chunk.first, chunk.last)
+            hidden = active * pad(of_pairs, (0, 0, 0, len(products) - size))
+            grad_hidden_W += matmul(products.T, hidden)
+            grad_hidden_b += hidden.sum(0)
+            grad = matmul(hidden, W_h)
+            chunk.add_effects_gradient(grad, grad_M, grad_effects, products, M, masks)
+            sides.add_gradient(grad_table, grad[:size], left[:size], right[:size])
+        # With the 0 or 1 of ReLU as r: the logit is Σ_k h_k r_k (W_k · products + b_k).
+        grad_h = (grad_hidden_W * W).sum(0) + grad_hidden_b * b
+        return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None
+
+
+def pair_dots(V: Embeddings, fields: Fields) -> Tensor:
+    """⟨V_i, V_j⟩ for each row and pair of fields, `[batch, P]`."""
+    return PairDots.apply(V.table, pairs_of(V, fields))  # type: ignore[no-any-return]
+
+
+class PairDots(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, pairs: Pairs) -> Tensor:
+        ctx.pairs = pairs
+        ctx.save_for_backward(table)
+        dots = table.new_empty(len(pairs.left))
+        for chunk in pairs.chunks(table.shape[-1], most_fields=len(pairs.fields)):
+            left, right = chunk.vectors(table)
+            dots[chunk.start : chunk.stop] = left.mul_(right).sum(1)[: chunk.size]
+        return dots[pairs.index].T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (table,), pairs = ctx.saved_tensors, ctx.pairs
+        vectors, grad_table = table.flatten(0, -2), torch.zeros_like(table)
+        grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
+        # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets.
+        in_order, order = torch.cat([pairs.left, pairs.right]).sort()
+        offsets = first_of_run(in_order).nonzero().squeeze(1)
+        others = torch.cat([pairs.right, pairs.left])[order]
+        met = embedding_bag(others, vectors, offsets, mode="sum", per_sample_weights=grad.repeat(2)[order])
+        grad_table.flatten(0, -2).index_copy_(0, in_order[offsets], met)
+        return grad_table, None
+
+
+def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:
+    """Σ_{i<j} T_ij (V_i ⊙ V_j), dropout on the products: T `[batch, P]` or None (all ones) → `[batch, K]`."""
+    if T is None:
+        T = V.table.new_ones(()).expand(len(V.where.index), len(fields))
+    return PooledProducts.apply(V.table, T, pairs_of(V, fields), kept, scale)  # type: ignore[no-any-return]
+
+
+class PooledProducts(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, T: Tensor, pairs: Pairs, kept: Kept | None, scale: float) -> Tensor:
+        pooled, masks = table.new_zeros(len(T), table.shape[-1]), []
+        chunks = pairs.chunks(table.shape[-1], most_fields=1)
+        for chunk in chunks:
+            left, right = chunk.vectors(table)
+            at_rows = left.mul_(right).index_select(0, pairs.index[chunk.first] - chunk.start)
+            if kept:
+                masks.append(kept(1)[0])
+                at_rows.mul_(masks[-1])
+            pooled.addcmul_(at_rows, T[:, chunk.first, None])
+        ctx.pairs, ctx.chunks, ctx.masks, ctx.scale = pairs, chunks, masks, scale
+        ctx.save_for_backward(table, T)
+        return pooled.mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        table, T = ctx.saved_tensors
+        pairs: Pairs = ctx.pairs
+        grad = gradients[0] * ctx.scale
+        grad_table, grad_T = torch.zeros_like(table), torch.empty_like(T, memory_format=torch.contiguous_format)
+        for p, (chunk, sides) in enumerate(zip(ctx.chunks, pairs.sides(ctx.chunks), strict=True)):
+            left, right = chunk.vectors(table)
+            masked = grad * ctx.masks[p] if ctx.masks else grad
+            at_rows = (left * right).index_select(0, pairs.index[p] - chunk.start)
+            grad_T[:, p] = (at_rows * masked).sum(1)
+            size = chunk.size
+            grad_products = pairs.sum_rows(masked * T[:, p, None], p, p + 1)
+            sides.add_gradient(grad_table, grad_products, left[:size], right[:size])
+        return grad_table, grad_T, None, None, None
