@@ -87,7 +87,7 @@ def test_a_mistyped_key_is_named_with_those_that_there_are(problem, text, expect
 
 def test_a_mistyped_budget(problem):
     assert problem(MINIMAL.replace("num_trials: 3", "num_trials: 3, trials: 3")).startswith(
-        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, fixed, "
+        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, max_epochs, fixed, "
     )
 
 
