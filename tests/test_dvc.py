@@ -20,7 +20,7 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
 PLUMBING = {f"pipelines/{name}.py" for name in ("cli", "paths", "files", "progress")}  # they only show or store
-GATHERS = "leaderboard"
+GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
 NAMES = {"pipelines/catalog.py"}  # it only checks names and gives the family
 LEFT_OUT = {
     "pretrain": PLUMBING | NAMES,
@@ -118,7 +118,7 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
             break
         outs = [*content["outs"], *content.get("metrics", [])]
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
-    if stage == "leaderboard":  # a folder with the outputs of all its cells
+    if stage in GATHER:  # a folder with the outputs of all its cells
         earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
     assert {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py")} <= earlier
 
@@ -131,10 +131,11 @@ def test_no_dep_is_missing_or_listed_twice(stage):
         assert all((ROOT / dep).exists() for dep in code_deps(stage, model))
 
 
-def test_the_leaderboard_waits_for_the_data_sets_of_params():
-    folders = {dep for dep in STAGES["leaderboard"]["deps"] if dep.startswith("results/")}
+@pytest.mark.parametrize("stage", GATHER)
+def test_what_gathers_the_cells_waits_for_the_data_sets_of_params(stage):
+    folders = {dep for dep in STAGES[stage]["deps"] if dep.startswith("results/")}
     assert folders == {f"results/{dataset}" for dataset in PARAMS["datasets"]}
-    assert set(STAGES["leaderboard"]["params"]) == {"datasets", "models"}
+    assert set(STAGES[stage]["params"]) == {"datasets", "models"}
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ def test_the_paper_runs_the_stages_of_the_benchmark_on_its_own_data_sets(stage):
     stages = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
     folders = {dep for dep in stages[stage]["deps"]} - deps(stages[stage])
     assert deps(stages[stage]) == deps(STAGES[stage])
-    assert folders == ({f"results/{name}" for name in PAPER_PARAMS["datasets"]} if stage == GATHERS else set())
+    assert folders == ({f"results/{name}" for name in PAPER_PARAMS["datasets"]} if stage in GATHER else set())
     rest = stages[stage].keys() - {"deps"}
     assert {key: stages[stage][key] for key in rest} == {
         key: value for key, value in STAGES[stage].items() if key in rest
