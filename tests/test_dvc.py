@@ -179,6 +179,15 @@ def test_the_paper_runs_the_stages_of_the_benchmark_on_its_own_data_sets(stage):
     assert rest == STAGES[stage].keys() - {"deps"}
 
 
+def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
+    deps = PAPER_STAGES["report"]["deps"]
+    assert PAPER_STAGES["report"]["cmd"] == "python report.py"
+    code = closure("paper/report.py") - PLUMBING - {"paper/report.py"}
+    assert {dep for dep in deps if dep.endswith(".py")} == {"report.py", *(f"../{file}" for file in code)}
+    results = {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
+    assert set(deps) >= results | {"published.yaml", "results/leaderboard.json", "results/significance.json"}
+
+
 @pytest.mark.parametrize("stage", ["tune", "evaluate"])
 def test_what_the_papers_models_import_are_deps(stage):
     for model in PAPER_PARAMS["models"]:
