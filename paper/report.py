@@ -146,7 +146,7 @@ class Report:
                     judged,
                 )
             )
-        columns = ("model", "#PARAM", "paper", "test RMSE", "paper", "own paper", "verdict")
+        columns = ("model", "#PARAM", "#PARAM, paper", "test RMSE", "IFM paper", "own paper", "verdict")
         return [*markdown_table(columns, rows), ""]
 
     def claims(self, family: str, dataset: str | None) -> list[str]:
