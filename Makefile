@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 EXAMPLES ?= 20000
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark bench-peers tricks roofline threads docs test fuzz lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads docs test fuzz lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -24,6 +24,9 @@ demo: setup ## run the whole pipeline on the generated data set, without a netwo
 
 benchmark: setup ## run the benchmark on the real data (params.yaml)
 	python -m pipelines.ray_cluster dvc repro
+
+paper: setup ## reproduce the paper (paper/params.yaml) and write docs/reproduction.md
+	cd paper && python -m pipelines.ray_cluster dvc repro
 
 bench-peers: setup $(PEERS:%=benchmarks/.venv/%/.done) benchmarks/.venv/picture/.done ## compare the speed with other packages
 	python benchmarks/bench_peers.py
@@ -57,4 +60,4 @@ lint: setup ## format and check the code
 	pyright
 
 clean: ## remove the environment, data and unfinished searches; results stay
-	rm -rf .venv benchmarks/.venv benchmarks/.cache data studies demo/data demo/studies demo/results demo/dvc.lock
+	rm -rf .venv benchmarks/.venv benchmarks/.cache data studies demo/data demo/studies demo/results demo/dvc.lock paper/data paper/studies

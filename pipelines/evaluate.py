@@ -13,7 +13,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     """Retrain the best setting with `evaluate.num_seeds` seeds, in parallel, and test each at its best validation
     epoch; seeds already done are kept.
 
-    Writes results/DATASET/MODEL/metrics.json and curves.csv.
+    Writes results/DATASET/MODEL/metrics.json, curves.csv and resamples.csv.
     """
     config, paths = load_params(params), Paths(params.parent)
     from pipelines import final_runs  # torch and ray take seconds to import
@@ -30,6 +30,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         test_rows = load_rows(paths.processed(dataset), "test")
         runs = final_runs.run_seeds(cell, test_rows, best["setting"], config, paths.study(dataset, model))
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
+    write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
     write_json(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
     print(f"{model} on {dataset}: {final_runs.headline(runs)}")
 

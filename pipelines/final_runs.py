@@ -1,27 +1,37 @@
-"""The final runs of a cell: its best setting, trained with several seeds, each tested once."""
+"""The final runs of a cell: its best setting, trained with several seeds, each tested once.
+
+The test RMSE is also taken on resamples of the test rows, drawn with replacement. They are the same for all models of a
+data set, so that two models can be compared row by row without their predictions (`pipelines.significance`).
+"""
 
 import json
 import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import ray
 import torch
 from ray.exceptions import RayTaskError
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from pipelines import training
 from pipelines.cell import Cell
 from pipelines.data import Rows
 from pipelines.files import write_json
+from pipelines.metrics import compute_metrics, predictions
 from pipelines.params import Params
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
+from pipelines.seeds import seed_for
 from pipelines.settings import Setting
 from pipelines.study import fingerprint
 
-Run = dict[str, Any]  # "test": metrics, "num_params", "epochs": a row an epoch
+Run = dict[str, Any]  # "test": metrics, "resamples": test RMSE on each, "num_params", "epochs": a row an epoch
+
+NUM_RESAMPLES = 1000
 
 
 def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, folder: Path) -> list[Run]:
@@ -29,7 +39,7 @@ def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, fol
 
     Raises ValueError when a run fails, with the first reason.
     """
-    key = fingerprint(cell, {}, setting)
+    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES})
     files = [folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)]
     missing = [seed for seed, file in enumerate(files) if not file.exists()]
     if missing:
@@ -54,8 +64,26 @@ def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int) -> Run
     cell, test_rows, setting = shared
     model, epochs = cell.start(setting, "evaluate", seed)
     rows = [epoch.row() for epoch in epochs]
-    test = training.evaluate(model, test_rows, cell.training.loss)
-    return {"test": test.named("test"), "num_params": training.num_params(model), "epochs": rows}
+    logits, loss = training.predict(model, test_rows), cell.training.loss
+    return {
+        "test": compute_metrics(logits, test_rows.labels, loss).named("test"),
+        "resamples": resampled_rmse(
+            predictions(logits, loss), test_rows.labels, seed_for(cell.root_seed, "resamples", cell.dataset)
+        ),
+        "num_params": training.num_params(model),
+        "epochs": rows,
+    }
+
+
+def resampled_rmse(predicted: Tensor, labels: Tensor, seed: int, num_resamples: int = NUM_RESAMPLES) -> list[float]:
+    """The RMSE of predictions `[rows]` on resamples of the rows, each as many as there are, drawn with replacement.
+
+    The resamples depend on the seed and the number of rows alone.
+    """
+    squares = (predicted.double() - labels.double()).square().cpu().numpy()
+    rng = np.random.default_rng(seed)
+    drawn = (squares[rng.integers(len(squares), size=len(squares))] for _ in range(num_resamples))
+    return [round(float(np.sqrt(resample.mean())), 6) for resample in drawn]
 
 
 def summary(runs: list[Run], metric: str) -> dict[str, Any]:
@@ -98,3 +126,9 @@ def headline(runs: list[Run]) -> str:
 def curves(runs: list[Run]) -> pl.DataFrame:
     """A row a seed and epoch: seconds, train loss and validation metrics."""
     return pl.DataFrame([{"seed": seed, **row} for seed, run in enumerate(runs) for row in run["epochs"]])
+
+
+def resamples(runs: list[Run]) -> pl.DataFrame:
+    """A row a resample of the test rows: its number, and the test RMSE of each seed."""
+    columns = {f"seed_{seed}": run["resamples"] for seed, run in enumerate(runs)}
+    return pl.DataFrame(columns).with_row_index("resample") if runs else pl.DataFrame()

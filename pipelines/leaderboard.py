@@ -80,11 +80,13 @@ def markdown(cells: list[dict[str, Any]], config: Params) -> str:
         lines += [f"## {dataset}", "", *markdown_table(COLUMNS.values(), rows), ""]
         lines += [f"{cell['model']} is not here: {cell['declined']}\n" for cell in here if cell["declined"]]
     fixed = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items())
+    epochs = f"at most {config.training.max_epochs} epochs"
+    if config.tune.max_epochs:
+        epochs = f"at most {config.tune.max_epochs} epochs a trial and {config.training.max_epochs} in the final runs"
     lines += [
         "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
         " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",
-        f"Held fixed in every trial: {fixed or 'nothing'}; at most {config.training.max_epochs} epochs. The paper has"
-        " embed_dim 256 and up to 100 epochs.",
+        f"Held fixed in every trial: {fixed or 'nothing'}; {epochs}. The paper has embed_dim 256 and up to 100 epochs.",
         "",
     ]
     return "\n".join(lines)

@@ -69,6 +69,9 @@ class TuneParams(Schema):
 
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
+    max_epochs: PositiveInt | None = (
+        None  # of a trial; null: training.max_epochs, which the final runs have in any case
+    )
     fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer has failed
     max_failures: NonNegativeInt = 1  # how often a trial is started again whose worker died

@@ -40,3 +40,8 @@ class Paths:
     def leaderboard(self) -> Path:
         """Without its suffix: .md, .csv and .json stand side by side."""
         return self.root / "results" / "leaderboard"
+
+    @property
+    def significance(self) -> Path:
+        """Without its suffix: .json, .md and .svg stand side by side."""
+        return self.root / "results" / "significance"

@@ -11,6 +11,7 @@ import os
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
     Raises ValueError when another search of the cell runs, when no trial ends well (with the first reason), or for
     params that can't be served; OSError when the folder can't be written.
     """
+    max_epochs = params.tune.max_epochs or cell.training.max_epochs
+    cell = replace(cell, training=cell.training.model_copy(update={"max_epochs": max_epochs}))
     fixed = fixed_setting(cell.model, params)
     space = {key: value for key, value in shared.get_space(cell.model).items() if key not in fixed}
     if not space:

@@ -104,7 +104,9 @@ def helps():
 
 
 def test_the_stages_are_all_there():
-    assert {"download", "prepare", "pretrain", "train", "tune", "evaluate", "leaderboard"} <= set(STAGES)
+    assert {"download", "prepare", "pretrain", "train", "tune", "evaluate", "leaderboard", "significance"} <= set(
+        STAGES
+    )
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -15,9 +15,12 @@ from pipelines.params import TrainingParams, load_params
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 DEMO_STAGES = yaml.safe_load((ROOT / "demo" / "dvc.yaml").read_text())["stages"]
+PAPER_STAGES = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
 PLUMBING = {f"pipelines/{name}.py" for name in ("cli", "paths", "files", "progress")}  # they only show or store
+GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
 NAMES = {"pipelines/catalog.py"}  # it only checks names and gives the family
 LEFT_OUT = {
     "pretrain": PLUMBING | NAMES,
@@ -115,7 +118,7 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
             break
         outs = [*content["outs"], *content.get("metrics", [])]
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
-    if stage == "leaderboard":  # a folder with the outputs of all its cells
+    if stage in GATHER:  # a folder with the outputs of all its cells
         earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
     assert {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py")} <= earlier
 
@@ -128,13 +131,18 @@ def test_no_dep_is_missing_or_listed_twice(stage):
         assert all((ROOT / dep).exists() for dep in code_deps(stage, model))
 
 
-def test_the_leaderboard_waits_for_the_data_sets_of_params():
-    folders = {dep for dep in STAGES["leaderboard"]["deps"] if dep.startswith("results/")}
+@pytest.mark.parametrize("stage", GATHER)
+def test_what_gathers_the_cells_waits_for_the_data_sets_of_params(stage):
+    folders = {dep for dep in STAGES[stage]["deps"] if dep.startswith("results/")}
     assert folders == {f"results/{dataset}" for dataset in PARAMS["datasets"]}
-    assert set(STAGES["leaderboard"]["params"]) == {"datasets", "models"}
+    assert set(STAGES[stage]["params"]) == {"datasets", "models"}
 
 
-@pytest.mark.parametrize(("folder", "stages"), [(ROOT, STAGES), (ROOT / "demo", DEMO_STAGES)], ids=["root", "demo"])
+@pytest.mark.parametrize(
+    ("folder", "stages"),
+    [(ROOT, STAGES), (ROOT / "demo", DEMO_STAGES), (ROOT / "paper", PAPER_STAGES)],
+    ids=["root", "demo", "paper"],
+)
 def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages):
     load_params(folder / "params.yaml")
     content = yaml.safe_load((folder / "params.yaml").read_text())
@@ -155,7 +163,38 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     assert set(DEMO_STAGES[stage]["params"]) == set(STAGES[stage]["params"])
 
 
-@pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES], ids=["root", "demo"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_paper_runs_the_stages_of_the_benchmark_on_its_own_data_sets(stage):
+    def deps(content):
+        return {dep for dep in content.get("deps", []) if not dep.startswith("results/") or "${" in dep}
+
+    stages = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
+    folders = {dep for dep in stages[stage]["deps"]} - deps(stages[stage])
+    assert deps(stages[stage]) == deps(STAGES[stage])
+    assert folders == ({f"results/{name}" for name in PAPER_PARAMS["datasets"]} if stage in GATHER else set())
+    rest = stages[stage].keys() - {"deps"}
+    assert {key: stages[stage][key] for key in rest} == {
+        key: value for key, value in STAGES[stage].items() if key in rest
+    }
+    assert rest == STAGES[stage].keys() - {"deps"}
+
+
+def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
+    deps = PAPER_STAGES["report"]["deps"]
+    assert PAPER_STAGES["report"]["cmd"] == "python report.py"
+    code = closure("paper/report.py") - PLUMBING - {"paper/report.py"}
+    assert {dep for dep in deps if dep.endswith(".py")} == {"report.py", *(f"../{file}" for file in code)}
+    results = {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
+    assert set(deps) >= results | {"published.yaml", "results/leaderboard.json", "results/significance.json"}
+
+
+@pytest.mark.parametrize("stage", ["tune", "evaluate"])
+def test_what_the_papers_models_import_are_deps(stage):
+    for model in PAPER_PARAMS["models"]:
+        assert closure(f"models/{model}.py") <= code_deps(stage, model)
+
+
+@pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES, PAPER_STAGES], ids=["root", "demo", "paper"])
 def test_what_a_search_goes_on_from_is_no_output(stages):
     """DVC deletes outputs before it runs a stage."""
     for stage in stages.values():
@@ -171,21 +210,26 @@ def run_dvc(folder, *arguments):
     )
 
 
-@pytest.mark.parametrize(("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES)], ids=["root", "demo"])
+@pytest.mark.parametrize(
+    ("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES)], ids=["root", "demo", "paper"]
+)
 def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
     """In a copy of the pipeline: the real one may be at work."""
-    for file in ("dvc.yaml", "params.yaml"):
-        shutil.copy(ROOT / name / file, tmp_path)
-    config = (ROOT / name / ".dvc" / "config").read_text()
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    for file in ROOT.joinpath(name).glob("*.yaml"):
+        shutil.copy(file, folder)
+    project = ROOT / name if (ROOT / name / ".dvc").exists() else ROOT  # paper/ is a folder of the project above it
+    config = (project / ".dvc" / "config").read_text()
     (tmp_path / ".dvc").mkdir()
     if "no_scm" not in config:
         config = config.replace("[core]", "[core]\nno_scm = true")
     (tmp_path / ".dvc" / "config").write_text(config)
-    listed = run_dvc(tmp_path, "stage", "list", "--name-only")
+    listed = run_dvc(folder, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr
-    params = yaml.safe_load((tmp_path / "params.yaml").read_text())
+    params = yaml.safe_load((folder / "params.yaml").read_text())
     assert set(listed.stdout.split()) == stage_names(stages, params)
-    status = run_dvc(tmp_path, "status")
+    status = run_dvc(folder, "status")
     assert status.returncode == 0, status.stderr
 
 
@@ -200,8 +244,10 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     shutil.copy(ROOT / ".gitignore", tmp_path)
     ignored = ["data/raw/frappe/frappe.csv", "studies/frappe/fm/journal.log", ".venv/bin/python"]
+    ignored += ["paper/data/raw/frappe-nfm/frappe.test.libfm", "paper/studies/frappe-nfm/fm/journal.log"]
     ignored += ["demo/data/raw/synthetic/log.csv", "demo/studies/synthetic/fm/lock", "demo/results/leaderboard.md"]
     kept = ["models/fm.py", "pipelines/data.py", "search_spaces/fm.py", "dvc.lock", "params.yaml", "demo/params.yaml"]
+    kept += ["paper/dvc.lock", "paper/results/frappe-nfm/fm/metrics.json", "paper/results/leaderboard.json"]
     kept += ["results/frappe/fm/best.json", "results/frappe/fm/metrics.json", "results/leaderboard.json"]
     command = ["git", "check-ignore", "--no-index", *ignored, *kept]
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -1,8 +1,10 @@
 import json
 import statistics
 
+import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from pipelines import final_runs
 from pipelines.cell import load_cell
@@ -12,6 +14,7 @@ from pipelines.paths import Paths
 from pipelines.training import evaluate, num_params
 
 FIGURES = {"test_rmse", "test_auc", "test_logloss", "valid_rmse", "valid_auc", "valid_logloss"}
+FILES = ("metrics.json", "curves.csv", "resamples.csv")
 COUNTS = {"best_epoch", "epochs", "seconds_per_epoch"}
 
 
@@ -83,6 +86,37 @@ def test_the_test_metrics_are_those_of_the_best_setting_trained_with_each_seed(s
         assert found["num_params"] == num_params(model) == 1 + 5 * 530
 
 
+def test_each_seed_is_tested_on_the_same_resamples_of_the_test_rows(searched):
+    table = pl.read_csv(searched.results("fm") / "resamples.csv")
+    assert table.columns == ["resample", "seed_0", "seed_1"]
+    assert table["resample"].to_list() == list(range(final_runs.NUM_RESAMPLES))
+    for seed, figures in metrics(searched)["seeds"].items():
+        values = table[f"seed_{seed}"]
+        assert values.mean() == pytest.approx(figures["test_rmse"], rel=0.01)
+        assert 0 < values.std() < 0.1
+    assert table.select(pl.corr("seed_0", "seed_1")).item() > 0.5  # what both share is which rows were drawn
+
+
+def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
+    predicted, labels = torch.rand(50) * 2 - 1, torch.randint(0, 2, (50,)) * 2.0 - 1
+    found = final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
+    rng = np.random.default_rng(3)
+    for rmse in found:
+        squares = [(predicted[row].item() - labels[row].item()) ** 2 for row in rng.integers(50, size=50)]
+        assert rmse == pytest.approx(statistics.fmean(squares) ** 0.5, abs=1e-6)
+    assert found == final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
+    assert len(set(found)) == 4
+
+
+def test_the_spread_over_resamples_is_the_standard_error():
+    labels = torch.ones(400)
+    predicted = labels + torch.randn(400, generator=torch.Generator().manual_seed(1))
+    found = final_runs.resampled_rmse(predicted, labels, seed=1)
+    squares = (predicted - labels).square()
+    expected = squares.std() / 400**0.5 / (2 * squares.mean().sqrt())  # by the delta method
+    assert np.std(found) == pytest.approx(expected.item(), rel=0.1)
+
+
 def test_an_evaluation_that_was_cut_off_keeps_the_seeds_it_has_done(searched_project):
     project, before = searched_project, metrics(searched_project)
     kept, lost = seed_files(project)
@@ -109,7 +143,7 @@ def test_running_again_trains_nothing_unless_the_setting_or_the_training_is_anot
         raise Trained
 
     monkeypatch.setattr(final_runs, "cluster", refuse)
-    before = {name: (searched_project.results("fm") / name).read_bytes() for name in ("metrics.json", "curves.csv")}
+    before = {name: (searched_project.results("fm") / name).read_bytes() for name in FILES}
     for name in before:
         (searched_project.results("fm") / name).unlink()
     searched_project.evaluate("fm")

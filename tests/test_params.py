@@ -87,7 +87,7 @@ def test_a_mistyped_key_is_named_with_those_that_there_are(problem, text, expect
 
 def test_a_mistyped_budget(problem):
     assert problem(MINIMAL.replace("num_trials: 3", "num_trials: 3, trials: 3")).startswith(
-        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, fixed, "
+        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, max_epochs, fixed, "
     )
 
 
@@ -149,6 +149,7 @@ def test_all_paths_are_below_the_folder_of_the_file(tmp_path):
         *(method("synthetic") for method in (paths.raw, paths.processed, paths.pretrained)),
         *(method("synthetic", "fm") for method in (paths.study, paths.results)),
         paths.leaderboard,
+        paths.significance,
     ]
-    assert len(set(all_paths)) == 6
+    assert len(set(all_paths)) == 7
     assert all(path.is_relative_to(tmp_path) for path in all_paths)

@@ -145,6 +145,20 @@ def test_other_params_are_another_study_and_the_first_one_is_kept(searched_proje
     assert files(searched_project, "fm") == before
 
 
+def test_a_trial_may_have_fewer_epochs_than_the_final_runs(searched_project):
+    before = best(searched_project, "fm")
+    searched_project.set(tune={"max_epochs": 2}, training={"max_epochs": 4, "patience": 4})
+    searched_project.tune("fm")
+    found = best(searched_project, "fm")
+    assert table(searched_project, "fm")["epochs"].to_list() == [2, 2, 2]
+    assert len({before["study"], found["study"]}) == 2
+    searched_project.evaluate("fm")
+    assert pl.read_csv(searched_project.results("fm") / "curves.csv")["epoch"].max() == 4
+    searched_project.set(training={"max_epochs": 5})
+    searched_project.tune("fm")
+    assert best(searched_project, "fm") == found
+
+
 def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
     cell = cell_of(prepared, "fm")
     space, fixed = {"training.l2": FloatDistribution(0.0, 1.0)}, {"model.embed_dim": 4}

@@ -1,0 +1,248 @@
+"""Which models of a data set differ: tests of each pair, over seeds and over test rows.
+
+Two things make a difference of test RMSE uncertain: the seed of a run, and which rows happen to be in the test split.
+A pair differs only if it would with other seeds (Welch's t test on the RMSE of the seeds) and with other rows (the
+bootstrap's standard error, on the same resamples of the test rows for both models): the larger p of the two counts,
+corrected by Holm's method for all pairs of the data set.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import mpmath
+import numpy as np
+import polars as pl
+
+from pipelines import svg
+from pipelines.catalog import get_dataset
+from pipelines.cli import ParamsOption, run
+from pipelines.files import write_json, write_text
+from pipelines.params import load_params
+from pipelines.paths import Paths
+from pipelines.tables import markdown_table
+
+LEVEL = 0.05
+Cells = dict[str, tuple[list[float], np.ndarray]]  # by model: test RMSE `[seeds]`, and on resamples `[resamples]`, mean
+
+
+def main(params: ParamsOption = Path("params.yaml")) -> None:
+    """Test which models differ in test RMSE, on each data set.
+
+    Writes results/significance.json, .md and .svg. A model that `evaluate` has not tested on resamples is left out.
+    """
+    config, paths = load_params(params), Paths(params.parent)
+    for dataset in config.datasets:
+        get_dataset(dataset)
+    results = {dataset: compare(paths, dataset, config.models) for dataset in config.datasets}
+    write_json(paths.significance.with_suffix(".json"), results)
+    write_text(paths.significance.with_suffix(".svg"), picture(results))
+    write_text(paths.significance.with_suffix(".md"), markdown(results))
+    for dataset, result in results.items():
+        print(f"{dataset}: {sum(pair['differ'] for pair in result['pairs'])} of {len(result['pairs'])} pairs differ")
+
+
+def compare(paths: Paths, dataset: str, models: Sequence[str]) -> dict[str, Any]:
+    """All about one data set: models, best first, pairs, groups that do not differ, and why models are left out."""
+    cells: Cells = {}
+    left_out: dict[str, str] = {}
+    for model in models:
+        read = read_cell(paths, dataset, model)
+        if isinstance(read, str):
+            left_out[model] = read
+        else:
+            cells[model] = read
+    if len({len(resampled) for _, resampled in cells.values()}) > 1:
+        raise ValueError(f"the models of {dataset} have different numbers of resamples: run pipelines.evaluate again")
+    ranked = sorted(cells, key=lambda model: statistics.fmean(cells[model][0]))
+    pairs = compare_pairs({model: cells[model] for model in ranked})
+    return {
+        "models": [
+            {
+                "model": model,
+                "test_rmse_mean": statistics.fmean(cells[model][0]),
+                "test_rmse_std": statistics.stdev(cells[model][0]),
+                "interval": interval(cells[model][1]),
+            }
+            for model in ranked
+        ],
+        "pairs": pairs,
+        "groups": groups(ranked, pairs),
+        "left_out": left_out,
+    }
+
+
+def read_cell(paths: Paths, dataset: str, model: str) -> tuple[list[float], np.ndarray] | str:
+    """The test RMSE of each seed, and on each resample their mean; or why the cell can't be compared."""
+    folder = paths.results(dataset, model)
+    if not (folder / "metrics.json").exists():
+        return "not evaluated yet"
+    seeds = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["seeds"]
+    if not seeds:
+        return "it declines the data set"
+    if len(seeds) < 2:
+        return "one seed says nothing of the spread over seeds"
+    if not (folder / "resamples.csv").exists():
+        return "evaluated without resamples of the test rows"
+    table = pl.read_csv(folder / "resamples.csv").drop("resample")
+    return [figures["test_rmse"] for figures in seeds.values()], table.to_numpy().mean(axis=1)
+
+
+def compare_pairs(cells: Cells) -> list[dict[str, Any]]:
+    """A record a pair: mean difference (the first is no worse), its 95 % interval over test rows, and p values."""
+    pairs = []
+    for a, b in combinations(cells, 2):
+        difference = statistics.fmean(cells[a][0]) - statistics.fmean(cells[b][0])
+        resampled = cells[a][1] - cells[b][1]
+        p_seeds = welch(cells[a][0], cells[b][0])
+        p_rows = math.erfc(ratio(difference, float(resampled.std(ddof=1))) / math.sqrt(2))
+        pairs.append(
+            {
+                "models": [a, b],
+                "difference": difference,
+                "interval": interval(resampled),
+                "p_seeds": p_seeds,
+                "p_rows": p_rows,
+            }
+        )
+    corrected = holm([max(pair["p_seeds"], pair["p_rows"]) for pair in pairs])
+    return [{**pair, "p": p, "differ": p < LEVEL} for pair, p in zip(pairs, corrected, strict=True)]
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float:
+    """The two-sided p of Welch's t test: that samples with means so far apart have the same expectation."""
+    parts = [statistics.variance(sample) / len(sample) for sample in (a, b)]
+    t = ratio(statistics.fmean(a) - statistics.fmean(b), math.sqrt(sum(parts)))
+    if t in (0, math.inf):
+        return float(t == 0)
+    freedom = sum(parts) ** 2 / sum(part**2 / (len(s) - 1) for part, s in zip(parts, (a, b), strict=True))
+    return float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True))
+
+
+def ratio(difference: float, error: float) -> float:
+    """|difference| in standard errors: without an error, no difference is 0 and any other infinite."""
+    return abs(difference) / error if error else math.inf if difference else 0.0
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p values corrected for their number n: the least times n, the next times n − 1, …, never falling."""
+    corrected, highest = [1.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
+        corrected[place] = highest
+    return corrected
+
+
+def interval(resampled: np.ndarray) -> list[float]:
+    """From the 2.5 % to the 97.5 % quantile."""
+    return [float(bound) for bound in np.quantile(resampled, [0.025, 0.975])]
+
+
+def groups(ranked: Sequence[str], pairs: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """The longest runs of neighbours in the ranking of which no two differ, of two models or more."""
+    differ = {frozenset(pair["models"]) for pair in pairs if pair["differ"]}
+    found: list[list[str]] = []
+    for start in range(len(ranked)):
+        group: list[str] = []
+        for model in ranked[start:]:
+            if any(frozenset((model, other)) in differ for other in group):
+                break
+            group.append(model)
+        if len(group) > 1 and not (found and set(group) <= set(found[-1])):
+            found.append(group)
+    return found
+
+
+def markdown(results: dict[str, dict[str, Any]]) -> str:
+    """The tables: a line a model, and a line a pair."""
+    lines = ["# Which models differ", ""]
+    for dataset, result in results.items():
+        lines += [f"## {dataset}", ""]
+        same: dict[str, list[str]] = {entry["model"]: [] for entry in result["models"]}
+        for pair in result["pairs"]:
+            if not pair["differ"]:
+                a, b = pair["models"]
+                same[a].append(b)
+                same[b].append(a)
+        if same:
+            columns = ("model", "test RMSE", "95 % over test rows", "does not differ from")
+            rows = (
+                (
+                    entry["model"],
+                    f"{entry['test_rmse_mean']:.4f} ± {entry['test_rmse_std']:.4f}",
+                    "{:.4f} … {:.4f}".format(*entry["interval"]),
+                    ", ".join(same[entry["model"]]) or "–",
+                )
+                for entry in result["models"]
+            )
+            lines += [*markdown_table(columns, rows), ""]
+        if result["pairs"]:
+            columns = ("pair", "difference", "95 % over test rows", "p, seeds", "p, rows", "p, corrected", "differ")
+            rows = (
+                (
+                    " − ".join(pair["models"]),
+                    f"{pair['difference']:+.4f}",
+                    "{:+.4f} … {:+.4f}".format(*pair["interval"]),
+                    *(shown_p(pair[name]) for name in ("p_seeds", "p_rows", "p")),
+                    "yes" if pair["differ"] else "no",
+                )
+                for pair in result["pairs"]
+            )
+            summary = f"<details><summary>The {len(result['pairs'])} pairs</summary>"
+            lines += [summary, "", *markdown_table(columns, rows), "", "</details>", ""]
+        lines += [f"{model} is left out: {reason}.\n" for model, reason in result["left_out"].items()]
+    lines += [
+        "Test RMSE is mean ± standard deviation over the seeds. Intervals are by the bootstrap over test rows, on the"
+        " same resamples for all models. Two models differ where the larger of two p values, that of Welch's t test"
+        " over the seeds and that of the bootstrap over test rows, is below"
+        f" {LEVEL} after Holm's correction for all pairs of the data set.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def shown_p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def picture(results: dict[str, dict[str, Any]]) -> str:
+    """A panel a data set: a line a model with its test RMSE; bars at the right join models that do not differ."""
+    width, left, right, step = 720, 110, 520, 24
+    parts, y = [], 20.0
+    for dataset, result in results.items():
+        models = result["models"]
+        parts.append(svg.text(10, y, dataset, style='font-weight="bold"'))
+        if not models:
+            parts.append(svg.text(left, y, "no model to compare"))
+            y += 2 * step
+            continue
+        parts.append(svg.text(width - 10, y, "joined: no difference shown", "end", 'fill="#555"'))
+        top, bottom = y + 10, y + 10 + step * len(models)
+        scale = svg.Scale([bound for entry in models for bound in entry["interval"]], left, right)
+        for value, label in scale.ticks():
+            parts.append(svg.line([(scale(value), top), (scale(value), bottom)], "#dddddd"))
+            parts.append(svg.text(scale(value), bottom + 15, label, "middle", 'fill="#555"'))
+        place = {entry["model"]: top + step * (row + 0.5) for row, entry in enumerate(models)}
+        for entry in models:
+            at, mean, std = place[entry["model"]], entry["test_rmse_mean"], entry["test_rmse_std"]
+            parts.append(svg.text(left - 10, at + 4, entry["model"], "end"))
+            parts.append(svg.line([(scale(bound), at) for bound in entry["interval"]], "#9ecae1", 6))
+            parts.append(svg.line([(scale(mean - std), at), (scale(mean + std), at)], "#0072b2", 2))
+            parts.append(svg.dot(scale(mean), at, "#0072b2"))
+        for number, group in enumerate(result["groups"]):
+            x = right + 20 + 12 * number
+            ends = [(x, place[group[0]] - 6), (x, place[group[-1]] + 6)]
+            parts.append(svg.line(ends, "black", 4, 'stroke-linecap="round"'))
+        parts.append(svg.text((left + right) / 2, bottom + 32, "test RMSE", "middle"))
+        y = bottom + 32 + 2 * step
+    note = "dot: mean over seeds, dark bar: ± standard deviation over seeds, light bar: 95 % over test rows"
+    parts.append(svg.text(10, y - 10, note, style='fill="#555"'))
+    return svg.picture(width, y, parts)
+
+
+if __name__ == "__main__":
+    run(main)

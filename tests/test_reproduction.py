@@ -1,0 +1,253 @@
+"""docs/reproduction.md is what paper/report.py makes of the committed results, and its verdicts follow its rules."""
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+
+from pipelines import leaderboard, significance
+from pipelines.catalog import DATASETS
+
+ROOT = Path(__file__).parents[1]
+PAPER = ROOT / "paper"
+SPEC = importlib.util.spec_from_file_location("paper_report", PAPER / "report.py")
+report = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(report)
+
+MODELS = ["fm", "nfm", "afm", "ifm", "inn"]
+SEEDS = 3
+
+
+class Study:
+    """A paper/ folder with results made by hand."""
+
+    def __init__(self, root):
+        self.root, self.params = root / "paper", root / "paper" / "params.yaml"
+        self.root.mkdir()
+        shutil.copy(PAPER / "published.yaml", self.root)
+        content = yaml.safe_load((PAPER / "params.yaml").read_text())
+        self.params.write_text(yaml.safe_dump({**content, "datasets": ["frappe-nfm"], "models": MODELS}))
+        self.experiments = {}
+
+    def add(self, model, rmse, std=0.0002):
+        folder = self.root / "results" / "frappe-nfm" / model
+        folder.mkdir(parents=True)
+        values = rmse + std * np.linspace(-1, 1, SEEDS)
+        seeds = {str(seed): {"test_rmse": value} for seed, value in enumerate(values)}
+        metrics = {"num_params": 1_383_175, "num_seeds": SEEDS, "seeds": seeds}
+        for name in ("test_rmse", "test_auc", "test_logloss", "valid_rmse", "seconds_per_epoch"):
+            metrics |= {f"{name}_mean": float(values.mean()), f"{name}_std": std}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "best.json").write_text(json.dumps({"num_trials": 2, "setting": {}}))
+        (folder / "trials.csv").write_text("trial,epochs,seconds\n0,4,40.0\n1,5,50.0\n")
+        (folder / "curves.csv").write_text("seed,epoch,seconds\n" + "".join(f"{s},1,600.0\n" for s in range(SEEDS)))
+        moved = np.random.default_rng(len(model)).normal(0, 1e-5, 50)
+        columns = {f"seed_{seed}": value + moved for seed, value in enumerate(values)}
+        pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
+
+    def gather(self):
+        leaderboard.main(self.params)
+        significance.main(self.params)
+
+    def experiment(self, name, valid_rmse, **entry):
+        self.experiments[name] = {"dataset": "frappe-nfm", "model": "ifm", **entry}
+        (self.root / "experiments.yaml").write_text(yaml.safe_dump({"experiments": self.experiments}, sort_keys=False))
+        if valid_rmse is not None:
+            rows = [
+                {"epoch": epoch, "seconds": 2.0, "train_loss": 0.1, "valid_rmse": rmse, "valid_auc": 1 - rmse}
+                for epoch, rmse in enumerate(valid_rmse, 1)
+            ]
+            path = self.root / "results" / "experiments" / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pl.DataFrame(rows).write_csv(path)
+
+    def text(self):
+        return report.Report(self.params).text()
+
+    def rows(self, heading):
+        """The rows of all tables between a heading and the next one, as lists of cells."""
+        part = self.text().split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+        lines = [line for line in part.splitlines() if line.startswith("| ") and "---" not in line]
+        return [line.strip("| ").split(" | ") for line in lines]
+
+    def row(self, heading, first):
+        return next(row for row in self.rows(heading) if row[0] == first)
+
+
+@pytest.fixture
+def study(tmp_path):
+    return Study(tmp_path)
+
+
+def test_the_page_is_made_of_the_committed_results():
+    page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    assert report.Report(PAPER / "params.yaml").text() == page, "run: cd paper && python report.py"
+
+
+def test_the_published_figures_are_those_that_the_leaderboard_shows():
+    for family, models in yaml.safe_load((PAPER / "published.yaml").read_text())["test_rmse"].items():
+        shown = dict(DATASETS[f"{family}-nfm"].published_rmse)
+        assert {model: entry["rmse"] for model, entry in models.items()} == shown
+
+
+def test_without_results_nothing_is_said_but_what_to_run(study):
+    text = study.text()
+    assert "| ifm | – | 1.46M | – | 0.3080 | – | not run yet |" in text
+    assert "Not run yet: `cd paper && dvc repro significance`." in text
+    assert {row[2] for row in study.rows("by the rules that each part gives:")} == {"hold", "0"}
+    assert "| yes |" not in text
+    assert "| no |" not in text
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "paper", "own", "words", "holds"),
+    [
+        (0.3305, 0.0001, 0.3321, None, "reproduced", True),
+        (0.3330, 0.0005, 0.3321, None, "reproduced", True),
+        (0.3332, 0.0005, 0.3321, None, "not reproduced: +0.0011", False),
+        (0.3330, None, 0.3321, None, "not reproduced: +0.0009", False),
+        (0.3094, 0.0, 0.3171, 0.3095, "reproduced", True),
+        (0.3120, 0.0, 0.3171, 0.3095, "as in this paper; +0.0025 to its own", True),
+        (0.3200, 0.0, 0.3171, 0.3095, "not reproduced: +0.0029", False),
+        (0.3200, 0.0, None, None, "–", None),
+        (None, None, 0.3171, None, "not run yet", None),
+    ],
+)
+def test_a_figure_is_reproduced_up_to_two_standard_deviations(mean, std, paper, own, words, holds):
+    assert report.verdict(mean, std, paper, own) == (words, holds)
+
+
+def test_table_2_and_the_order_of_models(study):
+    for model, rmse in {"fm": 0.3320, "nfm": 0.3085, "afm": 0.3110, "ifm": 0.3085, "inn": 0.3200}.items():
+        study.add(model, rmse)
+    study.gather()
+    assert study.row("### frappe", "fm") == [
+        "fm", "1,383,175", "1.38M", "0.3320 ± 0.0002", "0.3321", "–", "reproduced",
+    ]  # fmt: skip
+    assert study.row("### frappe", "afm")[-1] == "as in this paper; +0.0008 to its own"
+    assert study.row("### frappe", "inn")[-1] == "not reproduced: +0.0129"
+    assert study.row("### frappe", "deepfm")[-1] == "not run yet"
+    assert study.row("### frappe", "ifm is better than afm")[2] == "yes"
+    assert study.row("### frappe", "ifm is better than nfm")[2] == "no"
+    assert study.row("### frappe", "inn is better than ifm")[1].startswith("+0.0115 (+0.01")
+    assert study.row("### frappe", "inn is better than ifm")[2] == "no"
+    assert study.row("### frappe", "ffm is better than fm")[1:] == ["–", "not run yet"]
+    assert study.row("by the rules that each part gives:", "RQ1: Table 2") == ["RQ1: Table 2", "15", "3", "2", "10"]
+    assert "![Test RMSE, and which models differ](../paper/results/significance.svg)" in study.text()
+
+
+def test_another_release_is_not_judged(study):
+    study.add("fm", 0.3)
+    content = yaml.safe_load(study.params.read_text())
+    study.params.write_text(yaml.safe_dump({**content, "datasets": ["movielens"], "models": ["fm"]}))
+    (study.root / "results" / "frappe-nfm").rename(study.root / "results" / "movielens")
+    study.gather()
+    assert study.row("### movielens", "fm")[3:] == ["0.3000 ± 0.0002", "0.4671", "–", "other data"]
+
+
+def test_experiments_that_are_missing_are_named_with_their_command(study):
+    study.experiment("one", None, figure="aspects", label="IFM")
+    study.experiment("two", [0.4], figure="aspects", label="FM")
+    study.experiment("three", None, figure="aspects", label="FA-IFM")
+    assert "Not run yet: `cd paper && python experiment.py one three`." in study.text()
+    for number in range(report.FEW):
+        study.experiment(f"more-{number}", None, figure="aspects", label=str(number))
+    assert "Not run yet: `cd paper && dvc repro experiment`, 6 of 7 runs." in study.text()
+
+
+def test_figure_2_is_judged_by_the_best_epochs(study):
+    for label, curve in {"FM": [0.5, 0.4], "FA-IFM": [0.3, 0.31], "IA-IFM": [0.4, 0.39], "IFM": [0.35, 0.32]}.items():
+        study.experiment(label, curve, figure="aspects", label=label)
+    heading = "### One aspect only (Figure 2)"
+    assert study.row(heading, "frappe-nfm")[1:] == ["FM", "0.4000", "2", "0.4000", "2"]
+    assert study.row(heading, "FA-IFM is better than IA-IFM on frappe-nfm")[1:] == ["0.3000 and 0.3900", "yes"]
+    assert study.row(heading, "IFM is better than FA-IFM on frappe-nfm")[2] == "no"
+    ratio = study.row(heading, "FA-IFM improves on FM 9 times as much as IA-IFM on frappe-nfm")
+    assert ratio[1:] == ["+0.1000 and +0.0100: 10.0 times", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rise", "holds"), [(51, 0.002, "yes"), (51, 0.0, "no"), (20, 0.0, "not run yet"), (20, 0.002, "yes")]
+)
+def test_whether_the_full_model_overfits_needs_as_many_epochs_as_the_paper_had(study, epochs, rise, holds):
+    study.experiment("ifm", [0.3] * epochs, figure="factorization", label="IFM")
+    study.experiment("full", [0.31] * (epochs - 1) + [0.31 + rise], figure="factorization", label="IFM⁻")
+    heading = "## RQ3: factorisation (Figure 3)"
+    assert study.row(heading, "IFM⁻ gets worse again on frappe-nfm, from epoch 50")[2] == holds
+    assert study.row(heading, "IFM is better than IFM⁻ on frappe-nfm")[2] == "yes"
+
+
+def test_a_hyperparameter_has_a_row_a_value_and_the_best_in_bold(study):
+    for x, fm, ifm in ((0.1, 0.5, 0.4), (0.5, 0.35, 0.3), (1.0, 0.33, 0.31)):
+        study.experiment(f"fm-{x}", [fm], figure="keep", label="FM", x=x)
+        study.experiment(f"ifm-{x}", [ifm], figure="keep", label="IFM", x=x)
+    heading = "### Keep probability (Figure 4)"
+    assert study.rows(heading)[:4] == [
+        ["keep probability", "FM, frappe-nfm", "IFM, frappe-nfm"],
+        ["0.1", "0.5000", "0.4000"],
+        ["0.5", "0.3500", "**0.3000**"],
+        ["1", "**0.3300**", "0.3100"],
+    ]
+    assert study.row(heading, "IFM is better than FM for nearly all keep probabilities on frappe-nfm")[1:] == [
+        "3 of 3",
+        "yes",
+    ]
+    inner = "the best keep probability of {} on frappe-nfm is neither the least nor the largest"
+    assert study.row(heading, inner.format("FM"))[1:] == ["1", "no"]
+    assert study.row(heading, inner.format("IFM"))[1:] == ["0.5", "yes"]
+
+
+def test_sampling_is_set_beside_all_pairs(study):
+    study.experiment("tenth", [0.32], figure="sampling", label="IFM-sampling", x=0.1)
+    study.experiment("all", [0.31], figure="sampling", label="IFM-sampling", x=1.0)
+    table = {"share": [1.0, 1.0, 0.1, 0.1], "valid_rmse": [0.2, 0.4, 0.3, 0.3], "valid_auc": [0.9] * 4}
+    pl.DataFrame({**table, "seconds_per_epoch": [9.0, 11.0, 2.0, 2.0]}).write_csv(study.root / "results/sampling.csv")
+    rows = [row for row in study.rows("### Sampling (Table 4)") if row[0] == "generated, 40 fields"]
+    assert rows == [
+        ["generated, 40 fields", "100%", "0.3000", "0.9000", "10.00", "1.0×"],
+        ["generated, 40 fields", "10%", "0.3000", "0.9000", "2.00", "5.0×"],
+    ]
+    found = {row[0]: row[2] for row in study.rows("### Sampling (Table 4)") if row[-1] in ("yes", "no")}
+    assert list(found.values()) == ["no", "no", "yes", "yes"]
+
+
+def test_the_codes_way_is_set_beside_the_papers(study):
+    study.experiment("logits", [0.31, 0.30], figure="code", label="τ on the logits")
+    study.experiment("on", [0.5], figure="code", label="attention on", model="afm")
+    study.experiment("hidden", [0.305], figure="code", label="τ in the hidden layer")
+    study.experiment("inert", [0.49], figure="code", label="attention inert", model="afm")
+    assert "τ in the hidden layer: +0.0050 of validation RMSE to τ on the logits." in study.text()
+    assert "attention inert: -0.0100 of validation RMSE to attention on." in study.text()
+
+
+def test_importance_has_the_norms_beside_those_of_table_3(study):
+    folder = study.root / "results" / "importance"
+    folder.mkdir(parents=True)
+    table = {"i": ["user", "user", "movie"], "j": ["movie", "tag", "tag"], "norm": [1.0, 3.0, 6.0]}
+    pl.DataFrame(table).write_csv(folder / "movielens.csv")
+    result = {"share_without_label_information": {"pairs": 1 / 3, "norm": 0.1}, "spearman": {"norm": 0.5}}
+    (folder / "movielens.json").write_text(json.dumps(result))
+    heading = "### How important is a pair of fields (Table 3)"
+    assert study.row(heading, "user-tag") == ["user-tag", "3.000", "30.0%", "5.938", "35.8%"]
+    assert study.row(heading, "norms: user-movie < user-tag < movie-tag")[2] == "yes"
+    assert study.rows(heading)[-2:] == [
+        ["movielens", "share on other pairs", "0.333", "0.100", "–", "–", "–"],
+        ["movielens", "Spearman", "–", "0.500", "–", "–", "–"],
+    ]
+
+
+def test_the_budget_adds_up_what_was_measured(study):
+    study.add("fm", 0.33)
+    study.experiment("one", [0.4, 0.3], figure="aspects", label="IFM")
+    rows = study.rows("## Budget")
+    assert rows[1:] == [
+        ["fm on frappe-nfm", "search", "2 trials", "9", "10.00", "0.03"],
+        ["fm on frappe-nfm", "final runs", "3 seeds", "3", "600.00", "0.50"],
+        ["aspects on frappe-nfm", "experiments", "1 curves", "2", "2.00", "0.00"],
+    ]
+    assert "In all 0.5 hours of one core" in study.text()

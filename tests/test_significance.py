@@ -1,0 +1,197 @@
+import json
+import math
+import statistics
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines import svg
+from pipelines.significance import groups, holm, main, picture, welch
+
+ROWS_SPREAD = 0.002  # of the RMSE over resamples, the same for all models
+
+
+@pytest.fixture
+def board(tmp_path):
+    return Board(tmp_path)
+
+
+class Board:
+    """A results folder, made by hand."""
+
+    def __init__(self, root):
+        self.root, self.models = root, []
+        self.shared = np.random.default_rng(1).normal(0, ROWS_SPREAD, 400)
+
+    def add(self, model, rmse, over_seeds=0.0001, over_rows=0.0001, seeds=5, resamples=400):
+        """A model with `seeds` RMSEs around `rmse`; `over_rows` is what resampling moves it beside the other models."""
+        rng = np.random.default_rng(len(self.models))
+        offsets = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
+        values = rmse + over_seeds * offsets
+        moved = self.shared[:resamples] + rng.normal(0, over_rows, resamples)
+        folder = self.root / "results" / "frappe" / model
+        folder.mkdir(parents=True)
+        content = {"seeds": {str(seed): {"test_rmse": value} for seed, value in enumerate(values)}}
+        (folder / "metrics.json").write_text(json.dumps(content))
+        columns = {f"seed_{seed}": np.round(value + moved, 6) for seed, value in enumerate(values)}
+        pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
+        self.models.append(model)
+
+    def compare(self):
+        content = {"seed": 1, "datasets": ["frappe"], "models": self.models, "tune": {"num_trials": 1}}
+        (self.root / "params.yaml").write_text(json.dumps(content))
+        main(self.root / "params.yaml")
+        return json.loads((self.root / "results" / "significance.json").read_text())["frappe"]
+
+    def text(self, suffix):
+        return (self.root / "results" / f"significance.{suffix}").read_text()
+
+
+def pair_of(result, *models):
+    return next(pair for pair in result["pairs"] if set(pair["models"]) == set(models))
+
+
+def test_welchs_p_is_the_area_under_both_tails_of_students_density():
+    a, b = [1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 4.0, 6.0, 8.0, 10.0]
+    t, freedom = 3 / math.sqrt(2.5), 2.5**2 / (0.5**2 / 4 + 2**2 / 4)
+    x = np.linspace(-t, t, 200_001)
+    log_constant = math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2) - 0.5 * math.log(freedom * math.pi)
+    density = np.exp(log_constant) * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
+    assert welch(a, b) == pytest.approx(1 - np.trapezoid(density, x), abs=1e-8)
+    assert welch(a, b) == welch(b, a)
+
+
+def test_samples_without_spread():
+    assert welch([0.5, 0.5], [0.5, 0.5]) == 1.0
+    assert welch([0.5, 0.5], [0.6, 0.6]) == 0.0
+
+
+def test_holm_multiplies_the_least_p_most_and_never_turns_the_order():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_groups_are_the_longest_runs_of_neighbours_of_which_no_two_differ():
+    def differ(*names):
+        return [{"models": list(name), "differ": True} for name in names]
+
+    assert groups("abcd", []) == [["a", "b", "c", "d"]]
+    assert groups("abcd", differ("ad")) == [["a", "b", "c"], ["b", "c", "d"]]
+    assert groups("abcd", differ("ab", "bc", "cd")) == []
+    assert groups("abcd", differ("ac", "ad", "bc", "bd")) == [["a", "b"], ["c", "d"]]
+
+
+def test_a_clear_difference_is_found_whatever_all_models_share_in_spread_over_rows(board):
+    board.add("fm", 0.3330)
+    board.add("ifm", 0.3320)
+    result = board.compare()
+    assert [entry["model"] for entry in result["models"]] == ["ifm", "fm"]
+    low, high = result["models"][0]["interval"]
+    assert high - low > 2 * ROWS_SPREAD
+    pair = pair_of(result, "fm", "ifm")
+    assert pair["models"] == ["ifm", "fm"]
+    assert pair["difference"] == pytest.approx(-0.001)
+    assert pair["interval"][0] < -0.001 < pair["interval"][1] < 0
+    assert pair["differ"]
+    assert result["groups"] == []
+
+
+@pytest.mark.parametrize("spread", ["over_seeds", "over_rows"])
+def test_spread_over_seeds_or_over_rows_alone_is_reason_enough_for_doubt(board, spread):
+    board.add("fm", 0.3330, **{spread: 0.002})
+    board.add("ifm", 0.3320, **{spread: 0.002})
+    result = board.compare()
+    pair = pair_of(result, "fm", "ifm")
+    doubtful, sure = ("p_seeds", "p_rows") if spread == "over_seeds" else ("p_rows", "p_seeds")
+    assert pair[sure] < 0.05 < pair[doubtful]
+    assert pair["p"] == pair[doubtful]
+    assert not pair["differ"]
+    assert result["groups"] == [["ifm", "fm"]]
+
+
+def test_more_models_need_more_evidence(board):
+    board.add("fm", 0.3330, over_seeds=0.0004)
+    board.add("ifm", 0.3325, over_seeds=0.0004)
+    assert pair_of(board.compare(), "fm", "ifm")["differ"]
+    for number, model in enumerate(("lr", "inn", "afm", "nfm", "ffm")):
+        board.add(model, 0.34 + number / 10, over_seeds=0.03)
+    assert not pair_of(board.compare(), "fm", "ifm")["differ"]
+
+
+def test_models_that_can_not_be_compared_are_left_out_with_the_reason(board):
+    board.add("fm", 0.3330)
+    board.add("ifm", 0.3320)
+    board.add("inn", 0.3, seeds=1)
+    board.add("lr", 0.3)
+    (board.root / "results/frappe/lr/resamples.csv").unlink()
+    board.add("pitf", 0.3)
+    (board.root / "results/frappe/pitf/metrics.json").write_text('{"num_seeds": 0, "seeds": {}}')
+    board.models.append("afm")
+    result = board.compare()
+    assert [entry["model"] for entry in result["models"]] == ["ifm", "fm"]
+    assert result["left_out"] == {
+        "inn": "one seed says nothing of the spread over seeds",
+        "lr": "evaluated without resamples of the test rows",
+        "pitf": "it declines the data set",
+        "afm": "not evaluated yet",
+    }
+    assert "lr is left out: evaluated without resamples of the test rows." in board.text("md")
+
+
+def test_without_any_model_the_files_are_there_and_say_so(board):
+    board.models.append("fm")
+    assert board.compare()["models"] == []
+    assert "fm is left out: not evaluated yet." in board.text("md")
+    assert "no model to compare" in board.text("svg")
+
+
+def test_other_resamples_are_an_error(board):
+    board.add("fm", 0.3330)
+    board.add("ifm", 0.3320, resamples=300)
+    with pytest.raises(ValueError, match="the models of frappe have different numbers of resamples"):
+        board.compare()
+
+
+def test_the_tables_have_a_row_a_model_and_a_row_a_pair(board):
+    for model, rmse in {"fm": 0.3330, "ifm": 0.3320, "inn": 0.33202}.items():
+        board.add(model, rmse)
+    result, lines = board.compare(), board.text("md").splitlines()
+    models = [line for line in lines if line.startswith(("| fm |", "| ifm |", "| inn |"))]
+    assert [line.split(" | ")[1] for line in models] == [
+        f"{entry['test_rmse_mean']:.4f} ± {entry['test_rmse_std']:.4f}" for entry in result["models"]
+    ]
+    assert [line.split(" | ")[3].rstrip(" |") for line in models] == ["inn", "ifm", "–"]
+    assert sum(line.startswith(("| ifm − ", "| inn − ", "| fm − ")) for line in lines) == len(result["pairs"]) == 3
+
+
+def test_the_picture_has_a_dot_a_model_and_a_bar_a_group(board):
+    for model, rmse in {"fm": 0.3330, "ifm": 0.3320, "inn": 0.33202}.items():
+        board.add(model, rmse)
+    result, tree = board.compare(), ElementTree.fromstring(board.text("svg"))
+    name = "{http://www.w3.org/2000/svg}"
+    dots = [float(dot.get("cx")) for dot in tree.iter(f"{name}circle")]
+    assert len(dots) == 3
+    assert dots == sorted(dots)
+    assert {"fm", "ifm", "inn", "frappe"} <= {text.text for text in tree.iter(f"{name}text")}
+    bars = [bar for bar in tree.iter(f"{name}polyline") if bar.get("stroke-linecap")]
+    assert len(bars) == len(result["groups"]) == 1
+    assert picture({"frappe": result}) == board.text("svg")
+
+
+def test_ticks_are_round_and_within_the_axis():
+    scale = svg.Scale([0.3012, 0.3387], 100, 500)
+    values = [value for value, _ in scale.ticks()]
+    assert [label for _, label in scale.ticks()] == [f"{value:.3f}" for value in values]
+    assert values == pytest.approx([0.3, 0.305, 0.31, 0.315, 0.32, 0.325, 0.33, 0.335, 0.34])
+    assert all(100 <= scale(value) <= 500 for value in values)
+    assert [label for _, label in svg.Scale([5.0, 5.0], 0, 1).ticks(3)] == ["4.8", "5.0", "5.2"]
+
+
+def test_the_mean_of_the_seeds_is_what_is_compared(board):
+    board.add("fm", 0.33, over_seeds=0.01)
+    entry = board.compare()["models"][0]
+    assert entry["test_rmse_mean"] == pytest.approx(0.33)
+    assert entry["test_rmse_std"] == pytest.approx(statistics.stdev(0.01 * np.linspace(-1, 1, 5)))
