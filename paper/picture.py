@@ -60,12 +60,16 @@ def draw_lines(panels: dict[str, dict[str, list[str]]]) -> Figure:
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.3), squeeze=False, layout="constrained")
     for axis, (dataset, table) in zip(axes[0], panels.items(), strict=True):
         (name, values), *lines = table.items()
-        even = name in EVEN
+        even, settled = name in EVEN, {}
         for place, (label, column) in enumerate(lines):
             there = [at for at, value in enumerate(column) if value]
             x, y = [at if even else float(values[at]) for at in there], [float(column[at]) for at in there]
             colour = COLOURS.get(label, OTHERS[place % len(OTHERS)])
             axis.plot(x, y, "o-", ms=3.5, lw=1.4, color=colour, label=label)
+            if name == "epoch":
+                settled[label] = max(y[len(y) // 5 :])
+        if settled:
+            axis.set_ylim(top=max(settled.values()) * 1.02)  # the first fifth of the epochs may be above
         if even:
             axis.set_xticks(range(len(values)), [f"{float(value):g}" for value in values])
         dress(axis, TITLES[dataset], AXES[name], AXES["valid_rmse"])
@@ -95,17 +99,18 @@ def draw_pairs(table: dict[str, list[str]]) -> Figure:
     for axis, (measure, title) in zip(axes, MEASURES.items(), strict=True):
         shares = [float(value) for value in table[measure]]
         shares = [100 * share / sum(shares) for share in shares]
+        top = max(10, *shares)  # so that even shares look even
         grid = [[float("nan")] * len(fields) for _ in fields]
         pairs = zip(table["i"], table["j"], shares, table["has_label_information"], strict=True)
         for i, j, share, informative in pairs:
             x, y = fields.index(i), fields.index(j)
             grid[y][x] = share
-            dark = share > 0.6 * max(shares)
+            dark = share > 0.6 * top
             text = f"{share:.0f}" if share >= 9.95 else f"{share:.1f}"
             axis.text(x, y, text, ha="center", va="center", fontsize=7, color="white" if dark else "black")
             if informative == "true":
                 axis.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, lw=1.2, ec="#d55e00"))
-        axis.imshow(grid, cmap="Blues", vmin=0)
+        axis.imshow(grid, cmap="Blues", vmin=0, vmax=top)
         axis.set_title(f"{title}, % of the sum", loc="left", fontsize=10)
         axis.set_xticks(range(len(fields) - 1), fields[:-1], rotation=60, ha="right", rotation_mode="anchor")
         axis.set_yticks(range(1, len(fields)), fields[1:])
