@@ -144,7 +144,7 @@ def main(
     config, paths = load_params(params), Paths(params.parent)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
     if not (names or show_list):
-        raise ValueError(f"name an experiment; choose from: {', '.join(experiments)}")
+        raise ValueError("name an experiment of experiments.yaml; --list shows them all")
     for name in names or []:
         one_of("experiment", name, experiments)
     import torch
@@ -196,8 +196,8 @@ def plan(config: Params, defaults: Defaults, experiments: dict[str, Experiment],
             start = time.process_time()
             next(epochs)
             seconds[place] = time.process_time() - start
-        new = [seed for seed in range(experiment.num_seeds) if (*place, str(setting), seed) not in settled]
-        settled |= {(*place, str(setting), seed) for seed in new}
+        wanted = {(*place, json.dumps(setting, sort_keys=True), seed) for seed in range(experiment.num_seeds)}
+        new, settled = wanted - settled, settled | wanted
         minutes = len(new) * experiment.max_epochs * seconds[place] / 60
         rows.append((name, *place, experiment.max_epochs, experiment.num_seeds, seconds[place], minutes))
     head = ("experiment", "model", "data set", "epochs", "seeds", "s / epoch", "minutes")

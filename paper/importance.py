@@ -123,7 +123,7 @@ def summary(table: pl.DataFrame) -> dict[str, Any]:
     pairs), and where there is a truth, how well it ranks the pairs: Spearman's correlation with the planted strengths,
     and the precision at k, the number of planted pairs."""
     without = table.filter(~pl.col("has_label_information"))
-    shares = {measure: without[measure].sum() / table[measure].sum() for measure in MEASURES}
+    shares = {measure: float(without[measure].sum()) / float(table[measure].sum()) for measure in MEASURES}
     result: dict[str, Any] = {
         "share_without_label_information": {"pairs": without.height / table.height, **shares},
     }
@@ -131,8 +131,8 @@ def summary(table: pl.DataFrame) -> dict[str, Any]:
         k = int((table["planted"] > 0).sum())
         result["spearman"] = {measure: spearman(table, measure) for measure in MEASURES}
         result["k"] = k
-        top = {measure: table.sort(measure, descending=True).head(k) for measure in MEASURES}
-        result["precision_at_k"] = {measure: float((rows["planted"] > 0).mean()) for measure, rows in top.items()}
+        top = {measure: table.sort(measure, descending=True)["planted"].head(k) for measure in MEASURES}
+        result["precision_at_k"] = {measure: int((planted > 0).sum()) / k for measure, planted in top.items()}
     return result
 
 
