@@ -1,0 +1,145 @@
+"""How important is each pair of fields to IFM, by several measures, and how far can each be right?
+
+The paper takes the norm of the field-aspect vector F_ij for the importance of a pair (Table 3). The prediction has
+T_ij F_ijᵀ (V_i ⊙ V_j), so the norm says how much a pair matters only as far as V_i ⊙ V_j is as long for one pair as for
+another, and nothing in the model keeps it so: with U_f divided by c and the embeddings of field f multiplied by c, each
+F_ijᵀ (V_i ⊙ V_j) is what it was, and the norms of the pairs with f are 1/c of what they were. (T changes a little, as
+it sees V_i ⊙ V_j, but at the paper's τ it is nearly uniform; and λ_F and Adagrad, not the data, choose among such
+settings.) A common factor of all of V shrinks all norms alike: proportions can be set beside Table 3's, norms can't.
+What a pair contributes to the predictions has no such freedom: the variance of that over rows, with T or without.
+
+A yardstick: negatives are log lines with another feature in one field (the item, on MovieLens the tag). Given the
+features of all other fields, one row in three is positive whatever they are, so a pair without that field says nothing
+of the label by itself; at most it offsets what other pairs give all the items of its context.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+import typer
+from experiment import load, load_experiments, pretrained, setting_of
+
+from pipelines.catalog import DATASETS, get_dataset
+from pipelines.cli import ParamsOption, run
+from pipelines.files import write_json, write_text
+from pipelines.params import load_params
+from pipelines.paths import Paths
+
+MEASURES = ("norm", "attention", "variance", "product")
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help="A data set: frappe-nfm, movielens or synthetic.")],
+    params: ParamsOption = Path("params.yaml"),
+) -> None:
+    """Train ifm once and measure the importance of each pair of fields by the validation rows; no test row is read.
+
+    Writes results/importance/DATASET.csv, a row a pair, and DATASET.json, how far each measure can be right.
+    """
+    config, paths = load_params(params), Paths(params.parent)
+    replaced = replaced_field(dataset)
+    defaults, experiments = load_experiments(paths.root / "experiments.yaml")
+    import torch
+
+    from pipelines import training
+
+    torch.set_num_threads(1)
+    experiment = ifm_on(dataset, experiments)
+    setting = setting_of(experiment, defaults, paths)
+    cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
+    model, epochs = cell.start(setting, "importance")
+    done = list(epochs)
+    table = measure(model, cell.valid_rows, cell.schema["fields"]).with_columns(
+        has_label_information=(pl.col("i") == replaced) | (pl.col("j") == replaced)
+    )
+    truth = paths.raw(dataset) / "truth.json"
+    if truth.exists():
+        strengths = json.loads(truth.read_text(encoding="utf-8"))
+        planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
+        table = table.with_columns(planted=planted)
+    best = training.best(done, "rmse")
+    result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table)}
+    folder = paths.root / "results" / "importance"
+    write_text(folder / f"{dataset}.csv", table.write_csv())
+    write_json(folder / f"{dataset}.json", result)
+    print(json.dumps(result, indent=2))
+
+
+def replaced_field(dataset: str) -> str:
+    """The field that negatives replace; libfm splits have that of the log they were made of."""
+    entry = get_dataset(dataset)
+    return entry.replace or DATASETS[entry.family].replace
+
+
+def ifm_on(dataset: str, experiments: dict[str, Any]) -> Any:
+    """IFM as the experiments on the data set start it; on another data set as the paper does."""
+    first = next(entry for entry in experiments.values() if entry.model == "ifm")
+    of_dataset = (entry for entry in experiments.values() if (entry.model, entry.dataset) == ("ifm", dataset))
+    plain = {"dataset": dataset, "start": "../search_spaces/ifm.py"}
+    return next(of_dataset, first.model_copy(update=plain)).model_copy(update={"set": {}})
+
+
+def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
+    """A row a pair i < j of fields: their names, and over the rows
+
+    - norm: ‖F_ij‖; proportion: of the sum of norms,
+    - attention: the mean of T_ij,
+    - variance: that of F_ijᵀ (V_i ⊙ V_j) x_i x_j,
+    - product: that of T_ij F_ijᵀ (V_i ⊙ V_j) x_i x_j, what the pair adds to the prediction.
+    """
+    import torch
+
+    from models.layers import attend, field_pairs, use_kernels
+    from pipelines.training import EVALUATION_ROWS, device
+
+    use_kernels(model, False)
+    model.eval()
+    rows, parts = rows.to(device()), []
+    with torch.no_grad():
+        F = model.field_aspect()  # [P, K]
+        for start in range(0, len(rows), EVALUATION_ROWS):
+            V = model.embedding(*rows.inputs(slice(start, start + EVALUATION_ROWS)))
+            parts.append(attend(model.attention, V, F, model.dropout))
+        T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
+        norm = F.norm(dim=-1).double().cpu()
+    i, j = field_pairs(len(fields)).tolist()
+    return pl.DataFrame(
+        {
+            "i": [fields[field] for field in i],
+            "j": [fields[field] for field in j],
+            "norm": norm.tolist(),
+            "proportion": (norm / norm.sum()).tolist(),
+            "attention": T.mean(0).tolist(),
+            "variance": effect.var(0).tolist(),
+            "product": (T * effect).var(0).tolist(),
+        }
+    )
+
+
+def summary(table: pl.DataFrame) -> dict[str, Any]:
+    """For each measure the share of its sum that is on pairs without label information (`pairs`: their share of the
+    pairs), and where there is a truth, how well it ranks the pairs: Spearman's correlation with the planted strengths,
+    and the precision at k, the number of planted pairs."""
+    without = table.filter(~pl.col("has_label_information"))
+    shares = {measure: without[measure].sum() / table[measure].sum() for measure in MEASURES}
+    result: dict[str, Any] = {
+        "share_without_label_information": {"pairs": without.height / table.height, **shares},
+    }
+    if "planted" in table.columns:
+        k = int((table["planted"] > 0).sum())
+        result["spearman"] = {measure: spearman(table, measure) for measure in MEASURES}
+        result["k"] = k
+        top = {measure: table.sort(measure, descending=True).head(k) for measure in MEASURES}
+        result["precision_at_k"] = {measure: float((rows["planted"] > 0).mean()) for measure, rows in top.items()}
+    return result
+
+
+def spearman(table: pl.DataFrame, measure: str) -> float:
+    """The correlation of ranks, those of equals being their mean."""
+    return table.select(pl.corr(pl.col(measure).rank(), pl.col("planted").rank())).item()
+
+
+if __name__ == "__main__":
+    run(main)

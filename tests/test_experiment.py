@@ -1,0 +1,207 @@
+import json
+import shutil
+from pathlib import Path
+
+import experiment
+import polars as pl
+import pytest
+import torch
+import yaml
+from conftest import Project
+
+from models import registry
+from pipelines.cell import Cell
+from pipelines.paths import Paths
+from pipelines.settings import resolve
+
+PAPER = Path(experiment.__file__).parent
+START = {"dataset": "synthetic", "start": "../search_spaces/ifm.py"}
+EXPERIMENTS = {
+    "defaults": {
+        "set": {
+            "model.embed_dim": 4,
+            "model.attention_dim": 2,
+            "training.batch_size": 512,
+            "training.pretrained": "fm",
+        },
+        "max_epochs": 2,
+        "patience": None,
+    },
+    "experiments": {
+        "fm": {**START, "figure": "aspects", "label": "FM", "model": "fm"},
+        "ifm": {**START, "figure": "aspects", "label": "IFM", "model": "ifm"},
+        "keep": {**START, "figure": "keep", "label": "IFM", "model": "ifm", "x": 0.5, "set": {"model.dropout": 0.5}},
+        "random": {**START, "figure": "p", "label": "r", "model": "ifm", "set": {"training.pretrained": None}},
+        "seeds": {**START, "figure": "p", "label": "r", "model": "fm", "num_seeds": 2},
+    },
+}
+COLUMNS = ["epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_logloss", "valid_rmse_std", "num_seeds"]
+
+
+@pytest.fixture
+def paper(prepared, tmp_path):
+    """A prepared project with experiments, but without test rows."""
+    threads, project = torch.get_num_threads(), Project(shutil.copytree(prepared.root, tmp_path / "paper"))
+    (project.root / "data" / "processed" / "synthetic" / "test.parquet").unlink()
+    (project.root / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
+    yield project
+    torch.set_num_threads(threads)
+
+
+def run(project, *names):
+    experiment.main(list(names), False, project.params)
+    return [pl.read_csv(project.root / "results" / "experiments" / f"{name}.csv") for name in names]
+
+
+def change(project, name, **entry):
+    content = yaml.safe_load((project.root / "experiments.yaml").read_text())
+    content["experiments"][name].update(entry)
+    (project.root / "experiments.yaml").write_text(yaml.safe_dump(content))
+
+
+def setting(project, name):
+    defaults, experiments = experiment.load_experiments(project.root / "experiments.yaml")
+    return experiment.setting_of(experiments[name], defaults, Paths(project.root))
+
+
+def test_a_run_has_a_row_an_epoch_and_reads_no_test_rows(paper):
+    (table,) = run(paper, "keep")
+    assert table.columns == COLUMNS
+    assert table["epoch"].to_list() == [1, 2]
+    assert table["num_seeds"].to_list() == [1, 1]
+    assert table["valid_rmse_std"].to_list() == [None, None]
+    assert (table["seconds"] > 0).all()
+    assert table["valid_rmse"].is_between(0.3, 1.2).all()
+
+
+def test_a_run_that_is_done_is_kept_and_shared_by_experiments_of_the_same_setting(paper, monkeypatch):
+    (first,) = run(paper, "ifm")
+    monkeypatch.setattr(Cell, "start", lambda *_: pytest.fail("trained again"))
+    (paper.root / "results" / "experiments" / "ifm.csv").unlink()
+    change(paper, "keep", set={"model.dropout": 0.1})  # the paper's, where ifm starts
+    again, shared = run(paper, "ifm", "keep")
+    assert first.equals(again)
+    assert first.equals(shared)
+
+
+def test_another_setting_is_another_run(paper):
+    ifm, keep = run(paper, "ifm", "keep")
+    assert ifm["valid_rmse"][0] != keep["valid_rmse"][0]
+
+
+def test_means_and_spread_are_over_the_seeds(paper):
+    (table,) = run(paper, "seeds")
+    files = sorted(paper.study("fm").glob("experiment-*/seed-*.json"))
+    runs = [[row["valid_rmse"] for row in json.loads(file.read_text())] for file in files]
+    assert len(runs) == 2
+    for epoch, (a, b) in enumerate(zip(*runs, strict=True)):
+        assert a != b
+        assert table["valid_rmse"][epoch] == pytest.approx((a + b) / 2)
+        assert table["valid_rmse_std"][epoch] == pytest.approx(abs(a - b) / 2**0.5)
+
+
+def test_epochs_that_some_seeds_have_not_reached_are_left_out():
+    rows = [{"epoch": epoch, "valid_rmse": 1 / epoch} for epoch in (1, 2, 3)]
+    assert experiment.mean_by_epoch([rows, rows[:2]])["epoch"].to_list() == [1, 2]
+
+
+def test_embeddings_start_from_an_fm_of_the_experiments_size(paper, monkeypatch):
+    cells = []
+    start = Cell.start
+    monkeypatch.setattr(Cell, "start", lambda cell, *rest: cells.append(cell) or start(cell, *rest))
+    run(paper, "ifm", "random", "fm")
+    by_start = [(cell.model, cell.pretrained is not None) for cell in cells]
+    assert by_start == [("fm", False), ("ifm", True), ("ifm", False), ("fm", False)]
+    (file,) = paper.study("fm").glob("experiment-*.pt")
+    weights = torch.load(file, weights_only=True)
+    assert weights["embedding.weight"].shape[1] == 4
+    torch.testing.assert_close(cells[1].pretrained["embedding.weight"], weights["embedding.weight"])
+
+
+def test_what_an_experiment_sets_is_on_top_of_the_defaults_and_these_on_top_of_the_start(paper):
+    change(paper, "keep", set={"model.embed_dim": 8}, max_epochs=7)
+    keep = setting(paper, "keep")
+    assert keep["model.embed_dim"] == 8
+    assert keep["model.attention_dim"] == 2
+    assert keep["model.field_embed_dim"] == 26
+    assert keep["training.learning_rate"] == 0.1
+    assert keep["training.max_epochs"] == keep["training.patience"] == 7  # no early stopping
+    assert keep["training.pretrained"] == "fm"
+    fm = setting(paper, "fm")
+    assert "model.attention_dim" not in fm
+    assert fm["training.pretrained"] is None
+    change(paper, "keep", patience=3)
+    assert setting(paper, "keep")["training.patience"] == 3
+
+
+def test_an_experiment_starts_from_the_best_setting_of_a_search(paper):
+    best = paper.results("ifm") / "best.json"
+    change(paper, "keep", start="results/synthetic/ifm/best.json")
+    with pytest.raises(ValueError, match=r"no .*best\.json: run the search first, or start from .*/ifm\.py"):
+        setting(paper, "keep")
+    best.parent.mkdir(parents=True)
+    best.write_text(json.dumps({"setting": {"model.temperature": 3.0, "model.embed_dim": 256}}))
+    keep = setting(paper, "keep")
+    assert (keep["model.temperature"], keep["model.embed_dim"], keep["model.dropout"]) == (3.0, 4, 0.5)
+    best.write_text(json.dumps({"declined": "needs a field tag"}))
+    with pytest.raises(ValueError, match="has no setting: needs a field tag"):
+        setting(paper, "keep")
+
+
+def test_mistakes_are_named(paper):
+    with pytest.raises(ValueError, match="unknown experiment 'kep'; choose one of: fm, ifm, keep"):
+        run(paper, "kep")
+    with pytest.raises(ValueError, match="name an experiment; choose from: fm, ifm"):
+        run(paper)
+    change(paper, "keep", set={"model.droput": 0.5})
+    with pytest.raises(ValueError, match="ifm has no hyperparameter 'droput'"):
+        run(paper, "keep")
+    change(paper, "keep", modle="ifm")
+    with pytest.raises(ValueError, match=r"experiments\.yaml: experiments\.keep\.modle: no such key"):
+        run(paper, "keep")
+    assert not (paper.root / "results").exists()
+
+
+def test_the_list_has_all_and_counts_what_is_shared_once(paper, capsys):
+    change(paper, "keep", set={"model.dropout": 0.1}, x=0.9)
+    experiment.main(None, True, paper.params)
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in lines[2:-2]}
+    assert list(rows) == ["fm", "ifm", "keep", "random", "seeds"]
+    assert rows["seeds"][1:5] == ["fm", "synthetic", "2", "2"]
+    assert float(rows["ifm"][5]) == float(rows["keep"][5]) > 0
+    assert rows["keep"][6] == "0.0"
+    assert lines[-1].endswith("minutes of one core in all")
+    assert not (paper.root / "results").exists()
+
+
+REAL = experiment.load_experiments(PAPER / "experiments.yaml")
+
+
+@pytest.mark.parametrize("name", REAL[1])
+def test_the_papers_experiments_have_settings_that_their_models_take(name, tmp_path):
+    defaults, experiments = REAL
+    entry = experiments[name]
+    if entry.start.endswith("best.json"):
+        dataset, model = Path(entry.start).parts[1:3]
+        assert dataset == entry.dataset
+        entry = entry.model_copy(update={"start": f"../search_spaces/{model}.py"})
+    if "model.inert_attention" in entry.set and "inert_attention" not in registry.hyperparameters("afm"):
+        pytest.skip("afm has no inert_attention yet")
+    given = experiment.setting_of(entry, defaults, Paths(tmp_path))
+    arguments, training = resolve(given, experiment.load_params(PAPER.parent / "params.yaml").training)
+    registry.create(entry.model, (3, 3, 3), arguments)
+    assert training.max_epochs == training.patience == entry.max_epochs
+    if entry.figure == "keep":
+        assert arguments["dropout"] == pytest.approx(1 - entry.x)
+    if entry.figure == "l2_field":
+        assert training.l2_field == entry.x
+    if entry.figure == "field_embed_dim":
+        assert arguments["field_embed_dim"] == entry.x
+    if entry.figure == "sampling":
+        assert arguments["num_sampled"] == pytest.approx(entry.x * 45, abs=0.5)
+
+
+def test_the_papers_experiments_are_told_apart_in_their_figure():
+    seen = [(entry.figure, entry.dataset, entry.label, entry.x) for entry in REAL[1].values()]
+    assert len(seen) == len(set(seen))

@@ -1,0 +1,97 @@
+import csv
+import subprocess
+from xml.etree import ElementTree
+
+import figures
+import polars as pl
+import pytest
+from experiment import Experiment
+
+from pipelines.paths import Paths
+
+PICTURES = pytest.mark.skipif(not figures.PYTHON.exists(), reason="no matplotlib: make benchmarks/.venv/picture/.done")
+START = {"start": "../search_spaces/ifm.py", "max_epochs": 3}
+
+
+def entry(figure, label, dataset="frappe-nfm", x=None):
+    return Experiment(figure=figure, label=label, model="ifm", dataset=dataset, x=x, **START)
+
+
+EXPERIMENTS = {
+    "fm": entry("aspects", "FM"),
+    "ifm": entry("aspects", "IFM"),
+    "ifm-tags": entry("aspects", "IFM", "movielens"),
+    "keep-9": entry("keep", "IFM", x=0.9),
+    "keep-1": entry("keep", "IFM", x=0.1),
+    "keep-fm-1": entry("keep", "FM", x=0.1),
+    "l2-0": entry("l2_field", "IFM", x=0.0),
+    "l2-1": entry("l2_field", "IFM", x=1.0),
+    "sampling-5": entry("sampling", "IFM-sampling", x=0.05),
+    "sampling-100": entry("sampling", "IFM-sampling", x=1.0),
+}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """Results of all experiments: the n-th has RMSE 0.4 + n/100, 0.3 + n/100 and 0.5, and n seconds an epoch."""
+    paths = Paths(tmp_path / "paper")
+    folder = paths.root / "results"
+    (folder / "experiments").mkdir(parents=True)
+    for n, name in enumerate(EXPERIMENTS):
+        curve = {"epoch": [1, 2, 3], "seconds": [n + 0.1] * 3, "valid_rmse": [0.4 + n / 100, 0.3 + n / 100, 0.5]}
+        pl.DataFrame(curve).write_csv(folder / "experiments" / f"{name}.csv")
+    sampling = {"share": [0.1, 0.1, 1.0], "seed": [0, 1, 0], "valid_rmse": [0.5, 0.7, 0.4]}
+    pl.DataFrame({**sampling, "seconds_per_epoch": [1.0, 2.0, 8.0]}).write_csv(folder / "sampling.csv")
+    return paths
+
+
+def test_curves_stand_side_by_side(paths):
+    tables = figures.tables(EXPERIMENTS, paths)
+    table = tables["aspects-frappe-nfm"]
+    assert table.columns == ["epoch", "FM", "IFM"]
+    assert table["epoch"].to_list() == [1, 2, 3]
+    assert table["IFM"].to_list() == pytest.approx([0.41, 0.31, 0.5])
+    assert tables["aspects-movielens"].columns == ["epoch", "IFM"]
+
+
+def test_by_a_parameter_the_best_epoch_counts_in_the_order_of_the_values(paths):
+    tables = figures.tables(EXPERIMENTS, paths)
+    keep = tables["keep-frappe-nfm"]
+    assert keep["keep_probability"].to_list() == [0.1, 0.9]
+    assert keep["IFM"].to_list() == pytest.approx([0.34, 0.33])
+    assert keep["FM"].to_list() == [pytest.approx(0.35), None]
+    assert tables["l2_field-frappe-nfm"].columns == ["l2_field", "IFM"]
+
+
+def test_sampling_has_rmse_and_seconds_and_means_over_seeds(paths):
+    tables = figures.tables(EXPERIMENTS, paths)
+    assert tables["sampling-frappe-nfm"].rows() == [pytest.approx((0.05, 0.38, 8.1)), pytest.approx((1.0, 0.39, 9.1))]
+    assert tables["sampling-generated"].rows() == [pytest.approx((0.1, 0.6, 1.5)), (1.0, 0.4, 8.0)]
+
+
+def test_a_missing_result_is_named_with_its_command(paths):
+    (paths.root / "results" / "experiments" / "keep-9.csv").unlink()
+    with pytest.raises(ValueError, match=r"no .*keep-9\.csv: run python experiment\.py keep-9"):
+        figures.tables(EXPERIMENTS, paths)
+
+
+@PICTURES
+def test_each_figure_is_drawn_and_the_same_again(paths, tmp_path):
+    folder = paths.root / "results" / "figures"
+    folder.mkdir()
+    for name, table in figures.tables(EXPERIMENTS, paths).items():
+        table.write_csv(folder / f"{name}.csv")
+    pairs = [("user", "item", 3), ("user", "city", 1), ("item", "city", 2)]
+    with (tmp_path / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["i", "j", "norm", "attention", "product", "has_label_information"])
+        writer.writerows([i, j, n, n, n, str("item" in (i, j)).lower()] for i, j, n in pairs)
+    drawn = {}
+    for place in ("one", "two"):
+        arguments = [figures.ROOT / "paper" / "picture.py", folder, tmp_path / "pairs.csv", tmp_path / place]
+        subprocess.run([figures.PYTHON, *arguments], check=True)
+        drawn[place] = {file.name: file.read_bytes() for file in (tmp_path / place).iterdir()}
+    assert set(drawn["one"]) == {"aspects.svg", "keep.svg", "l2_field.svg", "sampling.svg", "importance.svg"}
+    assert drawn["one"] == drawn["two"]
+    for content in drawn["one"].values():
+        assert ElementTree.fromstring(content).tag.endswith("svg")

@@ -1,0 +1,67 @@
+"""The stages of paper/dvc.yaml that make its figures."""
+
+import shutil
+
+import pytest
+import yaml
+from experiment import load_experiments
+from test_dvc import PLUMBING, ROOT, closure, run_dvc
+
+PIPELINE = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
+SHOWS = PLUMBING | {"pipelines/tables.py"}
+
+
+def content(stage):
+    return STAGES[stage].get("do", STAGES[stage])
+
+
+def code_deps(stage):
+    """Those that are no model of a template, by their path from the top."""
+    deps = {dep for dep in content(stage)["deps"] if dep.endswith(".py") and "${" not in dep}
+    return {dep.removeprefix("../") if dep.startswith("../") else f"paper/{dep}" for dep in deps}
+
+
+@pytest.mark.parametrize(
+    ("stage", "found_by_name"),
+    [
+        ("experiment", {"models/fm.py"}),
+        ("importance", {"models/fm.py", "models/ifm.py"}),
+        ("sampling", {"models/ifm_sampling.py"}),
+    ],
+)
+def test_the_deps_of_a_stage_are_the_code_that_it_imports(stage, found_by_name):
+    scripts = {f"paper/{stage}.py"} | ({"paper/experiment.py"} if stage == "importance" else set())
+    expected = closure(*scripts, *found_by_name) - SHOWS
+    assert code_deps(stage) == expected
+
+
+def test_what_a_model_of_the_experiments_imports_are_deps():
+    for experiment in load_experiments(ROOT / "paper" / "experiments.yaml")[1].values():
+        assert closure(f"models/{experiment.model}.py") - {f"models/{experiment.model}.py"} <= code_deps("experiment")
+
+
+def test_dvc_finds_a_stage_an_experiment(tmp_path):
+    for file in (ROOT / "paper").glob("*.yaml"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("[core]\nno_scm = true\nanalytics = false\n")
+    text = (tmp_path / "dvc.yaml").read_text().replace("- ../docs/", "- docs/")  # which is outside here
+    (tmp_path / "dvc.yaml").write_text(text)
+    listed = run_dvc(tmp_path, "stage", "list", "--name-only")
+    assert listed.returncode == 0, listed.stderr
+    names = set(listed.stdout.split())
+    for name in load_experiments(ROOT / "paper" / "experiments.yaml")[1]:
+        assert f"experiment@{name}" in names
+    assert {"importance@frappe-nfm", "importance@movielens", "importance@synthetic", "sampling", "figures"} <= names
+
+
+def test_plots_are_tables_of_the_figures():
+    experiments = load_experiments(ROOT / "paper" / "experiments.yaml")[1].values()
+    labels = {}
+    for entry in experiments:
+        labels.setdefault(f"results/figures/{entry.figure}-{entry.dataset}.csv", set()).add(entry.label)
+    for plot in PIPELINE["plots"]:
+        ((path, axes),) = plot.items()
+        if "sampling" not in path:
+            assert set([axes["y"]] if isinstance(axes["y"], str) else axes["y"]) == labels[path], path
