@@ -19,6 +19,7 @@ from pipelines.paths import Paths
 from pipelines.tables import markdown_table
 
 HOLDS = {True: "yes", False: "no", None: "not run yet"}
+FEW = 4  # missing experiments, which are named
 Table = list[dict[str, Any]]  # a CSV's rows
 Row = tuple[str, str, bool | None]  # what the paper says, what we find, whether it holds
 
@@ -145,7 +146,7 @@ class Report:
                     judged,
                 )
             )
-        columns = ("model", "#PARAM", "paper", "test RMSE", "paper", "own paper", "verdict")
+        columns = ("model", "#PARAM", "#PARAM, paper", "test RMSE", "IFM paper", "own paper", "verdict")
         return [*markdown_table(columns, rows), ""]
 
     def claims(self, family: str, dataset: str | None) -> list[str]:
@@ -454,9 +455,11 @@ class Report:
     def missing(self, figure: str) -> list[str]:
         """The experiments of a figure that are not there, with the command that runs them."""
         names = [name for name, entry in self.experiments.items() if entry["figure"] == figure]
-        names = [name for name in names if not (self.results / "experiments" / f"{name}.csv").exists()]
-        if names or not self.experiments:
-            return [not_run(f"`cd paper && python experiment.py {' '.join(names) or 'NAME'}`"), ""]
+        left = [name for name in names if not (self.results / "experiments" / f"{name}.csv").exists()]
+        if 0 < len(left) <= FEW:
+            return [not_run(f"`cd paper && python experiment.py {' '.join(left)}`"), ""]
+        if left or not names:
+            return [not_run(f"`cd paper && dvc repro experiment`, {len(left)} of {len(names)} runs"), ""]
         return []
 
     def picture(self, name: str, title: str) -> list[str]:

@@ -155,6 +155,9 @@ def test_experiments_that_are_missing_are_named_with_their_command(study):
     study.experiment("two", [0.4], figure="aspects", label="FM")
     study.experiment("three", None, figure="aspects", label="FA-IFM")
     assert "Not run yet: `cd paper && python experiment.py one three`." in study.text()
+    for number in range(report.FEW):
+        study.experiment(f"more-{number}", None, figure="aspects", label=str(number))
+    assert "Not run yet: `cd paper && dvc repro experiment`, 6 of 7 runs." in study.text()
 
 
 def test_figure_2_is_judged_by_the_best_epochs(study):
