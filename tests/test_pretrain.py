@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -101,6 +102,18 @@ def test_others_start_from_it(project, call):
     model, _ = cell.start({"model.embed_dim": 4, "model.attention_dim": 2}, "train")
     assert all(torch.equal(model.state_dict()[key].cpu(), weights[key]) for key in STARTED)
     assert cell.digests["pretrained"] == file_digest(path)
+
+
+@pytest.mark.parametrize("model", ["ffm", "afm_ffm", "lr"])
+def test_a_model_without_such_embeddings_starts_afresh(project, call, model):
+    assert call(pretrain)[0] == 0
+    setting = {} if model == "lr" else {"model.embed_dim": 4}
+    cell = load(project, model)
+    started, epochs = cell.start(setting, "train")
+    weights = {key: value.clone() for key, value in started.state_dict().items()}
+    assert len(list(epochs)) == 2
+    afresh = replace(cell, pretrained=None).start(setting, "train")[0].state_dict()
+    assert all(torch.equal(weights[key], afresh[key]) for key in afresh)
 
 
 def test_training_from_it_is_ahead_in_the_first_epoch(project, call):

@@ -216,6 +216,15 @@ def test_sampling_is_set_beside_all_pairs(study):
     assert list(found.values()) == ["no", "no", "yes", "yes"]
 
 
+def test_the_codes_way_is_set_beside_the_papers(study):
+    study.experiment("logits", [0.31, 0.30], figure="code", label="τ on the logits")
+    study.experiment("on", [0.5], figure="code", label="attention on", model="afm")
+    study.experiment("hidden", [0.305], figure="code", label="τ in the hidden layer")
+    study.experiment("inert", [0.49], figure="code", label="attention inert", model="afm")
+    assert "τ in the hidden layer: +0.0050 of validation RMSE to τ on the logits." in study.text()
+    assert "attention inert: -0.0100 of validation RMSE to attention on." in study.text()
+
+
 def test_importance_has_the_norms_beside_those_of_table_3(study):
     folder = study.root / "results" / "importance"
     folder.mkdir(parents=True)
