@@ -66,9 +66,12 @@ def code_deps(stage, model=None):
 
 
 def stage_names(stages, params):
-    """What DVC calls the stages: NAME, or NAME@VALUE-VALUE for each of a matrix."""
+    """What DVC calls the stages: NAME, or NAME@VALUE-VALUE for each of a matrix, or NAME@KEY for each of a foreach."""
     names = set()
     for stage, content in stages.items():
+        if each := content.get("foreach"):
+            names |= {f"{stage}@{key}" for key in (params[each.strip("${}")] if isinstance(each, str) else each)}
+            continue
         axes = [params[axis.strip("${}")] for axis in content.get("matrix", {}).values()]
         names |= {f"{stage}@{'-'.join(values)}" for values in product(*axes)} if axes else {stage}
     return names
@@ -147,7 +150,7 @@ def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages
     load_params(folder / "params.yaml")
     content = yaml.safe_load((folder / "params.yaml").read_text())
     for stage in stages.values():
-        for key in stage.get("params", []):
+        for key in filter(lambda key: isinstance(key, str), stage.get("do", stage).get("params", [])):
             value = content
             for part in key.split("."):
                 assert part in value, key
@@ -184,7 +187,14 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
     assert PAPER_STAGES["report"]["cmd"] == "python report.py"
     code = closure("paper/report.py") - PLUMBING - {"paper/report.py"}
     assert {dep for dep in deps if dep.endswith(".py")} == {"report.py", *(f"../{file}" for file in code)}
-    results = {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
+    results = {
+        "results/experiments",
+        "results/importance",
+        "results/sampling.csv",
+        "../docs/figures",
+        "experiments.yaml",
+    }
+    results |= {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
     assert set(deps) >= results | {"published.yaml", "results/leaderboard.json", "results/significance.json"}
 
 
@@ -198,6 +208,7 @@ def test_what_the_papers_models_import_are_deps(stage):
 def test_what_a_search_goes_on_from_is_no_output(stages):
     """DVC deletes outputs before it runs a stage."""
     for stage in stages.values():
+        stage = stage.get("do", stage)
         outs = [*stage["outs"], *stage.get("metrics", [])]
         assert not any("studies" in str(out) for out in outs)
 
@@ -227,7 +238,9 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     (tmp_path / ".dvc" / "config").write_text(config)
     listed = run_dvc(folder, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr
-    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params = {}
+    for file in {"experiments.yaml", "params.yaml"} & {file.name for file in folder.iterdir()}:
+        params |= yaml.safe_load((folder / file).read_text())
     assert set(listed.stdout.split()) == stage_names(stages, params)
     status = run_dvc(folder, "status")
     assert status.returncode == 0, status.stderr

@@ -97,6 +97,14 @@ def test_each_seed_is_tested_on_the_same_resamples_of_the_test_rows(searched):
     assert table.select(pl.corr("seed_0", "seed_1")).item() > 0.5  # what both share is which rows were drawn
 
 
+def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
+    paths, params = Paths(prepared.root), load_params(prepared.params)
+    test_rows = load_rows(paths.processed("synthetic"), "test")
+    cells = (load_cell(model, "synthetic", params, paths) for model in ("lr", "fm"))
+    found = [final_runs.run_seed((cell, test_rows, {}), 0, 1)["resamples"] for cell in cells]
+    assert np.corrcoef(found)[0, 1] > 0.5  # were they others, it would be about 0 ± 0.03
+
+
 def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
     predicted, labels = torch.rand(50) * 2 - 1, torch.randint(0, 2, (50,)) * 2.0 - 1
     found = final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
