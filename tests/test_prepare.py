@@ -10,7 +10,7 @@ import pytest
 from pipelines.catalog import get_dataset
 from pipelines.params import load_params
 from pipelines.paths import Paths
-from pipelines.prepare import prepare
+from pipelines.prepare import prepare, write_parquet
 from pipelines.seeds import seed_for
 from pipelines.synthetic import write_log
 
@@ -200,6 +200,15 @@ def test_a_failed_run_leaves_no_schema_of_an_earlier_one(project, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run_prepare(project, "movielens")
     assert not (Paths(project).processed("movielens") / "schema.json").exists()
+
+
+def test_a_full_disk_is_an_error_with_the_name_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "train.parquet"
+    monkeypatch.setattr("pipelines.files.os.getpid", lambda: 1)
+    (tmp_path / ".train.parquet.1.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left.*train\.parquet"):
+        write_parquet(path, pl.LazyFrame({"user": range(10)}))
+    assert list(tmp_path.iterdir()) == []
 
 
 def run_program(project, dataset):
