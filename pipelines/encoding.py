@@ -11,7 +11,7 @@ import polars as pl
 from pipelines.catalog import Dataset
 
 MAX_ROUNDS = 10  # of drawing again what was rejected, before the rest is drawn from lists of what is left
-PIECE = 1 << 22  # draws looked at together: bounds memory, and changes nothing of what is drawn
+PIECE = 1 << 20  # draws looked at together: bounds memory, and changes nothing of what is drawn
 
 
 @dataclass(frozen=True)
