@@ -7,9 +7,9 @@ export DVC_NO_ANALYTICS := 1
 EXAMPLES ?= 20000
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads docs test fuzz lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads prepare-memory docs test fuzz lint clean
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(BIN)/.done ## make the environment, in .venv
 
@@ -39,6 +39,9 @@ roofline: setup ## measure how near training is to what this machine allows (aft
 
 threads: setup ## measure two trainings at once against one with two threads
 	python benchmarks/threads.py
+
+prepare-memory: setup ## measure the memory that preparing 20 million lines takes
+	python benchmarks/prepare_memory.py
 
 benchmarks/.venv/%/.done: benchmarks/requirements/%.txt
 	$(PYTHON) -m venv benchmarks/.venv/$*

@@ -1,6 +1,6 @@
 """One-hot encoding of a log, negatives for its lines, and the split into train, valid and test."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
@@ -11,6 +11,7 @@ import polars as pl
 from pipelines.catalog import Dataset
 
 MAX_ROUNDS = 10  # of drawing again what was rejected, before the rest is drawn from lists of what is left
+PIECE = 1 << 20  # draws looked at together: bounds memory, and changes nothing of what is drawn
 
 
 @dataclass(frozen=True)
@@ -30,42 +31,62 @@ class Encoded:
         return sum(self.field_dims)
 
 
-def encode(log: pl.DataFrame, fields: Sequence[str]) -> Encoded:
+class Numbers(dict[str, int]):
+    """A number from 0 for each text, in order of first appearance."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = number = len(self)
+        return number
+
+    def of(self, texts: pl.Series) -> np.ndarray:
+        """The numbers int32 [rows] of a column; each distinct text is looked up once."""
+        distinct = texts.unique(maintain_order=True)
+        numbers = np.fromiter(map(self.__getitem__, distinct.to_list()), np.int32, len(distinct))
+        return numbers[texts.cast(pl.Enum(distinct)).to_physical().to_numpy()]
+
+
+def encode(log: Iterable[pl.DataFrame], fields: Sequence[str]) -> Encoded:
     """Number the features from 0, field after field, within a field in order of first appearance in the log.
 
-    So are the released Frappe files numbered. `log` has a text column for each field.
+    So are the released Frappe files numbered. `log` has a text column for each field, some lines at a time: what
+    stays in memory are the ids, and each text once.
     """
-    ids = np.empty((log.height, len(fields)), dtype=np.int32)
-    vocabularies, field_dims = [], []
+    numbers = {field: Numbers() for field in fields}
+    parts: dict[str, list[np.ndarray]] = {field: [] for field in fields}
+    for lines in log:
+        for field in fields:
+            parts[field].append(numbers[field].of(lines[field]))
+    field_dims = [len(numbers[field]) for field in fields]
+    ids = np.empty((sum(map(len, parts[fields[0]])), len(fields)), dtype=np.int32)
     for column, field in enumerate(fields):
-        first = sum(field_dims)
-        values = log[field].unique(maintain_order=True)
-        ids[:, column] = log[field].cast(pl.Enum(values)).to_physical().to_numpy() + np.int64(first)
-        feature_ids = pl.Series(np.arange(first, first + len(values), dtype=np.int32))
-        vocabularies.append(pl.DataFrame({"field": [field], "feature_id": [feature_ids], "raw_value": [values]}))
-        field_dims.append(len(values))
-    return Encoded(ids, pl.concat(vocabularies).explode("feature_id", "raw_value"), field_dims)
+        ids[:, column] = np.concatenate(parts.pop(field)) + np.int32(sum(field_dims[:column]))
+    vocabulary = {
+        "field": pl.Series(fields).repeat_by(pl.Series(field_dims)).explode(),
+        "feature_id": np.arange(sum(field_dims), dtype=np.int32),
+        "raw_value": pl.concat([pl.Series(list(numbers[field])) for field in fields]),
+    }
+    return Encoded(ids, pl.DataFrame(vocabulary), field_dims)
 
 
 def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
-    """Negatives int32 [rows · num_negatives, fields]: those of the first log line, of the second, and so on.
+    """What each log line's negatives have in the field `dataset.replace`: feature ids int32 [lines, num_negatives].
 
-    Each is its log line with another feature of the field `dataset.replace`: uniform over those of its
-    features that never occur in the log together with the line's features of the fields `dataset.given`.
-    No row occurs twice. So were the released Frappe and MovieLens files made, with two negatives a line.
+    A negative is its log line with another feature of that field: uniform over those of its features that never
+    occur in the log together with the line's features of the fields `dataset.given`. No row occurs twice. So were
+    the released Frappe and MovieLens files made, with two negatives a line.
 
     Raises ValueError, naming the given features, where too few are left to draw from.
     """
     column = dataset.fields.index(dataset.replace)
     first, size = sum(encoded.field_dims[:column]), encoded.field_dims[column]
-    given = group_rows(encoded.ids[:, [dataset.fields.index(field) for field in dataset.given]])
-    context = group_rows(np.delete(encoded.ids, column, axis=1))
+    given_columns = [dataset.fields.index(field) for field in dataset.given]
+    context_columns = [other for other in range(len(dataset.fields)) if other != column]
+    given = group_rows(encoded.ids[:, given_columns])
+    context = given if given_columns == context_columns else group_rows(encoded.ids[:, context_columns])
     known = sorted_distinct(given * size + encoded.ids[:, column] - first)
     check_enough_left(encoded, dataset, given, context, known, num_negatives)
-    negatives = np.repeat(encoded.ids, num_negatives, axis=0)
-    each = np.repeat(np.arange(len(encoded.ids)), num_negatives)
-    negatives[:, column] = first + draw_values(given[each], context[each], known, size, rng)
-    return negatives
+    values = draw_values(given, context, num_negatives, known, size, rng)
+    return (values + np.int32(first)).reshape(len(encoded.ids), num_negatives)
 
 
 def group_rows(ids: np.ndarray) -> np.ndarray:
@@ -73,7 +94,7 @@ def group_rows(ids: np.ndarray) -> np.ndarray:
     groups = np.zeros(len(ids), dtype=np.int64)
     for column in ids.T:
         packed = groups * (int(column.max()) + 1) + column
-        groups = np.unique(packed, return_inverse=True)[1]
+        groups = pl.Series(packed).rank("dense").to_numpy().astype(np.int64) - 1
     return groups
 
 
@@ -102,33 +123,39 @@ def check_enough_left(
 
 
 def draw_values(
-    given: np.ndarray, context: np.ndarray, known: np.ndarray, size: int, rng: np.random.Generator
+    given: np.ndarray, context: np.ndarray, num_draws: int, known: np.ndarray, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each row a value from 0 to size−1, uniform over what is free.
+    """For each line `num_draws` values from 0 to size−1, one line after the other, uniform over what is free.
 
-    Taken are the values `known` with the row's group `given`, as sorted keys group·size + value, and those
+    Taken are the values `known` with the line's group `given`, as sorted keys group·size + value, and those
     already drawn for its group `context`. What is rejected is drawn again; after MAX_ROUNDS the rest is drawn
     from lists of what is free, of which there must be enough.
     """
-    values = np.empty(len(given), dtype=np.int64)
+    values = np.empty(len(given) * num_draws, dtype=np.int32)
     drawn = np.empty(0, dtype=np.int64)
-    left = np.arange(len(given))
+    left = np.arange(len(values))
     for _ in range(MAX_ROUNDS):
-        values[left] = rng.integers(size, size=len(left))
-        keys = context[left] * size + values[left]
-        free = np.zeros(len(left), dtype=bool)
-        free[np.unique(keys, return_index=True)[1]] = True
-        free &= ~contains(known, given[left] * size + values[left]) & ~contains(drawn, keys)
-        drawn = sorted_distinct(np.concatenate([drawn, keys[free]]))
-        left = left[~free]
+        values[left] = rng.integers(size, size=len(left), dtype=np.int32)
+        rejected = []
+        for start in range(0, len(left), PIECE):
+            draws = left[start : start + PIECE]
+            lines = draws // num_draws
+            keys = context[lines] * size + values[draws]
+            free = pl.Series(keys).is_first_distinct().to_numpy()
+            free = free & ~contains(known, given[lines] * size + values[draws]) & ~contains(drawn, keys)
+            new = np.sort(keys[free])
+            drawn = np.insert(drawn, np.searchsorted(drawn, new), new)
+            rejected.append(draws[~free])
+        left = np.concatenate(rejected)
         if not len(left):
             return values
-    left = left[np.argsort(context[left], kind="stable")]
-    for rows in np.split(left, np.flatnonzero(np.diff(context[left])) + 1):
+    left = left[np.argsort(context[left // num_draws], kind="stable")]
+    for draws in np.split(left, np.flatnonzero(np.diff(context[left // num_draws])) + 1):
+        line = draws[0] // num_draws
         free = np.ones(size, dtype=bool)
-        free[values_of(known, given[rows[0]], size)] = False
-        free[values_of(drawn, context[rows[0]], size)] = False
-        values[rows] = rng.choice(np.flatnonzero(free), size=len(rows), replace=False)
+        free[values_of(known, given[line], size)] = False
+        free[values_of(drawn, context[line], size)] = False
+        values[draws] = rng.choice(np.flatnonzero(free), size=len(draws), replace=False)
     return values
 
 
@@ -140,10 +167,12 @@ def sorted_distinct(keys: np.ndarray) -> np.ndarray:
 
 def contains(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """For each of `keys` whether it is in `ordered`, which is sorted."""
+    order = np.argsort(keys)  # so that the search goes through memory once
+    keys = keys[order]
     position = np.searchsorted(ordered, keys)
-    found = np.zeros(len(keys), dtype=bool)
     inside = position < len(ordered)
-    found[inside] = ordered[position[inside]] == keys[inside]
+    found = np.zeros(len(keys), dtype=bool)
+    found[order[inside]] = ordered[position[inside]] == keys[inside]
     return found
 
 

@@ -1,8 +1,9 @@
 """Encode a data set, draw negatives for its log and split it into train, valid and test."""
 
-import io
+import os
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,8 +19,17 @@ from pipelines.readers import read_log
 from pipelines.seeds import seed_for
 
 ROW_GROUP_SIZE = 262_144  # fixed, as are all settings of the parquet files: they must not vary from run to run
+NO_ROWS = pl.DataFrame({"row": np.empty(0, dtype=np.int64)})
 
-Splits = dict[str, pl.DataFrame]  # train, valid, test, each with label and the fields
+Splits = dict[str, "Split"]  # train, valid, test
+
+
+class Split(NamedTuple):
+    """A split's table, with label and the fields, which is made when it is written, some rows at a time."""
+
+    num_rows: int
+    num_positives: int
+    table: pl.LazyFrame
 
 
 def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
@@ -43,8 +53,8 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
         encoded, splits = splits_of_log(dataset, files[0], params, seeds)
     check_classes(dataset, splits)
     (folder / "schema.json").unlink(missing_ok=True)
-    frames = {**splits, "vocabulary": encoded.vocabulary}
-    digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", frames[name]) for name in frames}
+    tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
+    digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
     schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "sha256": digests}
     write_json(folder / "schema.json", schema)
     return schema
@@ -69,12 +79,13 @@ def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Sp
     except ValueError as error:
         raise ValueError(f"data set {dataset.name!r}: {error}") from error
     indices, values = (np.take_along_axis(array, order, axis=1) for array in (indices, values))
-    encoded = encode(pl.DataFrame(indices, list(dataset.fields)).cast(pl.String), dataset.fields)
+    encoded = encode([pl.DataFrame(indices, list(dataset.fields)).cast(pl.String)], dataset.fields)
     labels = np.concatenate([part.labels for part in parts])
     table = to_table(dataset, labels, encoded.ids, None if (values == 1).all() else values)
     ends = np.cumsum([len(part.labels) for part in parts])
-    train, valid, test = (table[end - len(part.labels) : end] for part, end in zip(parts, ends, strict=True))
-    return encoded, {"train": train, "valid": valid, "test": test}
+    tables = [table[end - len(part.labels) : end] for part, end in zip(parts, ends, strict=True)]
+    splits = [Split(len(t), int((t["label"] == 1).sum()), t.lazy()) for t in tables]
+    return encoded, dict(zip(("train", "valid", "test"), splits, strict=True))
 
 
 def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
@@ -83,10 +94,23 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
     encoded = encode(read_log(file, dataset), dataset.fields)
     rng = np.random.default_rng(seeds["negatives"])
     negatives = draw_negatives(encoded, dataset, shares.num_negatives, rng)
-    labels = np.repeat(np.array([1, -1], dtype=np.int8), [len(encoded.ids), len(negatives)])
-    table = to_table(dataset, labels, np.concatenate([encoded.ids, negatives]))
-    rows = split_rows(table.height, shares.train, shares.valid, np.random.default_rng(seeds["split"]))
-    return encoded, {name: table[part] for name, part in rows.items()}
+    num_lines, replaced = len(encoded.ids), dataset.fields.index(dataset.replace)
+
+    def make(rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows by their number: the log's lines, then the negatives of the first line, of the second, and so on."""
+        row = rows["row"].to_numpy()
+        positive = row < num_lines
+        line, draw = np.divmod(row - num_lines, shares.num_negatives)
+        ids = encoded.ids[np.where(positive, row, line)]
+        ids[~positive, replaced] = negatives[line[~positive], draw[~positive]]
+        return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), ids)
+
+    def split(rows: np.ndarray) -> Split:
+        table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
+        return Split(len(rows), int((rows < num_lines).sum()), table)
+
+    rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, np.random.default_rng(seeds["split"]))
+    return encoded, {name: split(part) for name, part in rows.items()}
 
 
 def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:
@@ -99,20 +123,20 @@ def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.n
 
 def check_classes(dataset: Dataset, splits: Splits) -> None:
     """Raise ValueError for a split without rows or with one class: it has no AUC."""
-    for name, split in splits.items():
+    for name, (num_rows, num_positives, _) in splits.items():
         problem = None
-        if split.is_empty():
+        if num_rows == 0:
             problem = "has no rows"
-        elif split["label"].n_unique() == 1:
-            problem = f"has only rows with label {split['label'][0]}"
+        elif num_positives in (0, num_rows):
+            problem = f"has only rows with label {1 if num_positives else -1}"
         if problem:
             raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
 
 
 def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
     """What schema.json says of the data; `sparsity` is the share of ones in a one-hot row."""
-    num_rows = {name: split.height for name, split in splits.items()}
-    num_positives = {name: int((split["label"] == 1).sum()) for name, split in splits.items()}
+    num_rows = {name: split.num_rows for name, split in splits.items()}
+    num_positives = {name: split.num_positives for name, split in splits.items()}
     return {
         "dataset": dataset.name,
         "fields": list(dataset.fields),
@@ -124,12 +148,17 @@ def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, An
     }
 
 
-def write_parquet(path: Path, frame: pl.DataFrame) -> str:
-    """Write a file, by way of memory (polars raises no OSError for a full disk), and return its SHA-256."""
-    content = io.BytesIO()
-    frame.write_parquet(content, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE)
+def write_parquet(path: Path, table: pl.LazyFrame) -> str:
+    """Write a file, a row group at a time, and return its SHA-256."""
     with written_whole(path) as partial:
-        partial.write_bytes(content.getbuffer())
+        try:
+            table.sink_parquet(
+                partial, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE, engine="streaming"
+            )
+        except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
+            if not (code := re.search(r"os error (\d+)", str(error))):
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
     return file_digest(path)
 
 

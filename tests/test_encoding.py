@@ -24,15 +24,18 @@ def random_log(num_lines, num_users, num_items, num_cities, seed=0):
 
 
 def negatives_of(log, dataset=APPS, num_negatives=2, seed=0):
-    encoded = encode(log, dataset.fields)
-    return encoded, draw_negatives(encoded, dataset, num_negatives, np.random.default_rng(seed))
+    """The log, and all rows that are drawn for it."""
+    encoded = encode([log], dataset.fields)
+    negatives = np.repeat(encoded.ids, num_negatives, axis=0)
+    drawn = draw_negatives(encoded, dataset, num_negatives, np.random.default_rng(seed))
+    negatives[:, dataset.fields.index(dataset.replace)] = drawn.ravel()
+    return encoded, negatives
 
 
-def test_features_are_numbered_field_after_field_by_first_appearance():
-    encoded = encode(
-        log_of(APPS.fields, ("b", "y", "c1"), ("a", "x", "c1"), ("b", "x", "C1"), ("b ", "y", "")),
-        APPS.fields,
-    )
+@pytest.mark.parametrize("num_lines", [1, 3, 4])
+def test_features_are_numbered_field_after_field_by_first_appearance(num_lines):
+    log = log_of(APPS.fields, ("b", "y", "c1"), ("a", "x", "c1"), ("b", "x", "C1"), ("b ", "y", ""))
+    encoded = encode(log.iter_slices(num_lines), APPS.fields)
     assert encoded.ids.tolist() == [[0, 3, 5], [1, 4, 5], [0, 4, 6], [2, 3, 7]]
     assert encoded.ids.dtype == np.int32
     assert encoded.field_dims == [3, 2, 3]
@@ -146,6 +149,14 @@ def test_the_same_seed_draws_the_same_negatives():
     first, second, other = (negatives_of(log, seed=seed)[1] for seed in (1, 1, 2))
     assert (first == second).all()
     assert (first != other).any()
+
+
+def test_negatives_do_not_depend_on_how_many_are_looked_at_together(monkeypatch):
+    log = random_log(300, 20, 60, 2)  # 22 of some 50 items are drawn a user and city: many twice
+    whole = negatives_of(log, num_negatives=3)[1]
+    for size in (1, 7, 100):
+        monkeypatch.setattr("pipelines.encoding.PIECE", size)
+        assert (negatives_of(log, num_negatives=3)[1] == whole).all()
 
 
 def test_splits_are_disjoint_and_complete():

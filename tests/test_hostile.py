@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import replace
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 import torch
 
@@ -48,7 +49,7 @@ def error_of(call, *arguments):
 def read(path, dataset):
     """The rows of a file in the format of a data set."""
     entry = get_dataset(dataset)
-    return read_libfm(path, len(entry.fields)) if entry.format == "libfm" else read_log(path, entry)
+    return read_libfm(path, len(entry.fields)) if entry.format == "libfm" else pl.concat(read_log(path, entry))
 
 
 @pytest.mark.parametrize("dataset", [*ROW, "movielens-nfm"])

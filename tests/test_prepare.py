@@ -1,16 +1,20 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from math import ceil
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from pipelines.catalog import get_dataset
 from pipelines.params import load_params
 from pipelines.paths import Paths
-from pipelines.prepare import prepare
+from pipelines.prepare import prepare, write_parquet
+from pipelines.readers import FRAPPE_COLUMNS
 from pipelines.seeds import seed_for
 from pipelines.synthetic import write_log
 
@@ -200,6 +204,42 @@ def test_a_failed_run_leaves_no_schema_of_an_earlier_one(project, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         run_prepare(project, "movielens")
     assert not (Paths(project).processed("movielens") / "schema.json").exists()
+
+
+def test_a_full_disk_is_an_error_with_the_name_of_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "train.parquet"
+    monkeypatch.setattr("pipelines.files.os.getpid", lambda: 1)
+    (tmp_path / ".train.parquet.1.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left.*train\.parquet"):
+        write_parquet(path, pl.LazyFrame({"user": range(10)}))
+    assert list(tmp_path.iterdir()) == []
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from pipelines.prepare import main
+
+def peak_kib():
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+before = peak_kib()
+main("frappe", Path(sys.argv[1]))
+print(peak_kib() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_a_million_lines_take_little_memory(project):
+    rng, sizes = np.random.default_rng(0), {"user": 1000, "item": 10_000}
+    log = pl.DataFrame({name: rng.integers(sizes.get(name, 5), size=1_000_000) for name in FRAPPE_COLUMNS})
+    folder = Paths(project).raw("frappe")
+    folder.mkdir(parents=True)
+    log.write_csv(folder / "frappe.csv", separator="\t")
+    command = [sys.executable, "-c", PEAK, project / "params.yaml"]
+    environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert int(done.stdout.split()[-1]) * 1024 < 330 * 1_000_000  # bytes a line; whole tables took 420
 
 
 def run_program(project, dataset):

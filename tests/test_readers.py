@@ -1,3 +1,4 @@
+import polars as pl
 import pytest
 
 from pipelines.catalog import get_dataset
@@ -15,7 +16,7 @@ def read(tmp_path):
     def read_content(dataset, content):
         path = tmp_path / "log"
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_log(path, get_dataset(dataset))
+        return pl.concat(read_log(path, get_dataset(dataset)))
 
     return read_content
 
@@ -54,10 +55,22 @@ def test_tags_csv_may_have_commas_quotes_and_line_ends_in_a_tag(read):
     assert log["user"].to_list() == ["1", "1", "1", "7"]
 
 
-def test_a_long_log_is_read_whole(read, monkeypatch):
-    monkeypatch.setattr("pipelines.readers.CHUNK_LINES", 3)
-    log = read("movielens", "".join(f"{line}::2::t::3\n" for line in range(10)))
-    assert log["user"].to_list() == [str(line) for line in range(10)]
+@pytest.mark.parametrize("block_bytes", [1, 25, 10_000])
+@pytest.mark.parametrize(
+    ("dataset", "header", "row"),
+    [
+        ("movielens", "", "{}::2::t::3\n"),
+        ("frappe", FRAPPE_HEADER + "\n", FRAPPE_LINE.replace("u1", "{}") + "\r\n"),
+        ("movielens-25m", "userId,movieId,tag,timestamp\n", '{},2,"a\nb",3\n'),
+    ],
+)
+def test_a_long_log_is_read_whole_and_its_lines_are_counted(read, monkeypatch, block_bytes, dataset, header, row):
+    monkeypatch.setattr("pipelines.readers.CHUNK_ROWS", 3)
+    monkeypatch.setattr("pipelines.readers.BLOCK_BYTES", block_bytes)
+    content = header + "".join(row.format(number) for number in range(10))
+    assert read(dataset, content)["user"].to_list() == [str(number) for number in range(10)]
+    with pytest.raises(ValueError, match=f"log:{content.count(chr(10)) + 1}: expected "):
+        read(dataset, content + "x\n" + row)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def log(folder):
-    return read_log(folder / "log.csv", SYNTHETIC)
+    return pl.concat(read_log(folder / "log.csv", SYNTHETIC))
 
 
 def association(log, first, second):

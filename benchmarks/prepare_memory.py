@@ -1,0 +1,113 @@
+"""How much memory and time does `prepare` take for generated logs, the longest of 20 million lines?
+
+Writes prepare_memory.json and prepare_memory.md beside this file. An interrupted run goes on where it stopped.
+"""
+
+import json
+import multiprocessing
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import polars as pl
+import typer
+from bench_peers import busy_since, is_doubtful, machine, seconds_of_others
+from inputs import FOLDER
+from report import ROOT, table
+from sides.timing import peak_mib
+from trainings import write
+
+from pipelines.readers import FRAPPE_COLUMNS, TAGS_COLUMNS
+
+LOGS = (("frappe", 96_203), ("movielens", 2_000_000), ("movielens", 20_000_000), ("frappe", 20_000_000))  # lines
+SIZES = {  # features of each column
+    "movielens": dict(zip(TAGS_COLUMNS, (200_000, 100_000, 1_000_000, 1), strict=True)),
+    "frappe": dict(zip(FRAPPE_COLUMNS, (200_000, 1_000_000, 1, 7, 7, 2, 3, 2, 9, 80, 200), strict=True)),
+}
+FILES = {"movielens": ("tags.dat", "::", ""), "frappe": ("frappe.csv", "\t", "\t".join(FRAPPE_COLUMNS) + "\n")}
+CHUNK_LINES = 1_000_000  # generated at a time
+PARAMS = "seed: 2019\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
+
+PAGE = """\
+`prepare` of generated logs in the layouts of MovieLens (three fields) and Frappe (ten), with the frequencies of Zipf's
+law. Each line gets two negatives. *Peak* is the most memory that the process held, Python and all packages included;
+the seconds count from after the imports."""
+
+
+def write_log(dataset: str, num_lines: int, folder: Path) -> None:
+    """A log in the layout of a data set: features with a probability of about 1 ÷ rank."""
+    rng = np.random.default_rng(2019)
+    name, separator, header = FILES[dataset]
+    folder.mkdir(parents=True)
+    with (folder / name).open("wb") as file:
+        file.write(header.encode())
+        for start in range(0, num_lines, CHUNK_LINES):
+            size = min(CHUNK_LINES, num_lines - start)
+            ranks = {c: (features ** rng.random(size)).astype(np.int32) for c, features in SIZES[dataset].items()}
+            line = pl.concat_str([pl.format(f"{column} {{}}", column) for column in ranks], separator=separator)
+            pl.DataFrame(ranks).select(line).write_csv(file, include_header=False, quote_style="never")
+
+
+def child(dataset: str, root: Path) -> None:
+    """Prepare the data set in `root`, and print what it took and how many rows there are."""
+    from pipelines.catalog import get_dataset
+    from pipelines.params import load_params
+    from pipelines.paths import Paths
+    from pipelines.prepare import prepare
+
+    params, start = load_params(root / "params.yaml"), time.perf_counter()
+    schema = prepare(get_dataset(dataset), params, Paths(root))
+    took = {"seconds": time.perf_counter() - start, "peak_mib": peak_mib()}
+    print(json.dumps(took | {"rows": schema["num_rows"]["total"], "features": schema["num_features"]}))
+
+
+def measure(dataset: str, num_lines: int) -> dict[str, Any]:
+    """What `prepare` takes in a process of its own. Raises CalledProcessError when it fails."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as root:
+        folder = Path(root, "data", "raw", dataset)
+        Path(root, "params.yaml").write_text(PARAMS, encoding="utf-8")
+        # in a process of its own, as one that is started from a large one starts with its peak
+        writer = multiprocessing.get_context("spawn").Process(target=write_log, args=(dataset, num_lines, folder))
+        writer.start()
+        writer.join()
+        size = (folder / FILES[dataset][0]).stat().st_size / 2**20
+        others, start = seconds_of_others(), time.perf_counter()
+        command = [sys.executable, __file__, dataset, root]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+        busy = busy_since(others, start)
+    return {"dataset": dataset, "lines": num_lines, "log_mib": size} | json.loads(done.stdout) | busy
+
+
+def main(
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
+) -> None:
+    """Measure what is not measured yet or had a busy machine, and write the table; takes up to 3 GiB of disk."""
+    path = ROOT / "prepare_memory.json"
+    records = json.loads(path.read_text("utf-8"))["records"] if path.exists() and not fresh else []
+    measured = {(r["dataset"], r["lines"]): r for r in records}
+    for log in LOGS:
+        if log not in measured or is_doubtful(measured[log]):
+            measured[log] = result = measure(*log)
+            print(f"{log[0]}, {log[1]:,} lines: {result['peak_mib']:,.0f} MiB, {result['seconds']:.1f} s")
+            report({log: measured[log] for log in LOGS if log in measured})
+
+
+def report(measured: dict[tuple[str, int], dict[str, Any]]) -> None:
+    """Write prepare_memory.json and prepare_memory.md."""
+    header = ["layout", "lines", "rows with negatives", "features", "log, MiB", "peak, MiB", "seconds"]
+    keys = ("lines", "rows", "features", "log_mib", "peak_mib")
+    lines = [[r["dataset"], *(f"{r[key]:,.0f}" for key in keys), f"{r['seconds']:.1f}"] for r in measured.values()]
+    parts = ["# Memory of prepare", "Made by `make prepare-memory`; the figures are in `prepare_memory.json`.", PAGE]
+    write("prepare_memory", machine(), list(measured.values()), [*parts, table(header, lines)], measured)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        child(sys.argv[1], Path(sys.argv[2]))
+    else:
+        typer.run(main)
