@@ -33,6 +33,7 @@ from pipelines.ray_cluster import cluster, last_line, resources_per_run
 from pipelines.seeds import seed_for
 from pipelines.settings import Setting
 from pipelines.study import (
+    NODE,
     REASON,
     SECONDS,
     budget_left,
@@ -130,7 +131,7 @@ def spend_budget(
 
 
 class StudySearch(OptunaSearch):
-    """Tells the study of each trial that failed why it did."""
+    """Tells the study on which machine each trial ran, and of each that failed why it did."""
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if REASON not in result:
@@ -138,6 +139,8 @@ class StudySearch(OptunaSearch):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         reason = (result or {}).get(REASON)
+        if result:
+            self._ot_trials[trial_id].set_user_attr(NODE, result["node_ip"])
         if reason or error:
             self._ot_trials[trial_id].set_user_attr(REASON, reason or "its worker died, or hung and was killed")
             result, error = None, True

@@ -25,6 +25,7 @@ from search_spaces.shared import Space
 INTERRUPTED = "interrupted"  # marks the trials that a killed search left running: no part of the budget
 SECONDS = "seconds"  # of the study: how long searches have run
 REASON = "reason"  # of a trial: why it failed
+NODE = "node"  # of a trial: the address of the machine that ran it
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

@@ -105,6 +105,10 @@ def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
     assert rows["best_epoch"].n_unique() > 1
 
 
+def test_the_study_keeps_on_which_machine_each_trial_ran(searched, ray_address):
+    assert [trial.user_attrs["node"] for trial in trials(searched, "fm")] == [ray_address.split(":")[0]] * 3
+
+
 def test_running_again_trains_nothing_and_writes_the_same(searched_project, no_cluster):
     before = files(searched_project, "fm")
     for name in before:
