@@ -5,9 +5,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
 
 EXAMPLES ?= 20000
+MOMENTS ?= 20
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads prepare-memory docs test fuzz lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads prepare-memory docs test fuzz faults lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -56,6 +57,11 @@ test: setup ## run the tests
 
 fuzz: setup ## try 20,000 random inputs a property (make fuzz EXAMPLES=…)
 	FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/test_properties.py
+
+faults: setup ## kill, interrupt and fill up things, at 20 random moments each (make faults MOMENTS=…)
+	-FAULT_MOMENTS=$(MOMENTS) pytest -m fault --junitxml=.pytest_cache/faults.xml
+	python tests/faults.py .pytest_cache/faults.xml
+	python -m pipelines.docs
 
 lint: setup ## format and check the code
 	ruff format .

@@ -14,3 +14,5 @@ for _key, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }.items():
     os.environ.setdefault(_key, _value)
+if not os.environ.get("RAY_ADDRESS"):  # without it, Ray binds a cluster of this machine alone to all its interfaces
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -21,9 +21,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     from pipelines.data import load_rows
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
+    search = f"run python -m pipelines.tune --model {model} --dataset {dataset}"
     if not (folder / "best.json").exists():
-        raise ValueError(f"no {folder / 'best.json'}: run python -m pipelines.tune --model {model} --dataset {dataset}")
-    best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        raise ValueError(f"no {folder / 'best.json'}: {search}")
+    try:
+        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    except ValueError as error:  # no JSON, or no UTF-8
+        raise ValueError(f"{folder / 'best.json'} is damaged: {search}") from error
     if "declined" in best:
         runs = []
     else:

@@ -4,9 +4,12 @@ import contextlib
 import hashlib
 import json
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
@@ -19,11 +22,30 @@ def written_whole(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the new name without its content
         partial.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, who: str) -> Iterator[None]:
+    """Hold the lock of a folder, which is made if it is missing; the lock of a process that died is free.
+
+    Raises ValueError when another process holds it: "`who` is at work already", and that process's id and host.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    holder = folder / "lock.holder"
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            yield
+    except Timeout:
+        name = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
+        raise ValueError(f"{who} is at work already: {name} holds {folder / 'lock'}") from None
 
 
 def write_text(path: Path, text: str) -> None:

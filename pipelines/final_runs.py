@@ -5,6 +5,7 @@ data set, so that two models can be compared row by row without their prediction
 """
 
 import json
+import logging
 import statistics
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 import ray
 import torch
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
@@ -21,7 +22,7 @@ from torch import Tensor
 from pipelines import training
 from pipelines.cell import Cell
 from pipelines.data import Rows
-from pipelines.files import write_json
+from pipelines.files import locked, write_json
 from pipelines.metrics import compute_metrics, predictions
 from pipelines.params import Params
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
@@ -37,25 +38,43 @@ NUM_RESAMPLES = 1000
 def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, folder: Path) -> list[Run]:
     """One run a seed, in the order of the seeds. Each is kept in `folder` when it ends, and not run again.
 
-    Raises ValueError when a run fails, with the first reason.
+    Raises ValueError when a run fails, with the first reason, and when a search or evaluation of the cell is at work.
     """
     key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES})
     files = [folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)]
-    missing = [seed for seed, file in enumerate(files) if not file.exists()]
-    if missing:
-        with cluster() as there_is:
-            wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
-            task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
-            shared = ray.put((cell, test_rows, setting))
-            pending = {task.remote(shared, seed, params.tune.cpus_per_trial): seed for seed in missing}
-            for _ in track(missing, f"{cell.model} on {cell.dataset}: seeds", console=Console(stderr=True)):
-                (ended,), _rest = ray.wait(list(pending))
-                try:
-                    write_json(files[pending.pop(ended)], ray.get(ended))
-                except RayTaskError as error:
-                    name = f"{cell.model} on {cell.dataset}"
-                    raise ValueError(f"a final run of {name} failed with: {last_line(error)}") from error
+    with locked(folder, f"{cell.model} on {cell.dataset}"):
+        missing = [seed for seed, file in enumerate(files) if not is_whole(file)]
+        if missing:
+            train_seeds(cell, test_rows, setting, params, {seed: files[seed] for seed in missing})
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a run is there; one that was cut off while it was written is trained again."""
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except ValueError:  # no JSON, or no UTF-8
+        logging.getLogger(__name__).warning("%s: damaged, trained again", file)
+        return False
+    return True
+
+
+def train_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, files: dict[int, Path]) -> None:
+    """Run the seeds, in parallel as far as the cluster reaches, each into its file."""
+    with cluster() as there_is:
+        wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
+        task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
+        shared = ray.put((cell, test_rows, setting))
+        pending = {task.remote(shared, seed, params.tune.cpus_per_trial): seed for seed in files}
+        for _ in track(files, f"{cell.model} on {cell.dataset}: seeds", console=Console(stderr=True)):
+            (ended,), _rest = ray.wait(list(pending))
+            try:
+                write_json(files[pending.pop(ended)], ray.get(ended))
+            except RayError as error:
+                name = f"{cell.model} on {cell.dataset}"
+                raise ValueError(f"a final run of {name} failed with: {last_line(error)}") from error
 
 
 def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int) -> Run:

@@ -77,7 +77,7 @@ class TuneParams(Schema):
     max_failures: NonNegativeInt = 1  # how often a trial is started again whose worker died
     deterministic: bool = False  # the same trials in parallel too, at the price of waiting for the slowest of a batch
     cpus_per_trial: PositiveInt = 1
-    gpus_per_trial: NonNegativeFloat = 0.25  # used where the cluster has GPUs
+    gpus_per_trial: NonNegativeFloat | None = None  # not said: a quarter where there are GPUs
 
     @model_validator(mode="after")
     def have_a_budget(self) -> "TuneParams":

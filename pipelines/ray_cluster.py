@@ -25,18 +25,18 @@ def cluster() -> Iterator[dict[str, float]]:
         ray.shutdown()
 
 
-def resources_per_run(cpus: int, gpus: float, there_is: dict[str, float]) -> dict[str, float]:
-    """What one training run asks for (`cpu`, `gpu`), GPUs only where there are some.
+def resources_per_run(cpus: int, gpus: float | None, there_is: dict[str, float]) -> dict[str, float]:
+    """What one training run asks for (`cpu`, `gpu`); where `gpus` is None, a quarter of a GPU if there is one.
 
     Raises ValueError when the cluster can't serve a single run: Ray would wait for ever.
     """
-    for name, wanted, present in (
-        ("cpus_per_trial", cpus, there_is.get("CPU", 0)),
-        ("gpus_per_trial", gpus, there_is.get("GPU", gpus)),
-    ):
+    num_cpus, num_gpus = there_is.get("CPU", 0), there_is.get("GPU", 0)
+    if gpus is None:
+        gpus = min(0.25, num_gpus)
+    for name, wanted, present in (("cpus_per_trial", cpus, num_cpus), ("gpus_per_trial", gpus, num_gpus)):
         if wanted > present:
             raise ValueError(f"tune.{name} is {wanted:g}, but there are only {present:g}")
-    return {"cpu": float(cpus), "gpu": gpus if there_is.get("GPU") else 0.0}
+    return {"cpu": float(cpus), "gpu": float(gpus)}
 
 
 def last_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ A search that was cut off goes on by starting a new Tuner on the same study: tri
 first, and only as many as are missing from the budget.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -11,22 +12,24 @@ import os
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import torch
-from filelock import FileLock, Timeout
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
 from optuna.study import Study
 from optuna.trial import TrialState
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
 from pipelines.cell import Cell
+from pipelines.files import locked
 from pipelines.params import Params, TuneParams
 from pipelines.progress import TrialTable
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
@@ -61,17 +64,13 @@ def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
     paper = shared.paper_setting(cell.model, family)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / "lock", timeout=0):
-            storage = open_journal(folder / "journal.log")
-            name = fingerprint(cell, space, fixed)
-            study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
-            requeue_interrupted(storage, study)
-            study.enqueue_trial({key: paper[key] for key in space}, skip_if_exists=True)
-            spend_budget(cell, space, fixed, params.tune, storage, study)
-    except Timeout:
-        raise ValueError(f"another search of {cell.model} on {cell.dataset} holds {folder / 'lock'}") from None
+    with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
+        storage = open_journal(journal)
+        name = fingerprint(cell, space, fixed)
+        study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
+        requeue_interrupted(storage, study)
+        study.enqueue_trial({key: paper[key] for key in space}, skip_if_exists=True)
+        spend_budget(cell, space, fixed, params.tune, storage, study)
     check_result(cell, params.tune, study)
     return study
 
@@ -124,10 +123,22 @@ def spend_budget(
                 verbose=0,
             ),
         )
-        try:
-            tuner.fit()
-        finally:
-            study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + time.monotonic() - start)
+        tuner.fit()
+        study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + time.monotonic() - start)
+
+
+@contextlib.contextmanager
+def named_errors(path: Path) -> Iterator[Path]:
+    """Errors of writing a file say which it is, and come as they are also through Tune."""
+    try:
+        yield path
+    except (OSError, TuneError) as error:
+        below: BaseException | None = error
+        while below and not isinstance(below, OSError):
+            below = below.__context__
+        if below is None:
+            raise
+        raise OSError(below.errno, below.strerror, below.filename or str(path)) from error
 
 
 class StudySearch(OptunaSearch):

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def open_journal(path: Path) -> JournalStorage:
     whole_lines = content[: content.rfind(b"\n") + 1]
     if whole_lines != content:
         logging.getLogger(__name__).warning("%s: dropped a last line that was cut off", path)
-        path.write_bytes(whole_lines)
+        os.truncate(path, len(whole_lines))
     return JournalStorage(JournalFileBackend(str(path)))
 
 

@@ -51,6 +51,13 @@ class Project:
         evaluate.main(model, "synthetic", self.params)
 
 
+@pytest.fixture(autouse=True)
+def _name_fault(request, record_property):
+    """Which row of the table in docs/reliability.md a test holds stands in --junitxml."""
+    for mark in request.node.iter_markers("fault"):
+        record_property("fault", mark.args[0])
+
+
 @pytest.fixture(scope="session")
 def ray_address():
     """The address of a cluster with room for two trials at a time, whatever the machine."""

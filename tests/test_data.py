@@ -39,6 +39,7 @@ def test_rows_without_values_have_none(folder):
     assert features.tolist() == [[1, 3], [0, 4]]
 
 
+@pytest.mark.fault("data")
 def test_damaged_data_is_refused_with_the_stage_to_run(folder):
     path = folder / "train.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
@@ -49,11 +50,13 @@ def test_damaged_data_is_refused_with_the_stage_to_run(folder):
         load_rows(folder, "train")
 
 
+@pytest.mark.fault("data")
 def test_data_that_is_not_prepared_names_the_stage_to_run(tmp_path):
     with pytest.raises(ValueError, match=r"no prepared data in .*: run python -m pipelines\.prepare --dataset "):
         load_schema(tmp_path)
 
 
+@pytest.mark.fault("data")
 @pytest.mark.parametrize("content", [b"", b'{"fields": ', b"\xff\xfe"])
 def test_a_damaged_schema_names_its_file_and_the_stage_to_run(tmp_path, content):
     (tmp_path / "schema.json").write_bytes(content)

@@ -1,4 +1,6 @@
 import json
+import os
+import socket
 import statistics
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from pipelines import final_runs
 from pipelines.cell import load_cell
 from pipelines.data import load_rows
+from pipelines.files import locked
 from pipelines.params import load_params
 from pipelines.paths import Paths
 from pipelines.training import evaluate, num_params
@@ -174,6 +177,37 @@ def test_an_evaluation_before_the_search_names_the_stage_to_run(project):
         project.evaluate("fm")
     path = project.results("fm") / "best.json"
     assert str(raised.value) == f"no {path}: run python -m pipelines.tune --model fm --dataset synthetic"
+
+
+@pytest.mark.fault("torn")
+def test_a_truncated_best_json_names_the_stage_to_run(searched_project):
+    path = searched_project.results("fm") / "best.json"
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(ValueError, match=r"is damaged: run python -m pipelines\.tune ") as raised:
+        searched_project.evaluate("fm")
+    assert str(raised.value).startswith(str(path))
+
+
+@pytest.mark.fault("torn")
+def test_a_truncated_run_is_trained_again_with_a_warning(searched_project, caplog):
+    kept, torn = seed_files(searched_project)
+    before, content = metrics(searched_project), kept.read_bytes()
+    os.truncate(torn, torn.stat().st_size // 2)
+    searched_project.evaluate("fm")
+    assert f"{torn}: damaged, trained again" in caplog.text
+    assert kept.read_bytes() == content
+    after = metrics(searched_project)
+    assert after["seeds"]["0"] == before["seeds"]["0"]
+    assert after["test_rmse_mean"] == pytest.approx(before["test_rmse_mean"], rel=1e-4)
+
+
+@pytest.mark.fault("twice")
+def test_an_evaluation_of_a_cell_at_work_is_an_error(searched_project):
+    folder = searched_project.study("fm")
+    with locked(folder, "another"), pytest.raises(ValueError, match="at work") as raised:
+        searched_project.evaluate("fm")
+    holder = f"process {os.getpid()} on {socket.gethostname()} holds {folder / 'lock'}"
+    assert str(raised.value) == f"fm on synthetic is at work already: {holder}"
 
 
 def test_a_run_that_fails_is_an_error_with_the_reason_and_no_metrics(searched_project):

@@ -28,6 +28,7 @@ def test_the_file_is_there_when_the_block_has_ended_and_not_before(tmp_path):
     assert names(path.parent) == ["file.txt"]
 
 
+@pytest.mark.fault("torn")
 def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
@@ -37,6 +38,7 @@ def test_an_old_file_stays_until_the_new_one_is_whole(tmp_path):
     assert path.read_text() == "new"
 
 
+@pytest.mark.fault("torn")
 @pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), ZeroDivisionError()])
 def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path, error):
     path = tmp_path / "file.txt"

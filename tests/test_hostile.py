@@ -22,6 +22,8 @@ from pipelines.prepare import prepare
 from pipelines.readers import FRAPPE_COLUMNS, TAGS_HEADER, read_log
 from pipelines.unpack import unpack
 
+pytestmark = pytest.mark.fault("hostile")
+
 ROW = {  # a good line of each format of a log, after its header
     "frappe": ("\t".join(FRAPPE_COLUMNS) + "\n", "\t".join("abcdefghijk") + "\n"),
     "movielens": ("", "1::2::t::3\n"),

@@ -1,8 +1,6 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -12,7 +10,6 @@ import optuna
 import polars as pl
 import pytest
 import torch
-from filelock import FileLock
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -25,8 +22,6 @@ from pipelines.params import TuneParams, load_params
 from pipelines.paths import Paths
 from pipelines.ray_cluster import resources_per_run
 from search_spaces import shared
-
-MANY_TRIALS = {"training": {"max_epochs": 60, "patience": 60}, "tune": {"num_trials": 8}}  # about half a second each
 
 
 def cell_of(project, model):
@@ -129,6 +124,7 @@ def test_more_trials_go_on_from_those_there_are(searched_project):
     assert (found["num_trials"], found["budget"]["num_trials"]) == (5, 5)
 
 
+@pytest.mark.fault("changed")
 def test_other_params_are_another_study_and_the_first_one_is_kept(searched_project, monkeypatch):
     before, trials_before = files(searched_project, "fm"), complete(trials(searched_project, "fm"))
     params = searched_project.params.read_text()
@@ -163,6 +159,7 @@ def test_a_trial_may_have_fewer_epochs_than_the_final_runs(searched_project):
     assert best(searched_project, "fm") == found
 
 
+@pytest.mark.fault("changed")
 def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
     cell = cell_of(prepared, "fm")
     space, fixed = {"training.l2": FloatDistribution(0.0, 1.0)}, {"model.embed_dim": 4}
@@ -185,6 +182,7 @@ def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
     )
 
 
+@pytest.mark.fault("changed")
 def test_only_code_that_does_something_changes_the_name_of_the_study(prepared, tmp_path, monkeypatch):
     names, source = [], tmp_path / "optimizers.py"
     for text in ("x = 1\n", "# twice\nx = 1  # or not\n", "x = 2\n"):
@@ -194,83 +192,7 @@ def test_only_code_that_does_something_changes_the_name_of_the_study(prepared, t
     assert names[0] == names[1] != names[2]
 
 
-def start(project, model):
-    return subprocess.Popen(project.command("tune", model), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def wait_until(project, model, process, number):
-    """Until the journal has that many finished trials; they and those that run."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the search ended before it was stopped"
-        journal = project.study(model) / "journal.log"
-        if journal.exists() and len(found := studies(project, model)) == 1:
-            (now,) = found.values()
-            if len(complete(now)) >= number:
-                return
-        time.sleep(0.02)
-    pytest.fail("no trials")
-
-
-def check_resumed(project, model, stopped):
-    """A search that was stopped with these trials has come to its end, and lost none of them."""
-    now = trials(project, model)
-    assert complete(stopped).items() <= complete(now).items()
-    rows = table(project, model)
-    assert rows["trial"].to_list() == sorted(complete(now))
-    assert rows.height == best(project, model)["num_trials"] == 8
-    assert best(project, model)["valid_rmse"] == rows["valid"].min()
-    later = [params for number, (_, params) in complete(now).items() if number >= len(stopped)]
-    for trial in stopped:
-        if trial.state is TrialState.RUNNING and len(trial.params) == 2:
-            assert trial.params in later
-
-
-def test_a_killed_search_goes_on_and_loses_no_finished_trial(project):
-    project.set(**MANY_TRIALS)
-    with start(project, "lr") as process:
-        try:
-            wait_until(project, "lr", process, 3)
-        finally:
-            process.kill()
-    stopped = trials(project, "lr")
-    assert 3 <= len(complete(stopped)) < 8
-    assert any(trial.state is TrialState.RUNNING for trial in stopped)
-    assert not project.results("lr").exists()
-    project.tune("lr")
-    check_resumed(project, "lr", stopped)
-
-
-def test_an_interrupted_search_is_an_error_and_goes_on_when_run_again(project):
-    project.set(**MANY_TRIALS)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # not ignored, as in the background of a shell
-    try:
-        with start(project, "lr") as process:
-            try:
-                wait_until(project, "lr", process, 2)
-                process.send_signal(signal.SIGINT)
-                assert process.wait(timeout=60) != 0
-            finally:
-                process.kill()
-    finally:
-        signal.signal(signal.SIGINT, handler)
-    stopped = trials(project, "lr")
-    assert 2 <= len(complete(stopped)) < 8
-    assert not project.results("lr").exists()
-    project.tune("lr")
-    check_resumed(project, "lr", stopped)
-
-
-def test_a_second_search_of_the_same_cell_is_an_error(project):
-    project.study("lr").mkdir(parents=True)
-    with FileLock(project.study("lr") / "lock"):
-        done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=120)
-    lock = project.study("lr") / "lock"
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: another search of lr on synthetic holds {lock}\n"
-    assert not (project.study("lr") / "journal.log").exists()
-
-
+@pytest.mark.fault("disk")
 def test_a_folder_that_can_t_be_written_is_an_error_that_names_it(project, no_cluster):
     (project.root / "studies").write_text("a file is in the way")
     with pytest.raises(OSError, match=r"studies"):
@@ -278,6 +200,7 @@ def test_a_folder_that_can_t_be_written_is_an_error_that_names_it(project, no_cl
     assert not project.results("lr").exists()
 
 
+@pytest.mark.fault("torn")
 def test_a_record_that_was_cut_off_is_dropped_and_the_trials_before_are_kept(searched_project, caplog):
     journal, before = searched_project.study("fm") / "journal.log", table(searched_project, "fm")
     lines = journal.read_bytes().splitlines(keepends=True)
@@ -308,6 +231,7 @@ def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
     assert not journal.with_name("journal.log.lock").exists()
 
 
+@pytest.mark.fault("trial")
 def test_all_trials_failing_is_an_error_with_the_first_reason(project):
     project.set(tune={"fixed": {"training.learning_rate": -1.0}, "num_trials": 2})
     with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
@@ -318,6 +242,7 @@ def test_all_trials_failing_is_an_error_with_the_first_reason(project):
     assert not (project.results("lr") / "best.json").exists()
 
 
+@pytest.mark.fault("trial")
 def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(project, no_cluster):
     project.set(tune={"num_trials": 1})
     made_failed_study(project, "lr")
@@ -336,6 +261,7 @@ def made_failed_study(project, model):
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
 
 
+@pytest.mark.fault("trial")
 def test_a_trial_that_diverges_has_failed_and_the_search_goes_on(project, monkeypatch):
     rates = {"training.learning_rate": CategoricalDistribution((0.1, 0.05, 0.02, 1e30))}
     monkeypatch.setattr("search_spaces.lr.SPACE", {**rates, "training.l2": FloatDistribution(0.0, 1.0)})
@@ -381,12 +307,14 @@ def dies(marker):
     return start
 
 
+@pytest.mark.fault("trial")
 def test_a_trial_whose_worker_dies_is_tried_again(project, tmp_path):
     trials = search_with(project, dies(tmp_path / "died"))
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 2
     assert (tmp_path / "died").exists()
 
 
+@pytest.mark.fault("trial")
 def test_a_trial_whose_worker_dies_too_often_has_failed_and_the_search_goes_on(project, tmp_path):
     trials = search_with(project, dies(tmp_path / "died"), max_failures=0)
     assert sorted(trial.state.name for trial in trials) == ["COMPLETE", "FAIL"]
@@ -394,6 +322,7 @@ def test_a_trial_whose_worker_dies_too_often_has_failed_and_the_search_goes_on(p
     assert failed.user_attrs["reason"] == "its worker died, or hung and was killed"
 
 
+@pytest.mark.fault("trial")
 def test_a_trial_that_hangs_is_killed_and_the_search_goes_on(project):
     def hang_with_the_papers_setting(setting):
         while setting["training.l2"] == 1e-8:
@@ -403,11 +332,23 @@ def test_a_trial_that_hangs_is_killed_and_the_search_goes_on(project):
     assert [trial.state.name for trial in sorted(trials, key=lambda trial: trial.number)] == ["FAIL", "COMPLETE"]
 
 
+@pytest.mark.fault("trial")
 def test_a_trial_that_takes_too_long_has_failed_with_that_reason(project):
     with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
         search_with(project, lambda setting: time.sleep(2.1), trial_timeout_s=2)
     reason = "TimeoutError: it took longer than tune.trial_timeout_s, 2 s"
     assert str(raised.value) == f"all trials of lr on synthetic failed, the first with: {reason}"
+
+
+@pytest.mark.fault("trial")
+def test_a_trial_out_of_memory_has_failed_with_that_reason_and_the_search_goes_on(project):
+    def take_too_much_with_the_papers_setting(setting):
+        if setting["training.l2"] == 1e-8:
+            bytearray(1 << 60)
+
+    trials = sorted(search_with(project, take_too_much_with_the_papers_setting), key=lambda trial: trial.number)
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE"]
+    assert trials[0].user_attrs["reason"].startswith("MemoryError")
 
 
 def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(project):
@@ -435,17 +376,31 @@ def test_fixing_a_whole_space_is_an_error(project, no_cluster):
         project.tune("lr")
 
 
+@pytest.mark.fault("resources")
 def test_more_cpus_a_trial_than_there_are_is_an_error_at_once(project):
     project.set(tune={"cpus_per_trial": 64})
     with pytest.raises(ValueError, match=r"tune\.cpus_per_trial is 64, but there are only 2"):
         project.tune("lr")
 
 
-def test_gpus_are_asked_for_only_where_there_are_some():
-    assert resources_per_run(1, 0.25, {"CPU": 2.0}) == {"cpu": 1.0, "gpu": 0.0}
-    assert resources_per_run(2, 0.25, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 2.0, "gpu": 0.25}
+def test_a_quarter_of_a_gpu_is_asked_for_where_there_are_some_and_nothing_else_is_said():
+    assert resources_per_run(1, None, {"CPU": 2.0}) == {"cpu": 1.0, "gpu": 0.0}
+    assert resources_per_run(2, None, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 2.0, "gpu": 0.25}
+    assert resources_per_run(1, 1, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 1.0, "gpu": 1.0}
+    assert resources_per_run(1, 0, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 1.0, "gpu": 0.0}
+
+
+@pytest.mark.fault("resources")
+def test_more_gpus_a_trial_than_there_are_is_an_error():
     with pytest.raises(ValueError, match=r"tune\.gpus_per_trial is 2, but there are only 1"):
         resources_per_run(1, 2, {"CPU": 2.0, "GPU": 1.0})
+
+
+@pytest.mark.fault("resources")
+def test_a_gpu_asked_for_where_there_is_none_is_an_error_at_once(project):
+    project.set(tune={"gpus_per_trial": 0.25})
+    with pytest.raises(ValueError, match=r"tune\.gpus_per_trial is 0\.25, but there are only 0"):
+        project.tune("lr")
 
 
 def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(searched_project, monkeypatch):

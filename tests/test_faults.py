@@ -1,0 +1,367 @@
+"""Processes killed, interrupted and run twice, disks that are full: nothing that was finished is lost.
+
+FAULT_MOMENTS is at how many random moments each process is killed; `make faults` tries more than a test run.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import polars as pl
+import psutil
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from pipelines.params import load_params
+from pipelines.study import INTERRUPTED
+
+MOMENTS = int(os.environ.get("FAULT_MOMENTS", "1"))
+ROOT = Path(__file__).parents[1]
+DVC = Path(sys.prefix) / "bin" / "dvc"
+REPRO = [DVC, "repro", "--single-item", "tune@lr"]
+WAIT = 600  # seconds, on a machine that is busy
+
+
+def journal(project):
+    return project.study("lr") / "journal.log"
+
+
+def num_ended(project):
+    """How many trials have ended well or by themselves, with little work."""
+    return journal(project).read_bytes().count(b'"values":[') if journal(project).exists() else 0
+
+
+def recorded(project):
+    """The trials in the journal."""
+    if not num_ended(project):
+        return []
+    storage = JournalStorage(JournalFileBackend(str(journal(project))))
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage).get_trials()
+
+
+def finished(project):
+    """The trials that count: number, and what came of which setting."""
+    states = (TrialState.COMPLETE, TrialState.FAIL)
+    counting = [trial for trial in recorded(project) if trial.state in states and INTERRUPTED not in trial.user_attrs]
+    return {trial.number: (trial.state, trial.value, trial.params) for trial in counting}
+
+
+def more_trials(project, number):
+    """A budget that leaves so many trials."""
+    project.set(tune={"num_trials": len(finished(project)) + number})
+
+
+def check_whole(project, kept):
+    """A search has come to the end of its budget: all trials that were finished before are there, each once."""
+    now, rows = finished(project), pl.read_csv(project.results("lr") / "trials.csv")
+    best = json.loads((project.results("lr") / "best.json").read_text())
+    assert kept.items() <= now.items()
+    assert rows["trial"].to_list() == sorted(now)
+    assert rows.height == len(now) == best["num_trials"] == load_params(project.params).tune.num_trials
+    assert rows.select("training.learning_rate", "training.l2").is_unique().all()
+    assert best["valid_rmse"] == rows["valid"].min()
+
+
+class Run:
+    """A command that works on a project, as it runs: in a session of its own, as from a terminal."""
+
+    def __init__(self, project, command):
+        self.project, self.before, self.started = project, num_ended(project), time.monotonic()
+        self.errors = project.root / f"stderr-{time.monotonic_ns()}.txt"
+        handler = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # not ignored, as in the background of a shell
+        with self.errors.open("w") as stderr:
+            self.process = subprocess.Popen(
+                command, cwd=project.root, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
+            )
+        signal.signal(signal.SIGINT, handler)
+
+    def below(self):
+        """All processes that it started, directly or not."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def wait_for(self, found):
+        """What a function finds, as soon as it does; None when the run ended before."""
+        deadline = time.monotonic() + WAIT
+        while self.process.poll() is None and time.monotonic() < deadline:
+            if result := found():
+                return result
+            time.sleep(0.02)
+        assert self.process.poll() is not None, "nothing happened"
+        return None
+
+    def at_a_moment(self, dice, name):
+        """Wait for a random moment, a quarter of them while the run still starts: the process of that name."""
+        if dice.random() < 0.25:
+            time.sleep(dice.uniform(0, 5))
+        else:
+            self.wait_for(lambda: num_ended(self.project) > self.before)
+            time.sleep(dice.uniform(0, 0.5))
+        return self.wait_for(lambda: self.process_called(name))
+
+    def process_called(self, name):
+        """A process below it whose name starts so, or None; its own is "driver"."""
+        if name == "driver":
+            return psutil.Process(self.process.pid)
+        for process in self.below():
+            try:
+                if process.name().startswith(name):
+                    return process
+            except psutil.NoSuchProcess:
+                continue
+        return None
+
+    def end(self):
+        """Its exit code and what it said on stderr."""
+        code = self.process.wait(WAIT)
+        return code, self.errors.read_text()
+
+
+@pytest.fixture
+def run(project, monkeypatch):
+    """Runs a command with a cluster of its own on a project whose trials take about half a second each."""
+    project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
+    monkeypatch.delenv("RAY_ADDRESS")
+    runs = []
+
+    def start(command=None):
+        runs.append(Run(project, command or project.command("tune", "lr")))
+        return runs[-1]
+
+    yield start
+    for each in runs:
+        for process in [*each.below(), each.process]:
+            process.kill()
+        each.process.wait()
+
+
+@pytest.fixture
+def dvc(project):
+    """The project with the stages of the demo."""
+    shutil.copy(ROOT / "demo" / "dvc.yaml", project.root)
+    shutil.copytree(ROOT / "demo" / ".dvc", project.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    return project
+
+
+def is_recorded(project):
+    lock = project.root / "dvc.lock"
+    return lock.exists() and "tune@lr" in lock.read_text()
+
+
+def all_ended(processes):
+    return not psutil.wait_procs(processes, WAIT)[1]
+
+
+@pytest.mark.parametrize(
+    "victim",
+    [
+        pytest.param("driver", marks=pytest.mark.fault("driver")),
+        pytest.param("raylet", marks=pytest.mark.fault("raylet")),
+    ],
+)
+def test_a_search_killed_again_and_again_ends_as_if_it_had_not_been(project, run, victim, record_property):
+    record_property("moments", MOMENTS)
+    dice, killed, kept, cut_off = random.Random(victim), 0, {}, []
+    while killed < MOMENTS:
+        more_trials(project, 8)
+        search = run()
+        found = search.at_a_moment(dice, victim)
+        if found is None:  # too late
+            continue
+        below, killed = search.below(), killed + 1
+        found.kill()
+        assert search.end()[0] != 0
+        assert all_ended(below)
+        now = finished(project)
+        assert kept.items() <= now.items()
+        kept = now
+        running = [trial.params for trial in recorded(project) if trial.state is TrialState.RUNNING]
+        cut_off += [params for params in running if len(params) == 2]
+    more_trials(project, 4)
+    assert run().end()[0] == 0
+    check_whole(project, kept)
+    settings = [params for _, _, params in finished(project).values()]
+    assert all(params in settings for params in cut_off)
+
+
+@pytest.mark.fault("worker")
+def test_trials_whose_workers_are_killed_are_run_again_or_have_failed(project, run, record_property):
+    record_property("moments", MOMENTS)
+    dice = random.Random("worker")
+    project.set(tune={"num_trials": 2 * MOMENTS + 4})
+    search = run()
+    for _ in range(MOMENTS):
+        search.before = num_ended(project)
+        search.wait_for(lambda: num_ended(project) > search.before)
+        time.sleep(dice.uniform(0, 0.5))
+        worker = search.wait_for(lambda: search.process_called("ray::ImplicitFunc"))
+        assert worker, "the search ended before its workers were killed"
+        worker.kill()
+    assert search.end()[0] == 0
+    check_whole(project, {})
+    failed = pl.read_csv(project.results("lr") / "trials.csv").filter(pl.col("state") == "fail")
+    assert failed.height <= MOMENTS // 2
+    assert set(failed["reason"]) <= {"its worker died, or hung and was killed"}
+
+
+@pytest.mark.fault("dvc")
+def test_what_a_killed_dvc_leaves_running_and_a_second_one_are_never_both_at_work(dvc, run, record_property):
+    record_property("moments", MOMENTS)
+    dice, killed, kept = random.Random("dvc"), 0, {}
+    while killed < MOMENTS:
+        more_trials(dvc, 8)
+        first = run(REPRO)
+        if (found := first.at_a_moment(dice, "driver")) is None:
+            continue
+        below, killed = first.below(), killed + 1
+        found.kill()
+        first.end()  # what is left of it, as DVC takes a process that is not waited for as alive
+        code, errors = run(REPRO).end()
+        assert code == 0 or "lr on synthetic is at work already: process " in errors
+        assert all_ended(below)
+        now = finished(dvc)
+        assert kept.items() <= now.items()
+        assert len(now) <= load_params(dvc.params).tune.num_trials
+        kept = now
+    more_trials(dvc, 2)
+    assert run(REPRO).end()[0] == 0
+    check_whole(dvc, kept)
+    assert is_recorded(dvc)
+
+
+@pytest.mark.fault("interrupt")
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_is_an_error_to_dvc_too_and_the_search_goes_on_when_run_again(dvc, run, times):
+    repro = run(REPRO)
+    assert repro.wait_for(lambda: num_ended(dvc) > 0)
+    below = repro.below()
+    for _ in range(times):
+        os.killpg(repro.process.pid, signal.SIGINT)
+        time.sleep(0.2)
+    assert repro.end()[0] != 0
+    assert not is_recorded(dvc)
+    assert all_ended(below)
+    kept = finished(dvc)
+    assert 0 < len(kept) < 6
+    assert run(REPRO).end()[0] == 0
+    assert is_recorded(dvc)
+    check_whole(dvc, kept)
+
+
+@pytest.mark.fault("twice")
+def test_a_second_run_of_a_cell_at_work_says_who_holds_it_and_stops(project, run):
+    first = run()
+    assert first.wait_for(lambda: num_ended(project) > 0)
+    holder = f"process {first.process.pid} on {socket.gethostname()} holds {project.study('lr') / 'lock'}"
+    second = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == f"error: lr on synthetic is at work already: {holder}\n"
+    assert first.end()[0] == 0
+    check_whole(project, {})
+
+
+@pytest.fixture
+def mount():
+    """Mounts over a folder, where that is allowed."""
+    mounted = []
+
+    def make(folder, *options):
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(["mount", *options, folder], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no mount here: {done.stderr.strip()}")
+        mounted.append(folder)
+
+    yield make
+    for folder in reversed(mounted):
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(folder, spare=0):
+    """A file that leaves only so many bytes of a disk."""
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        file.write(bytes(os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - spare))
+    return filler
+
+
+@pytest.mark.fault("disk")
+def test_a_disk_that_fills_up_in_a_search_is_one_line_and_it_goes_on_when_there_is_room(project, mount):
+    project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
+    mount(project.study("lr"), "-t", "tmpfs", "-o", "size=1m", "none")
+    filler = fill(project.study("lr"), spare=24 << 10)
+    done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"error: [Errno 28] No space left on device: '{journal(project)}'"
+    assert "Traceback" not in done.stderr
+    assert not project.results("lr").exists()
+    kept = finished(project)
+    assert kept
+    filler.unlink()
+    project.tune("lr")
+    check_whole(project, kept)
+
+
+@pytest.mark.fault("disk")
+@pytest.mark.parametrize("stage", ["tune", "evaluate"])
+def test_a_full_disk_leaves_the_earlier_results(searched_project, mount, stage):
+    project = searched_project
+    folder, earlier = project.results("fm"), project.root / "earlier"
+    folder.rename(earlier)
+    mount(folder, "-t", "tmpfs", "-o", "size=64k", "none")
+    shutil.copytree(earlier, folder, dirs_exist_ok=True)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    filler = fill(folder)
+    with pytest.raises(OSError, match="No space left") as caught:
+        getattr(project, stage)("fm")
+    assert Path(caught.value.filename) in (folder / "trials.csv", folder / "curves.csv")
+    filler.unlink()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    getattr(project, stage)("fm")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.fault("disk")
+def test_a_folder_that_can_t_be_written_is_one_line_that_names_it(project, mount):
+    mount(project.root, "--bind", project.root)
+    subprocess.run(["mount", "-o", "remount,ro,bind", project.root], check=True)
+    done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: [Errno 30] Read-only file system: '{project.root / 'studies'}'\n"
+
+
+def listening(processes):
+    """The addresses on which processes wait for connections."""
+    sockets = [found for process in processes for found in process.net_connections("inet")]
+    return {found.laddr.ip.removeprefix("::ffff:") for found in sockets if found.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.fault("network")
+def test_a_cluster_of_this_machine_listens_on_loopback_only_and_wants_its_token(ray_address):
+    host, _port = ray_address.split(":")
+    (head,) = (
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.name() == "raylet" and host in " ".join(process.cmdline())
+    )
+    assert listening(head.parent().children(recursive=True)) == {"127.0.0.1"}
+    status = [sys.executable, "-c", "import ray, sys; ray.init(sys.argv[1])", ray_address]
+    wrong = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+    done = subprocess.run(status, env=wrong, capture_output=True, text=True, timeout=WAIT)
+    assert done.returncode != 0
+    assert "InvalidAuthToken" in done.stderr
