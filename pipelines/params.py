@@ -73,6 +73,7 @@ class TuneParams(Schema):
         None  # of a trial; null: training.max_epochs, which the final runs have in any case
     )
     fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
+    scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that fall behind the others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer has failed
     max_failures: NonNegativeInt = 1  # how often a trial is started again whose worker died
     deterministic: bool = False  # the same trials in parallel too, at the price of waiting for the slowest of a batch
@@ -83,6 +84,14 @@ class TuneParams(Schema):
     def have_a_budget(self) -> "TuneParams":
         if self.num_trials is None and self.time_budget_s is None:
             raise ValueError("set num_trials or time_budget_s")
+        return self
+
+    @model_validator(mode="after")
+    def do_not_race(self) -> "TuneParams":
+        if self.deterministic and self.scheduler != "none":
+            raise ValueError(
+                "deterministic needs scheduler none: what the others stop depends on which trial is faster"
+            )
         return self
 
 

@@ -25,6 +25,7 @@ from optuna.study import Study
 from optuna.trial import TrialState
 from ray import tune
 from ray.tune import TuneError
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
 
@@ -66,7 +67,8 @@ def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
     paper = shared.paper_setting(cell.model, family)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
-        name = fingerprint(cell, space, fixed)
+        scheduled = {} if params.tune.scheduler == "none" else {"tune.scheduler": params.tune.scheduler}
+        name = fingerprint(cell, space, {**fixed, **scheduled})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
         study.enqueue_trial({key: paper[key] for key in space}, skip_if_exists=True)
@@ -100,16 +102,18 @@ def spend_budget(
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
         trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget)
         sampler = TPESampler(seed=sampler_seed)
-        algorithm: Any = StudySearch(
+        searcher = StudySearch(
             space=space, metric=METRIC, mode="min", storage=storage, study_name=study.study_name, sampler=sampler
         )
+        algorithm: Any = searcher
         if budget.deterministic:
             at_once = max(1, int(there_is["CPU"] // budget.cpus_per_trial))
-            algorithm = ConcurrencyLimiter(algorithm, max_concurrent=at_once, batch=True)
+            algorithm = ConcurrencyLimiter(searcher, max_concurrent=at_once, batch=True)
         tuner = tune.Tuner(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=algorithm,
+                scheduler=scheduler(budget.scheduler, cell.training.max_epochs, searcher.stopped),
                 num_samples=trials_left,
                 time_budget_s=seconds_left,
                 metric=METRIC,
@@ -141,8 +145,39 @@ def named_errors(path: Path) -> Iterator[Path]:
         raise OSError(below.errno, below.strerror, below.filename or str(path)) from error
 
 
+def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
+    """What may stop trials before their end, and then puts their names into `stopped`.
+
+    asha (Li et al. 2020) lets a third of the trials go on after 1, 3, 9, … epochs; median (Golovin et al. 2017) stops
+    those whose best epoch is behind the median of the others' at the same epoch.
+    """
+    if name == "asha":
+        chosen: TrialScheduler = ASHAScheduler(
+            time_attr="epoch", max_t=max_epochs, reduction_factor=3, stop_last_trials=False
+        )
+    elif name == "median":
+        chosen = MedianStoppingRule(time_attr="epoch", grace_period=1)
+    else:
+        chosen = FIFOScheduler()
+    decide = chosen.on_trial_result
+
+    def noted(controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision = TrialScheduler.CONTINUE if REASON in result else decide(controller, trial, result)
+        if decision == TrialScheduler.STOP and result["epoch"] < max_epochs:
+            stopped.add(trial.trial_id)
+        return decision
+
+    chosen.on_trial_result = noted  # type: ignore[method-assign]
+    return chosen
+
+
 class StudySearch(OptunaSearch):
-    """Tells the study on which machine each trial ran, and of each that failed why it did."""
+    """Tells the study on which machine each trial ran, of each that failed why it did, and which a scheduler stopped:
+    those count as pruned at their last epoch, not as complete, as Optuna's samplers must not mix the two."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.stopped: set[str] = set()
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         if REASON not in result:
@@ -155,6 +190,9 @@ class StudySearch(OptunaSearch):
         if reason or error:
             self._ot_trials[trial_id].set_user_attr(REASON, reason or "its worker died, or hung and was killed")
             result, error = None, True
+        elif result and trial_id in self.stopped:
+            self.on_trial_result(trial_id, result)  # Tune leaves the last one out
+            result = None
         super().on_trial_complete(trial_id, result, error)
 
 

@@ -11,7 +11,8 @@ from pipelines.tables import console
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
-    """List all studies in studies/: how many trials ended well, failed and run (or were cut off), and the best.
+    """List all studies in studies/: how many trials ended well, were stopped, failed and run (or were cut off), and the
+    best.
 
     A cell has several studies when its params, data or code changed in between.
     """
@@ -19,7 +20,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    table = Table("data set", "model", "study", "complete", "failed", "running", "best", "last started")
+    table = Table("data set", "model", "study", "complete", "stopped", "failed", "running", "best", "last started")
     for journal in sorted(Paths(params.parent).studies.glob("*/*/journal.log")):
         storage = JournalStorage(JournalFileBackend(str(journal)))
         for summary in get_all_study_summaries(storage):
@@ -34,11 +35,19 @@ def progress(study: Any) -> list[str]:
 
     trials = study.get_trials(deepcopy=False)
     complete = [trial.value for trial in trials if trial.state.name == "COMPLETE"]
-    failed = len(finished_trials(study)) - len(complete)
+    stopped = sum(trial.state.name == "PRUNED" for trial in trials)
+    failed = len(finished_trials(study)) - len(complete) - stopped
     running = sum(trial.state.name == "RUNNING" for trial in trials)
     started = max((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
     best = f"{abs(min(complete)):.4f}" if complete else "–"
-    return [str(len(complete)), str(failed), str(running), best, f"{started:%Y-%m-%d %H:%M}" if started else "–"]
+    return [
+        str(len(complete)),
+        str(stopped),
+        str(failed),
+        str(running),
+        best,
+        f"{started:%Y-%m-%d %H:%M}" if started else "–",
+    ]
 
 
 if __name__ == "__main__":

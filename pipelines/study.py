@@ -67,8 +67,8 @@ def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that count: those that ended well, and those that failed by themselves."""
-    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
+    """The trials that count: those that ended well, were stopped by a scheduler, or failed by themselves."""
+    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
     return [trial for trial in trials if INTERRUPTED not in trial.user_attrs]
 
 

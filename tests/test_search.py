@@ -145,6 +145,32 @@ def test_other_params_are_another_study_and_the_first_one_is_kept(searched_proje
     assert files(searched_project, "fm") == before
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searched_project, scheduler):
+    searched_project.set(
+        tune={"scheduler": scheduler, "num_trials": 12, "fixed": {"model.embed_dim": 4, "training.batch_size": 256}},
+        training={"max_epochs": 9, "patience": 9},
+    )
+    searched_project.tune("fm")
+    rows, found = table(searched_project, "fm"), best(searched_project, "fm")
+    assert len(rows) == 12
+    by_state = rows.group_by("state").agg(pl.col("epochs").min().alias("least"), pl.col("epochs").max().alias("most"))
+    epochs = {row["state"]: (row["least"], row["most"]) for row in by_state.rows(named=True)}
+    assert set(epochs) == {"complete", "pruned"}
+    assert epochs["complete"] == (9, 9)
+    assert epochs["pruned"][1] < 9
+    assert found["valid_rmse"] == rows.filter(pl.col("state") == "complete")["valid"].min()
+    pruned = [trial for trial in max(studies(searched_project, "fm").values(), key=len) if trial.state.name == "PRUNED"]
+    assert all(trial.intermediate_values for trial in pruned)
+
+
+def test_another_scheduler_is_another_study(searched_project):
+    first = best(searched_project, "fm")["study"]
+    searched_project.set(tune={"scheduler": "asha"})
+    searched_project.tune("fm")
+    assert best(searched_project, "fm")["study"] != first
+
+
 def test_a_trial_may_have_fewer_epochs_than_the_final_runs(searched_project):
     before = best(searched_project, "fm")
     searched_project.set(tune={"max_epochs": 2}, training={"max_epochs": 4, "patience": 4})
