@@ -162,8 +162,10 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
     decide = chosen.on_trial_result
 
     def noted(controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision = TrialScheduler.CONTINUE if REASON in result else decide(controller, trial, result)
-        if decision == TrialScheduler.STOP and result["epoch"] < max_epochs:
+        if REASON in result or result["epoch"] == max_epochs:  # it ends by itself
+            return TrialScheduler.CONTINUE
+        decision = decide(controller, trial, result)
+        if decision == TrialScheduler.STOP:
             stopped.add(trial.trial_id)
         return decision
 
