@@ -148,13 +148,12 @@ def named_errors(path: Path) -> Iterator[Path]:
 def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
     """What may stop trials before their end, and then puts their names into `stopped`.
 
-    asha (Li et al. 2020) lets a third of the trials go on after 1, 3, 9, … epochs; median (Golovin et al. 2017) stops
-    those whose best epoch is behind the median of the others' at the same epoch.
+    asha (Li et al. 2020) lets a third of the trials go on after a ninth of `max_epochs`, and of these a third after a
+    third; median (Golovin et al. 2017) stops those whose best epoch is behind the median of the others' at that epoch.
     """
     if name == "asha":
-        chosen: TrialScheduler = ASHAScheduler(
-            time_attr="epoch", max_t=max_epochs, reduction_factor=3, stop_last_trials=False
-        )
+        first = max(1, max_epochs // 9)
+        chosen: TrialScheduler = ASHAScheduler("epoch", max_t=max_epochs, grace_period=first, reduction_factor=3)
     elif name == "median":
         chosen = MedianStoppingRule(time_attr="epoch", grace_period=1)
     else:
