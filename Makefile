@@ -8,7 +8,7 @@ EXAMPLES ?= 20000
 MOMENTS ?= 20
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads prepare-memory docs test fuzz faults lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers prepare-memory docs test fuzz faults lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -40,6 +40,9 @@ roofline: setup ## measure how near training is to what this machine allows (aft
 
 threads: setup ## measure two trainings at once against one with two threads
 	python benchmarks/threads.py
+
+schedulers: setup ## measure what stopping trials early gains, and what a search costs by itself
+	python benchmarks/schedulers.py
 
 prepare-memory: setup ## measure the memory that preparing 20 million lines takes
 	python benchmarks/prepare_memory.py

@@ -130,13 +130,13 @@ def measure_all(
 
 
 def write(name: str, machine: Result, records: list[Result], parts: list[str], measured: dict[Any, Result]) -> None:
-    """NAME.json and NAME.md beside this file; the page says on which machine, and how busy it was otherwise."""
+    """NAME.json and NAME.md beside this file; the page says on which machine, and how busy it was, if that is known."""
     (ROOT / f"{name}.json").write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n", "utf-8")
     memory = f"{machine['memory_gib']} GiB, " if machine["memory_gib"] else ""
     where = f"Machine: {machine['cpu']}, {machine['cores']} cores, {memory}{machine['os']}, Python {machine['python']}."
     busy = sum(result.get("cpu_of_others", 0) > BUSY for result in measured.values())
-    others = f"Other processes took more than {BUSY:.0%} of the CPU during {busy} of {len(measured)} measurements."
-    (ROOT / f"{name}.md").write_text("\n\n".join([*parts, f"{where} {others}"]) + "\n", "utf-8")
+    others = f" Other processes took more than {BUSY:.0%} of the CPU during {busy} of {len(measured)} measurements."
+    (ROOT / f"{name}.md").write_text("\n\n".join([*parts, where + others * bool(measured)]) + "\n", "utf-8")
     print(f"written: {name}.json, {name}.md")
 
 

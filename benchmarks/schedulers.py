@@ -1,0 +1,114 @@
+"""Does stopping trials that fall behind find better settings in the same time? And what does a search cost by itself?
+
+Writes schedulers.json and schedulers.md beside this file. An interrupted run goes on where it stopped. Needs Frappe
+prepared (`dvc repro prepare@frappe`), and a machine that does nothing else.
+"""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Annotated, Any
+
+import polars as pl
+import ray
+import typer
+import yaml
+from bench_peers import machine
+from inputs import FOLDER
+from report import ROOT, table
+from trainings import write
+
+from pipelines.ray_cluster import cluster
+
+MODELS, SCHEDULERS, SEEDS = ("fm",), ("none", "asha", "median"), (1, 2, 3)
+SECONDS = 30
+TRIVIAL = "20 trivial trials"
+RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for way in ("own", "shared"))]
+
+PAGE = f"""\
+Each search of Frappe has {SECONDS} s, trials of at most 27 epochs (patience 3), embed_dim 32, batches of 1024, and two
+trials at once. The RMSE is that of the best complete trial on the validation rows, the mean ± standard deviation over
+{len(SEEDS)} root seeds, and the trials are means."""
+OVERHEAD = """\
+The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, which take 0.1 s or so, two at
+once: Python's start and the imports of torch and Ray included. With a cluster of its own the stage also starts and ends
+Ray; in a shared one (`python -m pipelines.ray_cluster dvc repro`) it does not."""
+
+
+def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
+    """One search in a folder of its own: seconds of the stage, best validation RMSE, and trials by state."""
+    params: dict[str, Any] = {"seed": seed, "datasets": ["frappe"], "models": [model]}
+    params["training"] = {"max_epochs": 27, "patience": 3}
+    fixed = {"model.embed_dim": 32, "training.batch_size": 1024}
+    params["tune"] = {"time_budget_s": SECONDS, "scheduler": scheduler, "fixed": fixed}
+    return stage(model, params)
+
+
+def trivial_search(way: str) -> dict[str, Any]:
+    """The same of a search whose trials take next to nothing, with a cluster of its own or a shared one."""
+    params = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "training": {"max_epochs": 1}}
+    params["tune"] = {"num_trials": 20, "fixed": {"training.batch_size": 4096}}
+    if way == "own":
+        return stage("lr", params)
+    with cluster():
+        return stage("lr", params, RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+
+
+def stage(model: str, params: dict[str, Any], **environment: str) -> dict[str, Any]:
+    data, tune = ROOT.parent / "data" / "processed" / "frappe", [sys.executable, "-m", "pipelines.tune"]
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
+        project = Path(folder)
+        (project / "data" / "processed").mkdir(parents=True)
+        (project / "data" / "processed" / "frappe").symlink_to(data)
+        (project / "params.yaml").write_text(yaml.safe_dump(params), "utf-8")
+        arguments = ["--model", model, "--dataset", "frappe", "--params", str(project / "params.yaml")]
+        start = time.perf_counter()
+        subprocess.run([*tune, *arguments], check=True, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+        seconds = time.perf_counter() - start
+        trials = pl.read_csv(project / "results" / "frappe" / model / "trials.csv")
+    complete = trials.filter(pl.col("state") == "complete")
+    states = {"complete": len(complete), "stopped": trials.filter(pl.col("state") == "pruned").height}
+    return {"seconds": seconds, "valid_rmse": complete["valid"].min(), **states}
+
+
+def main(
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
+) -> None:
+    """Measure what is not measured yet, and write the tables."""
+    path = ROOT / "schedulers.json"
+    records = json.loads(path.read_text("utf-8"))["records"] if path.exists() and not fresh else []
+    measured = {(r["model"], r["scheduler"], r["seed"]): r for r in records}
+    todo = [race for race in RACES if race not in measured]
+    for done, (model, scheduler, seed) in enumerate(todo):
+        found = trivial_search(scheduler) if model == TRIVIAL else search(model, scheduler, seed)
+        measured[model, scheduler, seed] = {"model": model, "scheduler": scheduler, "seed": seed, **found}
+        print(f"{done + 1}/{len(todo)}  {model}, {scheduler}, seed {seed}: {found['valid_rmse']:.4f}", flush=True)
+        report({race: measured[race] for race in RACES if race in measured})
+
+
+def report(measured: dict[Any, dict[str, Any]]) -> None:
+    """Write schedulers.json and schedulers.md."""
+    lines = []
+    for model, scheduler in itertools.product(MODELS, SCHEDULERS):
+        found = [measured[model, scheduler, seed] for seed in SEEDS if (model, scheduler, seed) in measured]
+        if len(found) > 1:
+            scores = [result["valid_rmse"] for result in found]
+            trials = (f"{fmean(result[state] for result in found):.1f}" for state in ("complete", "stopped"))
+            lines.append([model, scheduler, f"{fmean(scores):.4f} ± {stdev(scores):.4f}", *trials])
+    races = table(["model", "scheduler", "valid RMSE", "complete trials", "stopped trials"], lines)
+    trivial = [[way, f"{measured[TRIVIAL, way, 1]['seconds']:.1f}"] for way in ("own", "shared")
+               if (TRIVIAL, way, 1) in measured]  # fmt: skip
+    parts = ["# Schedulers", "Made by `make schedulers`; the figures are in `schedulers.json`.", PAGE, races]
+    parts += ["## What a search costs by itself", OVERHEAD, table(["cluster", "seconds of the stage"], trivial)]
+    write("schedulers", machine(), list(measured.values()), parts, {})
+
+
+if __name__ == "__main__":
+    typer.run(main)
