@@ -2,6 +2,7 @@
 
 import csv
 import io
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -125,12 +126,15 @@ def text_lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def text_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
-    """A text file in blocks of whole lines, of which one is held at a time, with the number of its first line.
+    """A text file in blocks of whole lines, of which one is held at a time, with the number of its first line; a byte
+    order mark is left out.
 
     Raises ValueError for a line beyond 1 MiB, with a NUL byte or invalid UTF-8.
     """
     number = 1
     with path.open("rb") as file:
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
+            file.seek(0)
         while block := file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES + 1):
             check_text(path, number, block)
             yield number, block

@@ -33,6 +33,18 @@ def test_line_ends_are_not_part_of_a_value(read, end):
     assert log["city"].to_list() == ["c9", "c9"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "content", "first"),
+    [
+        ("frappe", f"{FRAPPE_HEADER}\n{FRAPPE_LINE}\n", "u1"),
+        ("movielens", "1::2::a::3\n", "1"),
+        ("movielens-25m", "userId,movieId,tag,timestamp\n1,2,a,3\n", "1"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_value(read, dataset, content, first):
+    assert read(dataset, "\ufeff" + content).row(0)[0] == first
+
+
 def test_values_are_kept_as_they_stand(read):
     log = read("movielens", '1::2:: Noir ::3\n1::2::noir::4\n1::2::"noir::5\n01::2::::6\n1::2::null::7\n')
     assert log["tag"].to_list() == [" Noir ", "noir", '"noir', "", "null"]
