@@ -44,7 +44,7 @@ class Report:
         self.found: dict[str, list[Row]] = {}  # by part of the paper
 
     def text(self) -> str:
-        parts = [self.rq1(), self.rq2(), self.rq3(), self.rq4(), self.code(), self.budget()]
+        parts = [self.rq1(), self.rq2(), self.rq3(), self.rq4(), self.code(), self.sizes(), self.budget()]
         return "\n".join([*self.head(), *(line for part in parts for line in part)]).rstrip("\n") + "\n"
 
     def head(self) -> list[str]:
@@ -367,6 +367,17 @@ class Report:
                 if label != entry["label"]:
                     lines += [f"{entry['label']}: {rmse - start:+.4f} of validation RMSE to {label}.", ""]
         return lines
+
+    def sizes(self) -> list[str]:
+        """What the sizes cost that are not the paper's."""
+        lines = [
+            "## What the sizes chosen here cost",
+            "",
+            "The paper has batches of 128 and attention_dim 256 on Frappe. The same setting with one of them, all else"
+            " as in the other experiments:",
+            "",
+        ]
+        return [*lines, *self.by_label("sizes")]
 
     def budget(self) -> list[str]:
         """Time by cell, from trials.csv, curves.csv and the experiments."""
