@@ -1,4 +1,4 @@
-"""A search and its final runs on two machines, of which one dies.
+"""A search and its final runs on two machines, of which one dies; and one model that both train.
 
 A machine is a set of namespaces: it has its own processes, network and mounts. The second one sees an empty folder
 where the first has the project, so whatever it trains on has come through Ray.
@@ -80,6 +80,7 @@ class Machines:
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.urandom(32).hex(),
+            "GLOO_SOCKET_IFNAME": "cable",
         }
         with_me = ["setpriv", "--pdeathsig", "KILL"]  # nothing outlives the test, and the worker not the head
         self.head = self.start(*with_me, *NEW_MACHINE, "--map-root-user", "sh", "-ec", START_HEAD)
@@ -193,3 +194,25 @@ def test_a_search_and_its_final_runs_lose_nothing_when_one_of_two_machines_dies(
     metrics = json.loads((project.results("fm") / "metrics.json").read_text())
     assert list(metrics["seeds"]) == ["0", "1", "2"]
     assert [figures["epochs"] for figures in metrics["seeds"].values()] == [20] * 3
+
+
+def test_two_machines_train_one_model_as_one_does(machines, prepared):
+    project = Project(shutil.copytree(prepared.root, machines.folder / "project"))
+    project.set(training={"max_epochs": 5, "batch_size": 10_000, "learning_rate": 0.1})  # all rows: the same batches
+    worker = machines.start_worker()
+    assert machines.what_is_in(worker, project.root.parent) == ["ray"]
+    options = ["--json", "--set", "model.embed_dim=4", "--set", "model.dropout=0"]
+    command, redirected = [*project.command("train", "fm"), *options], ["sh", "-c", 'exec "$@" > "$0"']
+    two = machines.start_on_head(
+        *redirected, project.root / "two", *command, "--set", "training.num_workers=2", RAY_ADDRESS=f"{HEAD}:6379"
+    )
+    wait_until(lambda: machines.runs(worker, "TrainWorker") and machines.runs(machines.head, "TrainWorker"), two)
+    assert two.wait(timeout=SECONDS) == 0
+    assert machines.start(*redirected, project.root / "one", *command).wait(timeout=SECONDS) == 0
+    first, second = (
+        [json.loads(line) for line in (project.root / name).read_text().splitlines()] for name in ("one", "two")
+    )
+    assert len(first) == len(second) == 6
+    for a, b in zip(first, second, strict=True):
+        for key in a.keys() - {"seconds", "peak_memory_mb"}:
+            assert b[key] == pytest.approx(a[key], abs=1e-4), key
