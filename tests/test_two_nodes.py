@@ -30,7 +30,9 @@ NEW_MACHINE = ["unshare", *SPACES, "--fork", "--kill-child", "--mount-proc"]
 SECONDS = 600  # how long to wait for anything, on a machine that is busy with something else
 HEAD, WORKER = "10.77.0.1", "10.77.0.2"
 START_RAY = "exec ray start --block --num-cpus=1 --object-store-memory=100000000"
+# Workers that train together connect to what a machine's name resolves to.
 START_HEAD = f"""
+hostname {HEAD}
 ip link set lo up
 ip address add {HEAD}/32 dev lo
 {START_RAY} --head --node-ip-address={HEAD} --port=6379 --temp-dir=$FOLDER/ray --include-dashboard=false
@@ -41,6 +43,7 @@ ip link set cable up
 ip route add {WORKER} dev cable src {HEAD}
 """
 START_WORKER = f"""
+hostname {WORKER}
 until ip address add {WORKER}/32 dev cable 2> /dev/null; do sleep 0.05; done
 ip link set lo up
 ip link set cable up
@@ -52,8 +55,8 @@ mount -t tmpfs none $FOLDER
 
 def why_not():
     """Why there can't be two machines here, if so."""
-    if not all(map(shutil.which, ("unshare", "nsenter", "setpriv", "ip"))):
-        return "needs unshare, nsenter, setpriv and ip"
+    if not all(map(shutil.which, ("unshare", "nsenter", "setpriv", "ip", "hostname"))):
+        return "needs unshare, nsenter, setpriv, ip and hostname"
     script = "ip link add name a type veth peer name b && mount -t tmpfs none /mnt"
     tried = subprocess.run([*NEW_MACHINE, "--map-root-user", "sh", "-c", script], capture_output=True, text=True)
     return f"namespaces are not allowed here: {tried.stderr.strip()}" if tried.returncode else None
@@ -80,7 +83,6 @@ class Machines:
             "PYTHONPATH": str(Path(__file__).parents[1]),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.urandom(32).hex(),
-            "GLOO_SOCKET_IFNAME": "cable",
         }
         with_me = ["setpriv", "--pdeathsig", "KILL"]  # nothing outlives the test, and the worker not the head
         self.head = self.start(*with_me, *NEW_MACHINE, "--map-root-user", "sh", "-ec", START_HEAD)
