@@ -8,7 +8,6 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -98,7 +97,7 @@ def fit_in_background(trainer: TorchTrainer, queue: Queue) -> list[BaseException
             trainer.fit()
         except BaseException as error:
             failed.append(error)
-        with suppress(Exception):  # Ray is shut down, after a Ctrl-C
+        if ray.is_initialized():  # else it would be started again, after a Ctrl-C
             queue.put(None)
 
     Thread(target=fit, daemon=True).start()
@@ -172,13 +171,14 @@ def share(num_rows: int, worker: int, num_workers: int) -> tuple[int, int]:
 def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
     """A range of the rows of a file on another machine, read there, and sent here, a piece at a time."""
     read = ray.remote(num_cpus=0, scheduling_strategy=on_node(node))(read_rows)
-    parts: list[Rows] = [
-        ray.get(read.remote(file, at, min(PIECE, stop - at)))  # type: ignore[arg-type]
-        for at in range(start, stop, PIECE)
-    ]
-    values = [part.values for part in parts if part.values is not None]
-    features, labels = torch.cat([part.features for part in parts]), torch.cat([part.labels for part in parts])
-    return Rows(features, labels, torch.cat(values) if values else None)
+    rows: list[Tensor] = []
+    for at in range(start, stop, PIECE):
+        piece: Rows = ray.get(read.remote(file, at, min(PIECE, stop - at)))  # type: ignore[arg-type]
+        parts = [part for part in (piece.features, piece.labels, piece.values) if part is not None]
+        rows = rows or [part.new_empty(stop - start, *part.shape[1:]) for part in parts]
+        for tensor, part in zip(rows, parts, strict=True):
+            tensor[at - start : at - start + len(part)] = part
+    return Rows(*rows)
 
 
 def train_share(

@@ -1,8 +1,11 @@
 import json
+import os
+import subprocess
 import sys
 from dataclasses import replace
 
 import polars as pl
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -202,6 +205,24 @@ def test_a_loss_that_is_not_finite_is_one_line(call):
     code, out, err = call(*TWO, "--set", "training.learning_rate=1e30")
     assert (code, out) == (1, "")
     assert err == "error: the loss is not finite in epoch 1: lower training.learning_rate\n"
+
+
+def test_a_worker_that_dies_is_one_line(project):
+    command = [*project.command("train", "fm"), *TWO]
+    long = [word for key in ("max_epochs", "patience") for word in ("--set", f"training.{key}=100000")]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    environment |= {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}', "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *long], stdout=pipe, stderr=pipe, text=True, env=environment) as run:
+        assert run.stdout.readline().startswith("epoch 1 ")
+        started = psutil.Process(run.pid).children(recursive=True)
+        workers = [process for process in started if "TrainWorker" in " ".join(process.cmdline())]
+        assert len(workers) == 2
+        workers[0].kill()
+        _, err = run.communicate(timeout=300)
+    assert run.returncode == 1
+    assert err.startswith("error: the workers that trained fm on synthetic failed with: ")
+    assert err.count("\n") == 1
 
 
 def test_rows_come_in_pieces(prepared, ray_cluster, monkeypatch):
