@@ -40,6 +40,7 @@ class Cell:
         Raises ValueError for a setting that names unknown keys or values that are not allowed.
         """
         arguments, training = resolve(setting, self.training)
+        refuse_workers(training)
         seed = seed_for(self.root_seed, keys[0], self.dataset, self.model, *keys[1:])
         model = new_model(self.model, self.schema, arguments, seed, self.pretrained)
         return model, train(model, self.train_rows, self.valid_rows, training)
@@ -52,13 +53,11 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     """
     get_dataset(dataset)
     registry.get_model(model)
+    refuse_workers(params.training)
     folder = paths.processed(dataset)
     schema = load_schema(folder)
     digests, pretrained = dict(schema["sha256"]), None
-    if params.training.pretrained not in (None, model):
-        path = paths.pretrained(dataset) / f"{params.training.pretrained}.pt"
-        if not path.exists():
-            raise ValueError(f"no {path}: run python -m pipelines.pretrain --dataset {dataset}")
+    if path := pretrained_file(model, dataset, params, paths):
         pretrained, digests["pretrained"] = load_weights(path), file_digest(path)
     return Cell(
         model=model,
@@ -71,6 +70,25 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
         pretrained=pretrained,
         root_seed=params.seed,
     )
+
+
+def refuse_workers(training: TrainingParams) -> None:
+    """Raise ValueError for several workers, which here are not used."""
+    if training.num_workers > 1:
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}: only python -m pipelines.train has several workers train "
+            "one model; set it to 1 here, where trials and seeds run side by side"
+        )
+
+
+def pretrained_file(model: str, dataset: str, params: Params, paths: Paths) -> Path | None:
+    """What a model starts from, if training.pretrained names another. Raises ValueError when it is not there."""
+    if params.training.pretrained in (None, model):
+        return None
+    path = paths.pretrained(dataset) / f"{params.training.pretrained}.pt"
+    if not path.exists():
+        raise ValueError(f"no {path}: run python -m pipelines.pretrain --dataset {dataset}")
+    return path
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -46,10 +46,24 @@ def load_schema(folder: Path) -> dict[str, Any]:
 
 def load_rows(folder: Path, split: str) -> Rows:
     """One split of a prepared data set. Raises ValueError when its file is not the one that `prepare` wrote."""
+    return to_rows(pl.read_parquet(split_file(folder, split)))
+
+
+def read_rows(file: Path, start: int, num_rows: int) -> Rows:
+    """Some rows of a split's file. Of its row groups, only those are read that have some of them."""
+    return to_rows(pl.scan_parquet(file).slice(start, num_rows).collect())
+
+
+def split_file(folder: Path, split: str) -> Path:
+    """The file of a split. Raises ValueError when it is not the one that `prepare` wrote."""
     path = folder / f"{split}.parquet"
     if not path.exists() or file_digest(path) != load_schema(folder)["sha256"][path.name]:
         raise ValueError(f"{path} is damaged: run python -m pipelines.prepare --dataset {folder.name}")
-    table = pl.read_parquet(path)
+    return path
+
+
+def to_rows(table: pl.DataFrame) -> Rows:
+    """The rows of a split's table: label, feature ids (Int32) and, if any, values (Float32)."""
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
     values = table.select(pl.col(pl.Float32))

@@ -55,6 +55,8 @@ class TrainingParams(Schema):
     l2_attention: NonNegativeFloat = 0.0  # λ on the attention network
     kernels: Literal["fast", "plain"] = "fast"  # plain: the formulas as they stand, for comparison
     pretrained: Literal["fm"] | None = None  # whose embeddings and linear terms a run starts from
+    # processes or machines that train one model together (docs/clusters.md); 1 is left out of what names a study
+    num_workers: PositiveInt = Field(default=1, exclude_if=lambda num_workers: num_workers == 1)
 
 
 class PretrainParams(Schema):

@@ -30,20 +30,32 @@ def main(
 
     setting = parse_assignments(assignments or [])
     arguments, config_training = resolve(setting, config.training)
-    cell = load_cell(model, dataset, config.model_copy(update={"training": config_training}), paths)
+    config = config.model_copy(update={"training": config_training})
     show = print_json if as_json else print_line
-    fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, "train")
-    done = []
-    for epoch in epochs:
+    done: list[training.Epoch] = []
+
+    def seen(epoch: training.Epoch) -> None:
         done.append(epoch)
         show(epoch.row())
-    test = training.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
+
+    if config_training.num_workers > 1:
+        from pipelines import data_parallel  # ray takes seconds to import
+
+        fitted, peak = data_parallel.train_together(model, dataset, arguments, config, paths, seen)
+        test = data_parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
+    else:
+        cell = load_cell(model, dataset, config, paths)
+        fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, "train")
+        for epoch in epochs:
+            seen(epoch)
+        test = training.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
+        peak = 0.0
     show(
         {
             "best_epoch": training.best(done, config_training.metric).epoch,
             **test.named("test"),
             "num_params": training.num_params(fitted),
-            "peak_memory_mb": training.peak_memory_mb(),
+            "peak_memory_mb": max(peak, training.peak_memory_mb()),
         }
     )
 

@@ -1,4 +1,4 @@
-"""A search and its final runs on two machines, of which one dies.
+"""A search and its final runs on two machines, of which one dies; and one model that both train.
 
 A machine is a set of namespaces: it has its own processes, network and mounts. The second one sees an empty folder
 where the first has the project, so whatever it trains on has come through Ray.
@@ -30,7 +30,9 @@ NEW_MACHINE = ["unshare", *SPACES, "--fork", "--kill-child", "--mount-proc"]
 SECONDS = 600  # how long to wait for anything, on a machine that is busy with something else
 HEAD, WORKER = "10.77.0.1", "10.77.0.2"
 START_RAY = "exec ray start --block --num-cpus=1 --object-store-memory=100000000"
+# Workers that train together connect to what a machine's name resolves to.
 START_HEAD = f"""
+hostname {HEAD}
 ip link set lo up
 ip address add {HEAD}/32 dev lo
 {START_RAY} --head --node-ip-address={HEAD} --port=6379 --temp-dir=$FOLDER/ray --include-dashboard=false
@@ -41,6 +43,7 @@ ip link set cable up
 ip route add {WORKER} dev cable src {HEAD}
 """
 START_WORKER = f"""
+hostname {WORKER}
 until ip address add {WORKER}/32 dev cable 2> /dev/null; do sleep 0.05; done
 ip link set lo up
 ip link set cable up
@@ -52,8 +55,8 @@ mount -t tmpfs none $FOLDER
 
 def why_not():
     """Why there can't be two machines here, if so."""
-    if not all(map(shutil.which, ("unshare", "nsenter", "setpriv", "ip"))):
-        return "needs unshare, nsenter, setpriv and ip"
+    if not all(map(shutil.which, ("unshare", "nsenter", "setpriv", "ip", "hostname"))):
+        return "needs unshare, nsenter, setpriv, ip and hostname"
     script = "ip link add name a type veth peer name b && mount -t tmpfs none /mnt"
     tried = subprocess.run([*NEW_MACHINE, "--map-root-user", "sh", "-c", script], capture_output=True, text=True)
     return f"namespaces are not allowed here: {tried.stderr.strip()}" if tried.returncode else None
@@ -193,3 +196,25 @@ def test_a_search_and_its_final_runs_lose_nothing_when_one_of_two_machines_dies(
     metrics = json.loads((project.results("fm") / "metrics.json").read_text())
     assert list(metrics["seeds"]) == ["0", "1", "2"]
     assert [figures["epochs"] for figures in metrics["seeds"].values()] == [20] * 3
+
+
+def test_two_machines_train_one_model_as_one_does(machines, prepared):
+    project = Project(shutil.copytree(prepared.root, machines.folder / "project"))
+    project.set(training={"max_epochs": 5, "batch_size": 10_000, "learning_rate": 0.1})  # all rows: the same batches
+    worker = machines.start_worker()
+    assert machines.what_is_in(worker, project.root.parent) == ["ray"]
+    options = ["--json", "--set", "model.embed_dim=4", "--set", "model.dropout=0"]
+    command, redirected = [*project.command("train", "fm"), *options], ["sh", "-c", 'exec "$@" > "$0"']
+    two = machines.start_on_head(
+        *redirected, project.root / "two", *command, "--set", "training.num_workers=2", RAY_ADDRESS=f"{HEAD}:6379"
+    )
+    wait_until(lambda: machines.runs(worker, "TrainWorker") and machines.runs(machines.head, "TrainWorker"), two)
+    assert two.wait(timeout=SECONDS) == 0
+    assert machines.start(*redirected, project.root / "one", *command).wait(timeout=SECONDS) == 0
+    first, second = (
+        [json.loads(line) for line in (project.root / name).read_text().splitlines()] for name in ("one", "two")
+    )
+    assert len(first) == len(second) == 6
+    for a, b in zip(first, second, strict=True):
+        for key in a.keys() - {"seconds", "peak_memory_mb"}:
+            assert b[key] == pytest.approx(a[key], abs=1e-4), key

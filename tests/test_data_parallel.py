@@ -1,0 +1,284 @@
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import polars as pl
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import ray
+import torch
+import torch.distributed as dist
+
+from pipelines import data_parallel, evaluate, pretrain, train, training, tune
+from pipelines.cell import load_cell
+from pipelines.cli import run
+from pipelines.data import Rows, load_rows, read_rows
+from pipelines.data_parallel import evaluate_file, fetch, share, train_share
+from pipelines.params import TrainingParams, load_params
+from pipelines.paths import Paths
+from pipelines.ray_cluster import cluster
+from pipelines.study import fingerprint
+from pipelines.training import new_model
+
+torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+
+SCHEMA = {"field_dims": [90, 60, 8], "fields": ["user", "item", "city"]}  # of which a batch has but a few
+SIZES = {
+    "fm": {"embed_dim": 4, "dropout": 0.0},
+    "ifm": {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 2, "dropout": 0.0},
+}
+NUM_ROWS, NUM_VALID = 501, 151
+L2 = {"l2": 0.5, "l2_field": 0.1, "l2_attention": 0.1}
+CASES = {  # model, where the second worker's rows start, training
+    "fm": ("fm", 250, {}),
+    "ifm": ("ifm", 250, {}),
+    "fm with l2": ("fm", 250, L2),
+    "ifm with l2": ("ifm", 250, L2),
+    "ifm with l2, unequal": ("ifm", 400, L2),
+    "ifm without kernels": ("ifm", 250, {**L2, "kernels": "plain"}),
+    "cross-entropy": ("ifm", 250, {**L2, "loss": "cross_entropy", "metric": "auc"}),
+    "adam": ("ifm", 250, {**L2, "optimizer": "adam", "learning_rate": 0.01}),
+    "lazy_adam": ("ifm", 250, {**L2, "optimizer": "lazy_adam", "learning_rate": 0.01}),
+    "ftrl": ("ifm", 250, {"l1": 0.01, "l2": 0.1, "optimizer": "ftrl"}),
+    "stops early": ("fm", 250, {"max_epochs": 30, "patience": 2, "learning_rate": 0.5}),
+}
+BATCH_NORM = {"embed_dim": 4, "dropout": 0.5, "batch_norm": True}
+
+
+def random_rows(num_rows, seed):
+    generator = torch.Generator().manual_seed(seed)
+    columns = [torch.randint(size, (num_rows,), generator=generator) for size in SCHEMA["field_dims"]]
+    score = (columns[0] % 3 - 1) * (columns[1] % 2 - 0.5) + 0.3 * torch.randn(num_rows, generator=generator)
+    features = (torch.stack(columns, 1) + torch.tensor([0, 90, 150])).int()
+    return Rows(features, torch.where(score > 0, 1.0, -1.0))
+
+
+TRAIN, VALID = random_rows(NUM_ROWS, 0), random_rows(NUM_VALID, 1)
+
+
+def settings(changes):
+    return TrainingParams(**{"learning_rate": 0.1, "batch_size": 50, "max_epochs": 4, "patience": 100, **changes})
+
+
+def part(rows, start, stop):
+    return Rows(rows.features[start:stop], rows.labels[start:stop])
+
+
+def curve(epochs):
+    return [{key: value for key, value in epoch.row().items() if key != "seconds"} for epoch in epochs]
+
+
+def one_of_two_workers(worker, folder):
+    """Train all cases together with the other worker; write down curve, weights at the last epoch, and at the end."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=worker, world_size=2)
+    cases = {key: (name, SIZES[name], start, changes) for key, (name, start, changes) in CASES.items()}
+    cases["batch norm"] = ("fm", BATCH_NORM, 250, {})
+    result = {}
+    for key, (name, arguments, start, changes) in cases.items():
+        rows = part(TRAIN, *((0, start), (start, NUM_ROWS))[worker])
+        valid = part(VALID, *((0, 100), (100, NUM_VALID))[worker])
+        model = new_model(name, SCHEMA, arguments, 0)
+        torch.manual_seed(worker)
+        epochs, weights = [], {}
+        for epoch in train_share(model, rows, valid, NUM_ROWS, settings(changes)):
+            epochs.append(epoch)
+            weights = {key: value.clone() for key, value in model.state_dict().items()}
+        result[key] = {"curve": curve(epochs), "last": weights, "best": model.state_dict()}
+    torch.save(result, folder / f"{worker}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What the two workers wrote down."""
+    folder = tmp_path_factory.mktemp("together")
+    torch.multiprocessing.spawn(one_of_two_workers, (folder,), nprocs=2)
+    return [torch.load(folder / f"{worker}.pt") for worker in (0, 1)]
+
+
+def alone(case, monkeypatch):
+    """One worker that trains on the same batches."""
+    name, start, changes = CASES[case]
+    generators = [torch.Generator().manual_seed(worker) for worker in (0, 1)]
+
+    def batches(order, batch_size):
+        first = torch.randperm(start, generator=generators[0])
+        second = torch.randperm(NUM_ROWS - start, generator=generators[1]) + start
+        parts = (order.tensor_split(-(-NUM_ROWS // batch_size)) for order in (first, second))
+        return [torch.cat(both) for both in zip(*parts, strict=True)]
+
+    monkeypatch.setattr(training, "batches", batches)
+    model = new_model(name, SCHEMA, SIZES[name], 0)
+    return model, list(training.train(model, TRAIN, VALID, settings(changes)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_workers_do_what_one_does_with_the_same_batches(together, case, monkeypatch):
+    model, epochs = alone(case, monkeypatch)
+    first, second = (worker[case] for worker in together)
+    assert first["curve"] == second["curve"]
+    assert len(first["curve"]) == len(epochs)
+    for one, two in zip(curve(epochs), map(dict, first["curve"]), strict=True):
+        auc = one.pop("valid_auc")  # which rows that change places move by 1.8e-4
+        assert two.pop("valid_auc") == pytest.approx(auc, abs=1e-3)
+        assert two == pytest.approx(one, abs=1e-4)
+    for key, weight in model.state_dict().items():
+        torch.testing.assert_close(first["best"][key], weight, atol=1e-3, rtol=1e-3)
+    assert curve(epochs)[-1]["train_loss"] < 0.98 * curve(epochs)[0]["train_loss"]
+
+
+@pytest.mark.parametrize("case", [*CASES, "batch norm"])
+def test_the_workers_have_the_same_weights(together, case):
+    first, second = (worker[case]["last"] for worker in together)
+    assert first
+    for key, weight in first.items():
+        assert torch.equal(weight, second[key]), key
+
+
+def test_workers_stop_together(together):
+    epochs = len(together[0]["stops early"]["curve"])
+    assert 2 < epochs < 30
+    assert epochs == len(together[1]["stops early"]["curve"])
+
+
+def test_every_row_has_a_worker():
+    for num_rows in (2, 3, 4, 5, 17, 1000):
+        for num_workers in (2, 3, 4, 7):
+            ranges = [share(num_rows, worker, num_workers) for worker in range(num_workers)]
+            assert [row for start, stop in ranges for row in range(start, stop)] == list(range(num_rows))
+            assert max(stop - start for start, stop in ranges) - min(stop - start for start, stop in ranges) <= 1
+
+
+def test_only_the_row_groups_of_a_range_are_read(tmp_path):
+    table = pl.DataFrame({"label": [1, -1] * 500, "a": range(1000)}, schema={"label": pl.Int8, "a": pl.Int32})
+    file = tmp_path / "train.parquet"
+    table.write_parquet(file, row_group_size=100)
+    content, groups = bytearray(file.read_bytes()), pq.read_metadata(file)
+    for group in (0, 9):  # the first and the last can't be read
+        for column in map(groups.row_group(group).column, range(2)):
+            start = column.dictionary_page_offset or column.data_page_offset
+            content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size
+    file.write_bytes(content)
+    assert read_rows(file, 100, 800).features[:, 0].tolist() == list(range(100, 900))
+    for start in (99, 899):
+        with pytest.raises(pl.exceptions.ComputeError):
+            read_rows(file, start, 2)
+
+
+@pytest.fixture
+def call(project, monkeypatch, capsys):
+    """Runs a stage in this process: its exit code, records and error."""
+
+    def call(*arguments, stage=train, model="fm"):
+        words = ["", *(() if stage is pretrain else ("--model", model)), "--dataset", "synthetic"]
+        monkeypatch.setattr(sys, "argv", [*words, "--params", str(project.params), *arguments])
+        with pytest.raises(SystemExit) as caught:
+            run(stage.main)
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return call
+
+
+TWO = ("--set", "training.num_workers=2")
+
+
+def test_with_ray_two_workers_do_what_one_does_with_the_same_batches(call, project):
+    project.set(training={"max_epochs": 4, "batch_size": 10_000, "learning_rate": 0.1, "l2": 0.1})
+    options = ("--json", "--set", "model.embed_dim=4", "--set", "model.dropout=0")
+    one, two = call(*options), call(*options, *TWO)
+    assert (one[0], one[2]) == (two[0], two[2]) == (0, "")
+    first, second = ([json.loads(line) for line in out.splitlines()] for _, out, _ in (one, two))
+    assert len(first) == len(second) == 5
+    for a, b in zip(first, second, strict=True):
+        assert b.keys() == a.keys()
+        for key in a.keys() - {"seconds", "peak_memory_mb"}:
+            assert b[key] == pytest.approx(a[key], abs=1e-4), key
+    assert second[-1]["peak_memory_mb"] > 10
+
+
+def test_a_loss_that_is_not_finite_is_one_line(call):
+    code, out, err = call(*TWO, "--set", "training.learning_rate=1e30")
+    assert (code, out) == (1, "")
+    assert err == "error: the loss is not finite in epoch 1: lower training.learning_rate\n"
+
+
+def test_a_worker_that_dies_is_one_line(project):
+    command = [*project.command("train", "fm"), *TWO]
+    long = [word for key in ("max_epochs", "patience") for word in ("--set", f"training.{key}=100000")]
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    environment |= {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}', "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*command, *long], stdout=pipe, stderr=pipe, text=True, env=environment) as run:
+        assert run.stdout.readline().startswith("epoch 1 ")
+        started = psutil.Process(run.pid).children(recursive=True)
+        workers = [process for process in started if "TrainWorker" in " ".join(process.cmdline())]
+        assert len(workers) == 2
+        workers[0].kill()
+        _, err = run.communicate(timeout=300)
+    assert run.returncode == 1
+    assert err.startswith("error: the workers that trained fm on synthetic failed with: ")
+    assert err.count("\n") == 1
+
+
+def test_rows_come_in_pieces(prepared, ray_cluster, monkeypatch):
+    folder = Paths(prepared.root).processed("synthetic")
+    monkeypatch.setattr(data_parallel, "PIECE", 100)
+    rows = load_rows(folder, "train")
+    with cluster():
+        fetched = fetch(folder / "train.parquet", ray.get_runtime_context().get_node_id(), 150, 420)
+    assert torch.equal(fetched.features, rows.features[150:420])
+    assert torch.equal(fetched.labels, rows.labels[150:420])
+    model = new_model("fm", json.loads((folder / "schema.json").read_text()), {"embed_dim": 2}, 0)
+    test = training.evaluate(model, load_rows(folder, "test"), "squared_error")
+    assert evaluate_file(model, folder, "test", "squared_error") == test
+
+
+def test_more_workers_than_cpus_are_refused(call):
+    code, out, err = call("--set", "training.num_workers=3")
+    assert (code, out) == (1, "")
+    assert err == "error: training.num_workers is 3, but there are only 2 CPUs\n"
+
+
+@pytest.mark.parametrize("setting", ["training.batch_size=3", "training.num_workers=100000"])
+def test_more_workers_than_a_batch_has_room_for_are_refused(call, setting):
+    code, out, err = call(*TWO, "--set", setting)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: training.num_workers is ")
+    assert "too many for batches of " in err
+    assert err.count("\n") == 1
+
+
+def test_wrong_arguments_are_refused_before_ray_starts(call):
+    code, out, err = call(*TWO, "--set", "model.embed=8")
+    assert (code, out) == (1, "")
+    assert err == "error: fm has no hyperparameter 'embed'; it has: embed_dim, dropout, batch_norm\n"
+
+
+@pytest.mark.parametrize("stage", [tune, evaluate, pretrain])
+def test_other_stages_refuse_workers(call, project, stage):
+    project.set(training={"num_workers": 2, "pretrained": "fm"})
+    code, out, err = call(stage=stage)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: training.num_workers is 2: only python -m pipelines.train has ")
+    assert err.count("\n") == 1
+
+
+def test_so_does_the_setting_of_pretrain(call, project):
+    project.set(training={"pretrained": "fm"}, pretrain={"model": {}, "training": {"num_workers": 2}})
+    code, _, err = call(stage=pretrain)
+    assert code == 1
+    assert err.startswith("error: training.num_workers is 2: ")
+
+
+def test_one_worker_does_not_change_the_names_of_studies(prepared):
+    cell = load_cell("fm", "synthetic", load_params(prepared.params), Paths(prepared.root))
+    said = TrainingParams(**{**cell.training.model_dump(), "num_workers": 1})
+    assert "num_workers" not in said.model_dump()
+    assert fingerprint(replace(cell, training=said), {}, {}) == fingerprint(cell, {}, {})
+    two = said.model_copy(update={"num_workers": 2})
+    assert fingerprint(replace(cell, training=two), {}, {}) != fingerprint(cell, {}, {})
