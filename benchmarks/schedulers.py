@@ -27,7 +27,7 @@ from trainings import write
 from pipelines.ray_cluster import cluster
 
 MODELS, SCHEDULERS, SEEDS = ("fm",), ("none", "asha", "median"), (1, 2, 3)
-SECONDS = 30
+SECONDS = 20
 TRIVIAL = "20 trivial trials"
 RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for way in ("own", "shared"))]
 
