@@ -2,10 +2,12 @@
 
 import json
 import math
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+import typer
 from rich.markdown import Markdown
 
 from pipelines.catalog import DATASETS, get_dataset
@@ -29,14 +31,24 @@ COLUMNS = {
 }
 
 
-def main(params: ParamsOption = Path("params.yaml")) -> None:
+def main(
+    params: ParamsOption = Path("params.yaml"),
+    so_far: Annotated[bool, typer.Option("--so-far", help="Without the cells that are not run yet.")] = False,
+) -> None:
     """Gather the cells of params.yaml into results/leaderboard.md, .csv and .json, and print it."""
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
         get_dataset(dataset)
-    cells = [read_cell(paths, dataset, model) for dataset in config.datasets for model in config.models]
+    cells, missing = [], []
+    for dataset, model in product(config.datasets, config.models):
+        try:
+            cells.append(read_cell(paths, dataset, model))
+        except ValueError:
+            if not so_far:
+                raise
+            missing.append(f"{model} on {dataset}")
     cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell)))
-    text = markdown(cells, config)
+    text = markdown(cells, config) + (f"\nNot run yet: {', '.join(missing)}.\n" if missing else "")
     write_json(paths.leaderboard.with_suffix(".json"), cells)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)

@@ -48,8 +48,8 @@ class Board:
         (folder / "best.json").write_text(json.dumps(best))
         (folder / "metrics.json").write_text(json.dumps(metrics))
 
-    def gather(self):
-        main(self.root / "params.yaml")
+    def gather(self, so_far=False):
+        main(self.root / "params.yaml", so_far)
         return json.loads((self.root / "results" / "leaderboard.json").read_text())
 
     def tables(self):
@@ -173,6 +173,16 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
         board.gather()
     assert str(raised.value) == f"no {path}: run python -m pipelines.{stage} --model fm --dataset movielens"
     assert not (board.root / "results" / "leaderboard.json").exists()
+
+
+def test_so_far_leaves_out_what_is_missing_and_names_it(board):
+    fill(board)
+    whole = board.gather()
+    (board.root / "results" / "movielens" / "fm" / "metrics.json").unlink()
+    assert board.gather(so_far=True) == [
+        cell for cell in whole if (cell["dataset"], cell["model"]) != ("movielens", "fm")
+    ]
+    assert (board.root / "results" / "leaderboard.md").read_text().endswith("\nNot run yet: fm on movielens.\n")
 
 
 def test_an_unknown_data_set_lists_the_known_ones(board):
