@@ -457,6 +457,8 @@ class Report:
                 rows.append((dataset, label, rmse, best["epoch"], shown(curve[-1]["valid_rmse"]), len(curve)))
         columns = ("data set", "", "best valid RMSE", "in epoch", "last valid RMSE", "epochs")
         table = [*markdown_table(columns, rows), ""] if rows else []
+        if any(row[3] == row[5] for row in rows):
+            table += ["Where the best epoch is the last one, the run was still learning.", ""]
         return [*table, *self.missing(figure), *self.picture(figure, "Validation RMSE by epoch")]
 
     def by_value(self, figure: str, parameter: str) -> list[str]:
