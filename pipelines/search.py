@@ -155,7 +155,8 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
         first = max(1, max_epochs // 9)
         chosen: TrialScheduler = ASHAScheduler("epoch", max_t=max_epochs, grace_period=first, reduction_factor=3)
     elif name == "median":
-        chosen = MedianStoppingRule(time_attr="epoch", grace_period=1)
+        never = max_epochs  # paused, a trial would start again from its first epoch
+        chosen = MedianStoppingRule(time_attr="epoch", grace_period=1, min_time_slice=never)
     else:
         chosen = FIFOScheduler()
     decide = chosen.on_trial_result
