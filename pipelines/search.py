@@ -149,14 +149,14 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
     """What may stop trials before their end, and then puts their names into `stopped`.
 
     asha (Li et al. 2020) lets a third of the trials go on after a ninth of `max_epochs`, and of these a third after a
-    third; median (Golovin et al. 2017) stops those whose best epoch is behind the median of the others' at that epoch.
+    third; median (Golovin et al. 2017) stops, from the same epoch on, those whose best is behind the others' median.
     """
+    first = max(1, max_epochs // 9)
     if name == "asha":
-        first = max(1, max_epochs // 9)
         chosen: TrialScheduler = ASHAScheduler("epoch", max_t=max_epochs, grace_period=first, reduction_factor=3)
     elif name == "median":
         never = max_epochs  # paused, a trial would start again from its first epoch
-        chosen = MedianStoppingRule(time_attr="epoch", grace_period=1, min_time_slice=never)
+        chosen = MedianStoppingRule(time_attr="epoch", grace_period=first, min_time_slice=never)
     else:
         chosen = FIFOScheduler()
     decide = chosen.on_trial_result
@@ -222,6 +222,8 @@ def check_result(cell: Cell, budget: TuneParams, study: Study) -> None:
     """Raises ValueError for a search without a trial that ended well, or with fewer trials than its budget."""
     done, name = finished_trials(study), f"{cell.model} on {cell.dataset}"
     if not any(trial.state is TrialState.COMPLETE for trial in done):
+        if any(trial.state is TrialState.PRUNED for trial in done):
+            raise ValueError(f"tune.scheduler stopped all trials of {name} that did not fail: give it a larger budget")
         if done:
             reason = next(
                 (trial.user_attrs[REASON] for trial in done if REASON in trial.user_attrs),
