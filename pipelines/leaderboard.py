@@ -95,6 +95,8 @@ def markdown(cells: list[dict[str, Any]], config: Params) -> str:
     epochs = f"at most {config.training.max_epochs} epochs"
     if config.tune.max_epochs:
         epochs = f"at most {config.tune.max_epochs} epochs a trial and {config.training.max_epochs} in the final runs"
+    if config.tune.scheduler != "none":
+        epochs += f", trials that fell behind stopped by {config.tune.scheduler}"
     lines += [
         "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
         " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",

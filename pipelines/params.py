@@ -71,9 +71,7 @@ class TuneParams(Schema):
 
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
-    max_epochs: PositiveInt | None = (
-        None  # of a trial; null: training.max_epochs, which the final runs have in any case
-    )
+    max_epochs: PositiveInt | None = None  # of a trial; null: training.max_epochs, as the final runs have
     fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that fall behind the others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer has failed
@@ -91,9 +89,7 @@ class TuneParams(Schema):
     @model_validator(mode="after")
     def do_not_race(self) -> "TuneParams":
         if self.deterministic and self.scheduler != "none":
-            raise ValueError(
-                "deterministic needs scheduler none: what the others stop depends on which trial is faster"
-            )
+            raise ValueError("deterministic needs scheduler none: what others stop depends on which trial is faster")
         return self
 
 

@@ -155,7 +155,7 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
     if name == "asha":
         chosen: TrialScheduler = ASHAScheduler("epoch", max_t=max_epochs, grace_period=first, reduction_factor=3)
     elif name == "median":
-        never = max_epochs  # paused, a trial would start again from its first epoch
+        never: Any = math.inf  # to be paused, as a trial would start again from its first epoch
         chosen = MedianStoppingRule(time_attr="epoch", grace_period=first, min_time_slice=never)
     else:
         chosen = FIFOScheduler()

@@ -40,14 +40,8 @@ def progress(study: Any) -> list[str]:
     running = sum(trial.state.name == "RUNNING" for trial in trials)
     started = max((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
     best = f"{abs(min(complete)):.4f}" if complete else "–"
-    return [
-        str(len(complete)),
-        str(stopped),
-        str(failed),
-        str(running),
-        best,
-        f"{started:%Y-%m-%d %H:%M}" if started else "–",
-    ]
+    counts = map(str, (len(complete), stopped, failed, running))
+    return [*counts, best, f"{started:%Y-%m-%d %H:%M}" if started else "–"]
 
 
 if __name__ == "__main__":

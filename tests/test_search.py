@@ -145,6 +145,7 @@ def test_other_params_are_another_study_and_the_first_one_is_kept(searched_proje
     assert files(searched_project, "fm") == before
 
 
+@pytest.mark.filterwarnings("error:The reported value is ignored")  # a trial that starts again reports again
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searched_project, scheduler):
     searched_project.set(
@@ -475,6 +476,13 @@ def made_study(*trials):
     study = optuna.create_study()
     study.add_trials(trials)
     return study
+
+
+def test_a_search_whose_scheduler_stopped_all_trials_says_so(prepared):
+    stopped = create_trial(state=TrialState.PRUNED, value=0.5, intermediate_values={3: 0.5})
+    failed = create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "FloatingPointError: too large"})
+    with pytest.raises(ValueError, match=r"^tune\.scheduler stopped all trials of fm on synthetic that did not fail"):
+        search.check_result(cell_of(prepared, "fm"), TuneParams(num_trials=2), made_study(stopped, failed))
 
 
 def test_the_budget_left_is_what_finished_trials_have_not_used():
