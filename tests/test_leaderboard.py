@@ -175,6 +175,17 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
     assert not (board.root / "results" / "leaderboard.json").exists()
 
 
+def test_the_note_says_how_long_trials_were(board):
+    fill(board)
+    tune = {"num_trials": 1, "max_epochs": 27, "scheduler": "asha", "fixed": {"model.embed_dim": 8}}
+    content = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "tune": tune, "training": {"max_epochs": 50}}
+    (board.root / "params.yaml").write_text(json.dumps(content))
+    board.gather()
+    epochs = "at most 27 epochs a trial and 50 in the final runs, trials that fell behind stopped by asha"
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert f"Held fixed in every trial: embed_dim 8; {epochs}. The paper" in text
+
+
 def test_so_far_leaves_out_what_is_missing_and_names_it(board):
     fill(board)
     whole = board.gather()
