@@ -27,7 +27,7 @@ from trainings import write
 from pipelines.ray_cluster import cluster
 
 MODELS, SCHEDULERS, SEEDS = ("fm",), ("none", "asha", "median"), (1, 2, 3)
-SECONDS = 20
+SECONDS = 60
 TRIVIAL = "20 trivial trials"
 RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for way in ("own", "shared"))]
 
@@ -36,7 +36,7 @@ Each search of Frappe has {SECONDS} s, trials of at most 27 epochs (patience 3),
 trials at once. The RMSE is that of the best complete trial on the validation rows, the mean ± standard deviation over
 {len(SEEDS)} root seeds, and the trials are means."""
 OVERHEAD = """\
-The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, which take 0.1 s or so, two at
+The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, two at
 once: Python's start and the imports of torch and Ray included. With a cluster of its own the stage also starts and ends
 Ray; in a shared one (`python -m pipelines.ray_cluster dvc repro`) it does not."""
 
