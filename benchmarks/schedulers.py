@@ -36,9 +36,9 @@ Each search of Frappe has {SECONDS} s, trials of at most 27 epochs (patience 3),
 trials at once. The RMSE is that of the best complete trial on the validation rows, the mean ± standard deviation over
 {len(SEEDS)} root seeds, and the trials are means."""
 OVERHEAD = """\
-The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, two at
-once: Python's start and the imports of torch and Ray included. With a cluster of its own the stage also starts and ends
-Ray; in a shared one (`python -m pipelines.ray_cluster dvc repro`) it does not."""
+The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, two at once: Python's start and the imports
+of torch and Ray included. With a cluster of its own the stage also starts and ends Ray; in a shared one
+(`python -m pipelines.ray_cluster dvc repro`) it does not."""
 
 
 def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
