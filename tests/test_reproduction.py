@@ -213,6 +213,26 @@ def test_a_hyperparameter_has_a_row_a_value_and_the_best_in_bold(study):
     inner = "the best keep probability of {} on frappe-nfm is neither the least nor the largest"
     assert study.row(heading, inner.format("FM"))[1:] == ["1", "no"]
     assert study.row(heading, inner.format("IFM"))[1:] == ["0.5", "yes"]
+    study.experiment("fm-0.5", [0.36, 0.35], figure="keep", label="FM", x=0.5)
+    study.experiment("ifm-1.0", [0.32, 0.31], figure="keep", label="IFM", x=1.0)
+    assert study.row(heading, inner.format("FM"))[1:] == ["1", "open"]
+    assert study.row(heading, inner.format("IFM"))[1:] == ["0.5", "open"]
+
+
+@pytest.mark.parametrize(
+    ("without", "penalised", "found"),
+    [
+        ([0.30, 0.31], [0.29, 0.30], ["by 3.3%, with λ_F 0.1", "yes"]),
+        ([0.31, 0.30], [0.29, 0.30], ["by 3.3%, with λ_F 0.1", "open"]),
+        ([0.30, 0.31], [0.31, 0.32], ["by 0.0%, with λ_F 0", "no"]),
+        ([0.30, 0.31], [0.32, 0.31], ["by 0.0%, with λ_F 0", "open"]),
+    ],
+)
+def test_the_penalty_of_the_field_aspect_is_set_against_none(study, without, penalised, found):
+    study.experiment("none", without, figure="l2_field", label="IFM", x=0.0)
+    study.experiment("some", penalised, figure="l2_field", label="IFM", x=0.1)
+    rows = study.rows("### L2 of the field aspect (Figure 5)")
+    assert [row[1:] for row in rows if row[0].startswith("λ_F improves IFM on frappe-nfm")] == [found]
 
 
 def test_sampling_is_set_beside_all_pairs(study):
