@@ -16,7 +16,7 @@ from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import polars as pl
-import ray
+import torch
 import typer
 import yaml
 from bench_peers import machine
@@ -24,12 +24,15 @@ from inputs import FOLDER
 from report import ROOT, table
 from trainings import write
 
+from pipelines.cell import load_cell
+from pipelines.params import Params
+from pipelines.paths import Paths
 from pipelines.ray_cluster import cluster
 
 MODELS, SCHEDULERS, SEEDS = ("fm",), ("none", "asha", "median"), (1, 2, 3)
 SECONDS = 60
-TRIVIAL = "20 trivial trials"
-RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for way in ("own", "shared"))]
+TRIVIAL, ALONE = "20 trivial trials", "no search"
+RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for way in ("own", "shared", ALONE))]
 
 PAGE = f"""\
 Each search of Frappe has {SECONDS} s, trials of at most 27 epochs (patience 3), embed_dim 32, batches of 1024, and two
@@ -38,7 +41,8 @@ trials at once. The RMSE is that of the best complete trial on the validation ro
 OVERHEAD = """\
 The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, two at once: Python's start and the imports
 of torch and Ray included. With a cluster of its own the stage also starts and ends Ray; in a shared one
-(`python -m pipelines.ray_cluster dvc repro`) it does not."""
+(`python -m pipelines.ray_cluster dvc repro`) it does not. *No search* is half the time of X
+the other in one process: what the trials themselves take."""
 
 
 def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
@@ -54,13 +58,28 @@ def trivial_search(way: str) -> dict[str, Any]:
     """The same of a search whose trials take next to nothing, with a cluster of its own or a shared one."""
     params = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "training": {"max_epochs": 1}}
     params["tune"] = {"num_trials": 20, "fixed": {"training.batch_size": 4096}}
+    if way == ALONE:
+        return trainings(params)
     if way == "own":
         return stage("lr", params)
     with cluster():
-        return stage("lr", params, RAY_ADDRESS=ray.get_runtime_context().gcs_address)
+        import ray  # not before pipelines, which sets what Ray reads when it is imported
+
+        return stage("lr", params, {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address})
 
 
-def stage(model: str, params: dict[str, Any], **environment: str) -> dict[str, Any]:
+def trainings(params: dict[str, Any]) -> dict[str, Any]:
+    """As many trainings as `params` has trials, without a search and with one thread, after one to warm up."""
+    torch.set_num_threads(1)
+    cell = load_cell("lr", "frappe", Params.model_validate(params), Paths(ROOT.parent))
+    setting = params["tune"]["fixed"]
+    list(cell.start(setting, "tune")[1])
+    start = time.perf_counter()
+    scores = [epoch.valid.rmse for _ in range(params["tune"]["num_trials"]) for epoch in cell.start(setting, "tune")[1]]
+    return {"seconds": (time.perf_counter() - start) / 2, "valid_rmse": min(scores)}
+
+
+def stage(model: str, params: dict[str, Any], environment: dict[str, str] | None = None) -> dict[str, Any]:
     data, tune = ROOT.parent / "data" / "processed" / "frappe", [sys.executable, "-m", "pipelines.tune"]
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
@@ -70,7 +89,7 @@ def stage(model: str, params: dict[str, Any], **environment: str) -> dict[str, A
         (project / "params.yaml").write_text(yaml.safe_dump(params), "utf-8")
         arguments = ["--model", model, "--dataset", "frappe", "--params", str(project / "params.yaml")]
         start = time.perf_counter()
-        subprocess.run([*tune, *arguments], check=True, stderr=subprocess.DEVNULL, env={**os.environ, **environment})
+        subprocess.run([*tune, *arguments], check=True, stderr=subprocess.DEVNULL, env=environment)
         seconds = time.perf_counter() - start
         trials = pl.read_csv(project / "results" / "frappe" / model / "trials.csv")
     complete = trials.filter(pl.col("state") == "complete")
@@ -103,7 +122,7 @@ def report(measured: dict[Any, dict[str, Any]]) -> None:
             trials = (f"{fmean(result[state] for result in found):.1f}" for state in ("complete", "stopped"))
             lines.append([model, scheduler, f"{fmean(scores):.4f} ± {stdev(scores):.4f}", *trials])
     races = table(["model", "scheduler", "valid RMSE", "complete trials", "stopped trials"], lines)
-    trivial = [[way, f"{measured[TRIVIAL, way, 1]['seconds']:.1f}"] for way in ("own", "shared")
+    trivial = [[way, f"{measured[TRIVIAL, way, 1]['seconds']:.1f}"] for way in ("own", "shared", ALONE)
                if (TRIVIAL, way, 1) in measured]  # fmt: skip
     parts = ["# Schedulers", "Made by `make schedulers`; the figures are in `schedulers.json`.", PAGE, races]
     parts += ["## What a search costs by itself", OVERHEAD, table(["cluster", "seconds of the stage"], trivial)]
