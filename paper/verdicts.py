@@ -1,0 +1,79 @@
+"""The rules by which docs/reproduction.md says whether a statement of the paper holds."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from pipelines import significance
+from pipelines.tables import markdown_table
+
+HOLDS = {True: "yes", False: "no", None: "open"}
+Table = list[dict[str, Any]]  # a CSV's rows
+Row = tuple[str, str, bool | None]  # what the paper says, what we find, whether it holds
+
+
+def verdict(mean: float | None, std: float | None, paper: float | None, own: float | None) -> tuple[str, bool | None]:
+    """In words, and whether the IFM paper's figure is reproduced."""
+    if mean is None or paper is None:
+        return ("–" if paper is None else "not run yet"), None
+    slack = 2 * (std or 0.0)
+    best = min(paper, own or paper)
+    if mean <= best + slack:
+        return "reproduced", True
+    if mean <= paper + slack:
+        return f"as in this paper; {mean - best:+.4f} to its own", True
+    return f"not reproduced: {mean - paper:+.4f}", False
+
+
+def judge(pair: dict[str, Any] | None, better: str) -> tuple[str, bool | None]:
+    """The difference of a pair in words, and whether it is shown that `better` is better."""
+    if pair is None:
+        return "–", None
+    sign = 1 if pair["models"][0] == better else -1
+    low, high = sorted(sign * bound for bound in pair["interval"])
+    words = f"{sign * pair['difference']:+.4f} ({low:+.4f} … {high:+.4f}), p {significance.shown_p(pair['p'])}"
+    return words, pair["differ"] and sign * pair["difference"] < 0
+
+
+def compared(statement: str, curves: dict[str, Table], better: str, worse: str) -> Row:
+    """By the best epochs; open where the run that is behind was still learning in its last epoch."""
+    if not {better, worse} <= curves.keys():
+        return statement, "–", None
+    best = {label: lowest(curves[label]) for label in (better, worse)}
+    ours = f"{best[better]:.4f} and {best[worse]:.4f}"
+    if still_learning(curves[max(best, key=lambda label: best[label])]):
+        return statement, f"{ours}, still learning", None
+    return statement, ours, best[better] < best[worse]
+
+
+def still_learning(curve: Table) -> bool:
+    """Whether the last epoch is the best."""
+    return best_epoch(curve)["epoch"] == curve[-1]["epoch"]
+
+
+def inner(label: str, dataset: str, by_x: dict[float, Table], parameter: str) -> Row:
+    """That the best value is neither end; open where a run that would decide otherwise was still learning."""
+    best, ends = best_value(by_x), {min(by_x), max(by_x)}
+    statement = f"the best {parameter} of {label} on {dataset} is neither the least nor the largest"
+    rivals = [curve for x, curve in by_x.items() if (x in ends) != (best in ends)]
+    return statement, f"{best:g}", None if any(map(still_learning, rivals)) else best not in ends
+
+
+def best_value(by_x: dict[float, Table]) -> float:
+    """The value whose run has the lowest validation RMSE."""
+    return min(by_x, key=lambda x: lowest(by_x[x]))
+
+
+def lowest(curve: Table) -> float:
+    """The lowest validation RMSE of a run."""
+    return best_epoch(curve)["valid_rmse"]
+
+
+def statement_table(rows: Iterable[Row]) -> list[str]:
+    return [*markdown_table(("statement", "here", "holds"), ((*row[:2], HOLDS[row[2]]) for row in rows)), ""]
+
+
+def best_epoch(curve: Table) -> dict[str, Any]:
+    """The row of the lowest validation RMSE, and the median of the seconds an epoch."""
+    best = min(curve, key=lambda row: row["valid_rmse"])
+    return {**best, "seconds_per_epoch": statistics.median(row["seconds"] for row in curve)}
