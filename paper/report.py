@@ -158,7 +158,22 @@ class Report:
                 )
             )
         columns = ("model", "#PARAM", "#PARAM, paper", "test RMSE", "IFM paper", "own paper", "verdict")
-        return [*markdown_table(columns, rows), ""]
+        return [*markdown_table(columns, rows), "", *self.short_searches(dataset, list(cells))]
+
+    def short_searches(self, dataset: str | None, models: list[str]) -> list[str]:
+        """Which models longer trials might have made better: those whose best trial was best in its last epoch."""
+        short = []
+        for model in models:
+            complete = [row for row in self.csv(f"{dataset}/{model}/trials.csv") or [] if row["state"] == "complete"]
+            best = min(complete, key=lambda row: row["valid"], default=None)
+            if best and best["best_epoch"] == best["epochs"]:
+                short.append(model)
+        if not short:
+            return []
+        return [
+            f"The best trial of {', '.join(short)} was still learning in its last epoch: the search was short for it.",
+            "",
+        ]
 
     def claims(self, family: str, dataset: str | None) -> list[str]:
         """What the paper says of pairs of models, and what the tests say."""

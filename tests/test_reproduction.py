@@ -34,7 +34,7 @@ class Study:
         self.params.write_text(yaml.safe_dump({**content, "datasets": ["frappe-nfm"], "models": MODELS}))
         self.experiments = {}
 
-    def add(self, model, rmse, std=0.0002):
+    def add(self, model, rmse, std=0.0002, best_epoch=4):
         folder = self.root / "results" / "frappe-nfm" / model
         folder.mkdir(parents=True)
         values = rmse + std * np.linspace(-1, 1, SEEDS)
@@ -44,7 +44,8 @@ class Study:
             metrics |= {f"{name}_mean": float(values.mean()), f"{name}_std": std}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         (folder / "best.json").write_text(json.dumps({"num_trials": 2, "setting": {}}))
-        (folder / "trials.csv").write_text("trial,epochs,seconds\n0,4,40.0\n1,5,50.0\n")
+        trials = f"0,pruned,0.2,4,4,40.0\n1,complete,0.3,{best_epoch},5,50.0\n"
+        (folder / "trials.csv").write_text(f"trial,state,valid,best_epoch,epochs,seconds\n{trials}")
         (folder / "curves.csv").write_text("seed,epoch,seconds\n" + "".join(f"{s},1,600.0\n" for s in range(SEEDS)))
         moved = np.random.default_rng(len(model)).normal(0, 1e-5, 50)
         columns = {f"seed_{seed}": value + moved for seed, value in enumerate(values)}
@@ -102,6 +103,15 @@ def test_without_results_nothing_is_said_but_what_to_run(study):
     assert {row[2] for row in study.rows("by the rules that each part gives:")} == {"hold", "0"}
     assert "| yes |" not in text
     assert "| no |" not in text
+
+
+def test_models_whose_best_trial_ran_out_of_epochs_are_named(study):
+    for model in MODELS:
+        study.add(model, 0.33, best_epoch=5 if model in ("fm", "ifm") else 4)
+    study.gather()
+    assert (
+        "The best trial of fm, ifm was still learning in its last epoch: the search was short for it." in study.text()
+    )
 
 
 @pytest.mark.parametrize(
