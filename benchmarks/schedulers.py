@@ -41,8 +41,8 @@ trials at once. The RMSE is that of the best complete trial on the validation ro
 OVERHEAD = """\
 The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, two at once: Python's start and the imports
 of torch and Ray included. With a cluster of its own the stage also starts and ends Ray; in a shared one
-(`python -m pipelines.ray_cluster dvc repro`) it does not. *No search* is half the time of X
-the other in one process: what the trials themselves take."""
+(`python -m pipelines.ray_cluster dvc repro`) it does not. *No search* is half the time of the same number of
+trainings, one after the other in one process: what the trials themselves take."""
 
 
 def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
@@ -110,6 +110,8 @@ def main(
         measured[model, scheduler, seed] = {"model": model, "scheduler": scheduler, "seed": seed, **found}
         print(f"{done + 1}/{len(todo)}  {model}, {scheduler}, seed {seed}: {found['valid_rmse']:.4f}", flush=True)
         report({race: measured[race] for race in RACES if race in measured})
+    if not todo:
+        report(measured)
 
 
 def report(measured: dict[Any, dict[str, Any]]) -> None:

@@ -170,10 +170,7 @@ class Report:
                 short.append(model)
         if not short:
             return []
-        return [
-            f"The best trial of {', '.join(short)} was still learning in its last epoch: the search was short for it.",
-            "",
-        ]
+        return [f"Short searches: {', '.join(short)}. The best trial of each was still learning in its last epoch.", ""]
 
     def claims(self, family: str, dataset: str | None) -> list[str]:
         """What the paper says of pairs of models, and what the tests say."""
