@@ -304,7 +304,7 @@ def fill(folder, spare=0):
 def test_a_disk_that_fills_up_in_a_search_is_one_line_and_it_goes_on_when_there_is_room(project, mount):
     project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
     mount(project.study("lr"), "-t", "tmpfs", "-o", "size=1m", "none")
-    filler = fill(project.study("lr"), spare=24 << 10)
+    filler = fill(project.study("lr"), spare=48 << 10)  # four trials, of which two or three run at once
     done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == f"error: [Errno 28] No space left on device: '{journal(project)}'"
