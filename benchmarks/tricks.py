@@ -47,14 +47,23 @@ def no_touched_rows() -> None:
 
 def no_shared_pairs() -> None:
     """Each row of the batch has pairs of its own; they are still sorted, as the sums need it."""
-    init, first_of_run = pair_kernels.Pairs.__init__, pair_kernels.first_of_run
+    init, grouped = pair_kernels.Pairs.__init__, pair_kernels.grouped
+
+    def each_apart(values: Tensor) -> tuple[Tensor, Tensor, kernels.Groups]:
+        in_order, order = values.flatten().sort(stable=True)
+        places = torch.arange(len(order), device=order.device)
+        return (
+            in_order,
+            torch.empty_like(order).scatter_(0, order, places).view(values.shape),
+            kernels.Groups(order, places),
+        )
 
     def init_apart(self: pair_kernels.Pairs, *arguments: object) -> None:
-        pair_kernels.first_of_run = lambda in_order: torch.ones_like(in_order, dtype=torch.bool)
+        pair_kernels.grouped = each_apart
         try:
             init(self, *arguments)
         finally:
-            pair_kernels.first_of_run = first_of_run
+            pair_kernels.grouped = grouped
 
     pair_kernels.Pairs.__init__ = init_apart
 

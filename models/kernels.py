@@ -27,27 +27,26 @@ class Groups(NamedTuple):
     order: Tensor
     offsets: Tensor
 
-    @classmethod
-    def of(cls, group: Tensor, num_groups: int) -> "Groups":
-        counts = torch.bincount(group, minlength=num_groups)
-        return cls(group.argsort(stable=True), counts.cumsum(0) - counts)
-
     def sum(self, values: Tensor) -> Tensor:
         """Σ of the values `[places, K]` of each group, `[groups, K]`."""
         return embedding_bag(self.order, values, self.offsets, mode="sum")
 
 
+def grouped(values: Tensor) -> tuple[Tensor, Tensor, Groups]:
+    """The distinct values, ascending; the index of each value into them; and the places, flattened, of each of them."""
+    in_order, order = values.flatten().sort(stable=True)
+    distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
+    index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
+    return distinct, index, Groups(order, counts.cumsum(0) - counts)
+
+
 class Occurrences:
-    """Which features occur in a batch, `ids` `[u]` ascending, and where: `index` `[batch, n]` into them."""
+    """Which features occur in a batch, `ids` `[u]` ascending, and where: `index` `[batch, n]` into them, and `places`
+    of `index`, flattened, by feature."""
 
-    def __init__(self, ids: Tensor, index: Tensor) -> None:
-        self.ids, self.index = ids, index
+    def __init__(self, ids: Tensor, index: Tensor, places: Groups) -> None:
+        self.ids, self.index, self.places = ids, index, places
         self.pairs: dict[Any, Any] = {}  # what `models.pair_kernels` has found in it
-
-    @cached_property
-    def places(self) -> Groups:
-        """The places of `index`, flattened, by feature."""
-        return Groups.of(self.index.flatten(), len(self.ids))
 
     @cached_property
     def rows(self) -> Groups:
@@ -69,8 +68,8 @@ def occurrences(x: Tensor) -> Occurrences:
     version = None if x.is_inference() else x._version  # a batch that was changed in place is another
     known = _OCCURRENCES.get(x)
     if known is None or known[0] != version:
-        ids, index = torch.unique(x, return_inverse=True)
-        _OCCURRENCES[x] = known = (version, Occurrences(ids.long(), index))
+        ids, index, places = grouped(x)
+        _OCCURRENCES[x] = known = (version, Occurrences(ids.long(), index, places))
     return known[1]
 
 
@@ -124,7 +123,7 @@ class Spread(Function):
 
 
 def field_sum(table: Tensor, where: Occurrences) -> Tensor:
-    """Σ over the fields of a row: `[u, K]` → `[batch, K]`."""
+    """Σ over the fields of a row: `[u, K]` or `[u]` → `[batch, K]` or `[batch]`."""
     return FieldSum.apply(table, where)  # type: ignore[no-any-return]
 
 
@@ -132,12 +131,15 @@ class FieldSum(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, where: Occurrences) -> Tensor:
         ctx.where = where
+        if table.dim() == 1:
+            return table.index_select(0, where.index.flatten()).view(where.index.shape).sum(1)
         return embedding_bag(where.index, table, mode="sum")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.where.rows.sum(gradients[0].contiguous()), None
+        grad = gradients[0].contiguous()
+        return ctx.where.rows.sum(grad.view(len(grad), -1)).view(-1, *grad.shape[1:]), None
 
 
 def bi_interaction(V: Embeddings) -> Tensor:
@@ -202,8 +204,10 @@ def by_field(where: Occurrences) -> Occurrences:
         start += high - low
     if not any(shift):
         return where
-    device = where.index.device
-    return Occurrences(torch.arange(start, device=device), where.index + torch.tensor(shift, device=device))
+    index = where.index + torch.tensor(shift, device=where.index.device)
+    in_order, order = index.flatten().sort(stable=True)
+    ids = torch.arange(start, device=index.device)  # of which some may not occur
+    return Occurrences(ids, index, Groups(order, torch.searchsorted(in_order, ids)))
 
 
 def onednn_keeps_float32() -> bool:

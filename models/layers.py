@@ -65,6 +65,8 @@ class LinearTerms(WithKernels):
         return weight if values is None else weight * values
 
     def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+        if self.kernels and values is None:
+            return self.bias + kernels.field_sum(*self.touched(self.weight, x))
         return self.bias + self.terms(x, values).sum(-1)
 
 

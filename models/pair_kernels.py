@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import embedding_bag, pad
 
-from models.kernels import Embeddings, Groups, Occurrences, matmul, pad_rows
+from models.kernels import Embeddings, Groups, Occurrences, grouped, matmul, pad_rows
 
 NUMBERS_OF_A_CHUNK = 1 << 19  # in a matrix of a chunk's pairs, at least: few calls, and small enough for the cache
 NUMBERS_OF_ONE_CHUNK = 1 << 21  # up to these, all pairs are one chunk: with few pairs, calls take longer than numbers
@@ -25,21 +25,15 @@ Kept = Callable[[int], Tensor]  # P → `[P, batch, K]`, in bytes: 1 where dropo
 
 class Pairs:
     """The distinct pairs of features of a batch, for some pairs of fields (i, j), sorted by field pair, i's feature and
-    j's: `index` `[P, batch]` into them, and `left` and `right` `[q]` into the rows of the table of embeddings, which
-    are those of [u, n], flattened, where a feature has a vector for each field."""
+    j's: `index` `[P, batch]` into them, `places` of it by pair, and `left` and `right` `[q]` into the rows of the table
+    of embeddings, which are those of [u, n], flattened, where a feature has a vector for each field."""
 
     def __init__(self, where: Occurrences, fields: Fields, field_aware: bool) -> None:
         self.fields, u, n = fields, len(where.ids), where.index.shape[1]
         i, j = torch.tensor(fields, device=where.index.device).T
         p = torch.arange(len(fields) + 1, device=i.device)
         key = (p[:-1, None] * u + where.index.T[i]) * u + where.index.T[j]  # [P, batch]
-        in_order, self.order = key.flatten().sort(stable=True)
-        is_first = first_of_run(in_order)
-        self.offsets = is_first.nonzero().squeeze(1)
-        distinct = in_order[self.offsets]
-        self.index = torch.empty_like(in_order)
-        self.index[self.order] = is_first.cumsum(0) - 1
-        self.index = self.index.view(key.shape)
+        distinct, self.index, self.places = grouped(key)
         self.field_pair, self.left, self.right = distinct // (u * u), distinct // u % u, distinct % u
         self.bounds: list[int] = torch.searchsorted(distinct, p * u * u).tolist()
         self.num_rows = u
@@ -65,9 +59,7 @@ class Pairs:
         starts = torch.tensor([chunk.start for chunk in chunks], device=device)
         chunk_of = torch.searchsorted(starts, torch.arange(q, device=device), right=True) - 1
         key = torch.cat([chunk_of * self.num_rows + self.left, chunk_of * self.num_rows + self.right])
-        in_order, order = key.sort(stable=True)
-        offsets = first_of_run(in_order).nonzero().squeeze(1)
-        row = in_order[offsets]
+        row, _, (order, offsets) = grouped(key)
         limits = torch.arange(len(chunks) + 1, device=device) * self.num_rows
         bounds: list[int] = torch.searchsorted(row, limits).tolist()
         for chunk, low, high in zip(chunks, bounds[:-1], bounds[1:], strict=True):
@@ -82,16 +74,9 @@ class Pairs:
         """Σ over the rows of the batch that have each distinct pair, for the field pairs first … last − 1:
         `[(last − first) · batch, K]` → `[pairs, K]`."""
         batch = self.index.shape[1]
-        order = self.order[first * batch : last * batch] - first * batch
-        offsets = self.offsets[self.bounds[first] : self.bounds[last]] - first * batch
+        order = self.places.order[first * batch : last * batch] - first * batch
+        offsets = self.places.offsets[self.bounds[first] : self.bounds[last]] - first * batch
         return Groups(order, offsets).sum(values)
-
-
-def first_of_run(in_order: Tensor) -> Tensor:
-    """Whether each element differs from the one before it."""
-    is_first = torch.ones_like(in_order, dtype=torch.bool)
-    torch.ne(in_order[1:], in_order[:-1], out=is_first[1:])
-    return is_first
 
 
 def pairs_of(V: Embeddings, fields: Fields) -> Pairs:
@@ -324,11 +309,10 @@ class PairDots(Function):
         vectors, grad_table = table.flatten(0, -2), torch.zeros_like(table)
         grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
         # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets.
-        in_order, order = torch.cat([pairs.left, pairs.right]).sort()
-        offsets = first_of_run(in_order).nonzero().squeeze(1)
+        row, _, (order, offsets) = grouped(torch.cat([pairs.left, pairs.right]))
         others = torch.cat([pairs.right, pairs.left])[order]
         met = embedding_bag(others, vectors, offsets, mode="sum", per_sample_weights=grad.repeat(2)[order])
-        grad_table.flatten(0, -2).index_copy_(0, in_order[offsets], met)
+        grad_table.flatten(0, -2).index_copy_(0, row, met)
         return grad_table, None
 
 

@@ -26,7 +26,8 @@ class Rows:
 
     def inputs(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
         """What a model is called with for some of the rows."""
-        return (self.features[rows],) if self.values is None else (self.features[rows], self.values[rows])
+        tensors = [self.features] if self.values is None else [self.features, self.values]
+        return tuple(t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors)
 
     def to(self, device: str) -> "Rows":
         values = None if self.values is None else self.values.to(device)

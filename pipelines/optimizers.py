@@ -25,10 +25,10 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
     for name, parameter in model.named_parameters():
         part = name.partition(".")[0]
         weight = 0.0 if name == "linear.bias" else l2.get(part, 0.0)
-        groups.setdefault((weight, part in ("embedding", "linear")), []).append(parameter)
+        groups.setdefault((weight, weight > 0 and part in ("embedding", "linear")), []).append(parameter)
     param_groups = [
-        {"params": parameters, "weight_decay": weight, "of_features": of_features}
-        for (weight, of_features), parameters in groups.items()
+        {"params": parameters, "weight_decay": weight, "composite": composite}
+        for (weight, composite), parameters in groups.items()
     ]
     if training.optimizer == "ftrl":
         return FTRLProximal(param_groups, lr=training.learning_rate, l1=training.l1)
@@ -68,11 +68,11 @@ def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
 class Adagrad(torch.optim.Adagrad):
     """Adagrad (Duchi et al. 2011). A row without a gradient does not change, so only touched rows are updated.
 
-    In the groups `of_features`, the L2 weight acts as in the paper's composite step: with H = √Σ g² + ε, each step
-    takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². A row that k batches did not touch is divided by
-    (1 + lr λ / H)ᵏ: when it is next touched, or by `bring_up_to_date`. `decay_all` false leaves that out: L2 on touched
-    rows alone, another regulariser, weaker on rare features. In other groups λ w is part of the gradient, as in the
-    code released with IFM.
+    In the groups `composite`, those of features, the L2 weight acts as in the paper's composite step: with
+    H = √Σ g² + ε, each step takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². A row that k batches did
+    not touch is divided by (1 + lr λ / H)ᵏ: when it is next touched, or by `bring_up_to_date`. `decay_all` false leaves
+    that out: L2 on touched rows alone, another regulariser, weaker on rare features. In other groups λ w is part of the
+    gradient, as in the code released with IFM.
     """
 
     def __init__(self, param_groups: Any, lr: float, decay_all: bool = True) -> None:
@@ -80,7 +80,7 @@ class Adagrad(torch.optim.Adagrad):
         super().__init__(param_groups, lr=lr, initial_accumulator_value=INITIAL_ACCUMULATOR, fused=on_cpu)
         for group in self.param_groups:
             for parameter in group["params"]:
-                if group["of_features"] and group["weight_decay"] and decay_all and parameter.dim():
+                if group["composite"] and decay_all:
                     self.state[parameter]["steps"] = torch.zeros(
                         len(parameter), dtype=torch.int64, device=parameter.device
                     )
@@ -95,27 +95,23 @@ class Adagrad(torch.optim.Adagrad):
             self.update([parameter for parameter in group["params"] if parameter.grad is not None], group)
 
     def update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
-        found = [rows_of(parameter.grad) for parameter in parameters]
-        rows_and_states = [
-            (rows, self.state[parameter]) for parameter, (rows, _) in zip(parameters, found, strict=True)
-        ]
-        weights = [at_rows(parameter, rows) for parameter, (rows, _) in zip(parameters, found, strict=True)]
-        totals = [at_rows(state["sum"], rows) for rows, state in rows_and_states]
-        composite = group["of_features"] and group["weight_decay"]
+        touched = [(parameter, self.state[parameter], *rows_of(parameter.grad)) for parameter in parameters]
+        weights = [at_rows(parameter, rows) for parameter, _, rows, _ in touched]
+        totals = [at_rows(state["sum"], rows) for _, state, rows, _ in touched]
         adagrad(
             weights,
-            [gradient for _, gradient in found],
+            [gradient for *_, gradient in touched],
             totals,
-            [state["step"] for _, state in rows_and_states],
+            [state["step"] for _, state, _, _ in touched],
             fused=group["fused"],
             lr=group["lr"],
             eps=group["eps"],
             lr_decay=0.0,
-            weight_decay=0.0 if composite else group["weight_decay"],
+            weight_decay=0.0 if group["composite"] else group["weight_decay"],
             maximize=False,
         )
-        for parameter, weight, total, (rows, state) in zip(parameters, weights, totals, rows_and_states, strict=True):
-            if composite:
+        for (parameter, state, rows, _), weight, total in zip(touched, weights, totals, strict=True):
+            if group["composite"]:
                 H = total.sqrt().add_(group["eps"])
                 weight.div_((group["lr"] * group["weight_decay"] / H).add_(1))
             if rows is not None:

@@ -92,7 +92,7 @@ def summed_loss(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
     """½ Σ (ŷ − y)² over the batch, or the summed cross-entropy: the L2 penalty weighs against a sum over rows,
     as in the code released with the paper."""
     if loss == "squared_error":
-        return 0.5 * (logits - labels).square().sum()
+        return 0.5 * nn.functional.mse_loss(logits, labels, reduction="sum")
     return nn.functional.softplus(-labels * logits).sum()
 
 
