@@ -306,14 +306,13 @@ class PairDots(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (table,), pairs = ctx.saved_tensors, ctx.pairs
-        vectors, grad_table = table.flatten(0, -2), torch.zeros_like(table)
         grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
-        # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets.
-        row, _, (order, offsets) = grouped(torch.cat([pairs.left, pairs.right]))
-        others = torch.cat([pairs.right, pairs.left])[order]
-        met = embedding_bag(others, vectors, offsets, mode="sum", per_sample_weights=grad.repeat(2)[order])
-        grad_table.flatten(0, -2).index_copy_(0, row, met)
-        return grad_table, None
+        # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets, if any.
+        in_order, order = torch.cat([pairs.left, pairs.right]).sort()
+        offsets = torch.searchsorted(in_order, torch.arange(pairs.num_rows, device=order.device))
+        others, weights = torch.cat([pairs.right, pairs.left])[order], grad.repeat(2)[order]
+        met = embedding_bag(others, table.flatten(0, -2), offsets, mode="sum", per_sample_weights=weights)
+        return met.view_as(table), None
 
 
 def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:

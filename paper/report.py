@@ -53,7 +53,16 @@ class Report:
         self.found: dict[str, list[Row]] = {}  # by part of the paper
 
     def text(self) -> str:
-        parts = [self.rq1(), self.rq2(), self.rq3(), self.rq4(), self.code(), self.sizes(), self.budget()]
+        parts = [
+            self.rq1(),
+            self.rq2(),
+            self.rq3(),
+            self.rq4(),
+            self.code(),
+            self.sizes(),
+            self.longer(),
+            self.budget(),
+        ]
         return "\n".join([*self.head(), *(line for part in parts for line in part)]).rstrip("\n") + "\n"
 
     def head(self) -> list[str]:
@@ -408,6 +417,26 @@ class Report:
             "",
         ]
         return [*lines, *self.by_label("sizes")]
+
+    def longer(self) -> list[str]:
+        """What the short searches cost the models that need many epochs."""
+        lines = [
+            "## What short searches and early stopping cost",
+            "",
+            "FM and FFM learn for longer than a trial of the search lasts, and asha stops those first that learn"
+            " slowly. So here is their best setting without early stopping, and FFM's with more dropout; sizes as in"
+            " RQ1.",
+            "",
+            *self.by_label("longer"),
+        ]
+        for dataset, curves in self.curves("longer").items():
+            for model in dict.fromkeys(self.experiments[name]["model"] for name in curves):
+                rows = self.csv(f"{dataset}/{model}/curves.csv") or []
+                seeds = [[row for row in rows if row["seed"] == seed] for seed in {row["seed"] for row in rows}]
+                if seeds:
+                    reached = statistics.mean(lowest(curve) for curve in seeds)
+                    lines += [f"With early stopping the final runs of {model} on {dataset} reach {reached:.4f}.", ""]
+        return lines
 
     def budget(self) -> list[str]:
         """Time by cell, from trials.csv, curves.csv and the experiments."""

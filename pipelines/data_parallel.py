@@ -31,7 +31,7 @@ from pipelines.params import Params, TrainingParams
 from pipelines.paths import Paths
 from pipelines.ray_cluster import cluster, last_line
 from pipelines.seeds import seed_for
-from pipelines.training import Epoch, device, new_model, peak_memory_mb, predict, summed_loss
+from pipelines.training import EarlyStopping, Epoch, device, new_model, peak_memory_mb, predict, summed_loss
 
 PIECE = 262_144  # rows that are read, and sent to a worker, at a time
 
@@ -188,22 +188,22 @@ def train_share(
     the process group of torch.distributed.
 
     All have the same number of batches, of which each has an equal share, drawn from its own rows. So a batch has
-    `batch_size` rows or somewhat fewer. When the iteration ends, the first worker's model has the weights of the best
+    `batch_size` rows or somewhat fewer. When the iteration ends, the model has the weights of the best
     epoch. Batch norm is over a worker's share of a batch, and its running statistics are means over the workers.
     """
     rows = train_rows.to(device())
     use_kernels(model, training.kernels == "fast")
     optimizer = make_optimizer(model, training)
     num_batches = math.ceil(num_rows / training.batch_size)
-    best_score, best_epoch, best_weights = math.inf, 0, model.state_dict()
+    stopping = EarlyStopping(model, training)
     try:
         for epoch in range(1, training.max_epochs + 1):
             start = time.perf_counter()
             model.train()
             total = torch.zeros((), device=rows.labels.device)
             for batch in torch.randperm(len(rows), device=rows.labels.device).tensor_split(num_batches):
-                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
                 optimizer.zero_grad()
+                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
                 loss.backward()
                 sum_gradients(model)
                 optimizer.step()
@@ -216,16 +216,13 @@ def train_share(
             valid = evaluate_share(model, valid_rows, training.loss)
             if not math.isfinite(train_loss + valid.rmse):
                 raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
-            if valid.score(training.metric) < best_score:
-                best_score, best_epoch = valid.score(training.metric), epoch
-                if dist.get_rank() == 0:
-                    best_weights = {key: value.clone() for key, value in model.state_dict().items()}
+            stopping.note(epoch, valid)
             yield Epoch(epoch, seconds, train_loss, valid)
-            if epoch - best_epoch >= training.patience:
+            if stopping.is_due(epoch):
                 break
     finally:
         forget_optimizer(model)
-        model.load_state_dict(best_weights)
+        model.load_state_dict(stopping.best_weights)
 
 
 @torch.no_grad()

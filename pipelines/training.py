@@ -105,15 +105,15 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
     rows = train_rows.to(device())
     use_kernels(model, training.kernels == "fast")
     optimizer = make_optimizer(model, training)
-    best_score, best_epoch, best_weights = math.inf, 0, model.state_dict()
+    stopping = EarlyStopping(model, training)
     try:
         for epoch in range(1, training.max_epochs + 1):
             start = time.perf_counter()
             model.train()
             total = torch.zeros((), device=rows.labels.device)
             for batch in batches(torch.randperm(len(rows), device=rows.labels.device), training.batch_size):
-                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
                 optimizer.zero_grad()
+                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
                 loss.backward()
                 optimizer.step()
                 total += loss.detach()
@@ -123,15 +123,34 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
             valid = evaluate(model, valid_rows, training.loss)
             if not math.isfinite(train_loss + valid.rmse):
                 raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
-            if valid.score(training.metric) < best_score:
-                best_score, best_epoch = valid.score(training.metric), epoch
-                best_weights = {key: value.clone() for key, value in model.state_dict().items()}
+            stopping.note(epoch, valid)
             yield Epoch(epoch, seconds, train_loss, valid)
-            if epoch - best_epoch >= training.patience:
+            if stopping.is_due(epoch):
                 break
     finally:
         forget_optimizer(model)
-        model.load_state_dict(best_weights)
+        model.load_state_dict(stopping.best_weights)
+
+
+class EarlyStopping:
+    """Keeps the weights of the epoch with the best validation metric so far: those at the start before there is one."""
+
+    def __init__(self, model: nn.Module, training: TrainingParams) -> None:
+        self.model, self.training = model, training
+        self.best_score, self.best_epoch = math.inf, 0
+        self.best_weights = {key: value.clone() for key, value in model.state_dict().items()}
+
+    def note(self, epoch: int, valid: Metrics) -> None:
+        """Take the weights as they are now if the epoch that led to them is the best."""
+        score = valid.score(self.training.metric)
+        if score < self.best_score:
+            self.best_score, self.best_epoch = score, epoch
+            for key, value in self.model.state_dict().items():
+                self.best_weights[key].copy_(value)  # in place: two copies need not be held at a time
+
+    def is_due(self, epoch: int) -> bool:
+        """Whether no epoch was better for `patience` epochs."""
+        return epoch - self.best_epoch >= self.training.patience
 
 
 def batches(order: Tensor, batch_size: int) -> Sequence[Tensor]:
