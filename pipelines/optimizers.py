@@ -1,6 +1,7 @@
 """Optimisers, with an L2 weight for each group of parameters, that update only the rows a sparse gradient has."""
 
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -9,7 +10,10 @@ from torch.optim.adagrad import adagrad
 
 from pipelines.params import TrainingParams
 
+NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: of a table's rows, that many are updated at a time
 INITIAL_ACCUMULATOR = 1e-8  # Adagrad's, as in the code released with NFM, AFM and IFM
+
+Piece = tuple[nn.Parameter, Tensor | None, Tensor]  # some rows of a parameter, None for all, and their gradient
 
 
 def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Optimizer:
@@ -61,6 +65,15 @@ def rows_of(gradient: Any) -> tuple[Any, Tensor]:
     return gradient.coalesce().indices()[0], gradient.coalesce().values()
 
 
+def pieces(parameter: nn.Parameter) -> list[Piece]:
+    """The rows to update, and their gradient, in pieces of no more than `NUMBERS_OF_A_PIECE`; a dense one is whole."""
+    rows, gradient = rows_of(parameter.grad)
+    if rows is None or gradient.numel() <= NUMBERS_OF_A_PIECE:
+        return [(parameter, rows, gradient)]
+    size = max(1, NUMBERS_OF_A_PIECE // gradient[0].numel())
+    return [(parameter, *piece) for piece in zip(rows.split(size), gradient.split(size), strict=True)]
+
+
 def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
     return weight if rows is None else weight.index_select(0, rows)
 
@@ -95,14 +108,19 @@ class Adagrad(torch.optim.Adagrad):
             self.update([parameter for parameter in group["params"] if parameter.grad is not None], group)
 
     def update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
-        touched = [(parameter, self.state[parameter], *rows_of(parameter.grad)) for parameter in parameters]
-        weights = [at_rows(parameter, rows) for parameter, _, rows, _ in touched]
-        totals = [at_rows(state["sum"], rows) for _, state, rows, _ in touched]
+        """One update, of some rows after others: what is gathered, updated and put back then stays in the cache."""
+        for round_of_pieces in zip_longest(*(pieces(parameter) for parameter in parameters)):
+            self.update_pieces([piece for piece in round_of_pieces if piece], group)
+
+    def update_pieces(self, touched: list[Piece], group: dict[str, Any]) -> None:
+        states = [self.state[parameter] for parameter, _, _ in touched]
+        weights = [at_rows(parameter, rows) for parameter, rows, _ in touched]
+        totals = [at_rows(state["sum"], rows) for state, (_, rows, _) in zip(states, touched, strict=True)]
         adagrad(
             weights,
-            [gradient for *_, gradient in touched],
+            [gradient for _, _, gradient in touched],
             totals,
-            [state["step"] for _, state, _, _ in touched],
+            [state["step"] for state in states],  # which nothing depends on without lr_decay
             fused=group["fused"],
             lr=group["lr"],
             eps=group["eps"],
@@ -110,7 +128,7 @@ class Adagrad(torch.optim.Adagrad):
             weight_decay=0.0 if group["composite"] else group["weight_decay"],
             maximize=False,
         )
-        for (parameter, state, rows, _), weight, total in zip(touched, weights, totals, strict=True):
+        for (parameter, rows, _), state, weight, total in zip(touched, states, weights, totals, strict=True):
             if group["composite"]:
                 H = total.sqrt().add_(group["eps"])
                 weight.div_((group["lr"] * group["weight_decay"] / H).add_(1))
