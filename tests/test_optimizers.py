@@ -6,6 +6,7 @@ from torch import nn
 
 from models import registry
 from models.layers import FeatureEmbedding, LinearTerms, use_kernels
+from pipelines import optimizers
 from pipelines.data import Rows
 from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
 from pipelines.params import TrainingParams
@@ -153,6 +154,19 @@ def test_sparse_gradients_give_what_dense_ones_do(optimizer, l2, seed):
     torch.testing.assert_close(logits, expected, rtol=1e-12, atol=1e-12)
     bring_up_to_date(fast)
     assert_same_weights(fast, plain)
+
+
+@pytest.mark.parametrize("l2", [0.0, 0.02])
+def test_rows_updated_in_pieces_are_those_updated_at_once(l2, monkeypatch):
+    training, batches = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=l2), random_batches(30)
+    at_once, in_pieces = (Features(with_kernels=True) for _ in range(2))
+    expected = steps_of(at_once, training, batches)
+    monkeypatch.setattr(optimizers, "NUMBERS_OF_A_PIECE", 3)  # pieces of a row of embeddings, and of a few linear terms
+    assert torch.equal(steps_of(in_pieces, training, batches), expected)
+    bring_up_to_date(at_once)
+    bring_up_to_date(in_pieces)
+    for name, weight in at_once.state_dict().items():
+        assert torch.equal(in_pieces.state_dict()[name], weight), name
 
 
 def test_rows_that_no_batch_touched_decay_at_each_step():
