@@ -19,7 +19,7 @@ from pipelines.metrics import Metrics, compute_metrics
 from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
 from pipelines.params import TrainingParams
 
-EVALUATION_ROWS = 4096
+EVALUATION_ROWS = 1 << 14  # at a time: the more, the fewer distinct pairs of features for each row
 PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.pretrained is set
 
 
