@@ -19,6 +19,7 @@ from verdicts import (
     lowest,
     statement_table,
     still_learning,
+    stopped_early,
     verdict,
 )
 
@@ -132,6 +133,7 @@ class Report:
                 lines += [f"`{dataset}` is another release than the paper's: its figures can't be judged by these.", ""]
             lines += self.table_2(family, dataset)
             lines += self.claims(family, dataset)
+            lines += self.luck(dataset)
         lines += ["### Which models differ", ""]
         if self.significance:
             shown = significance.markdown(self.significance).splitlines()[2:]
@@ -180,6 +182,29 @@ class Report:
         if not short:
             return []
         return [f"Short searches: {', '.join(short)}. The best trial of each was still learning in its last epoch.", ""]
+
+    def luck(self, dataset: str | None) -> list[str]:
+        """What the best trial of a search promised beside what its setting reaches with other seeds."""
+        rows = []
+        for model in self.params.models:
+            folder = self.results / str(dataset) / model
+            best, metrics = (read_json(folder / name, {}) for name in ("best.json", "metrics.json"))
+            if "valid_rmse" in best and metrics:
+                promised, reached = best["valid_rmse"], metrics["valid_rmse_mean"]
+                seeds = sorted(metrics["seeds"].values(), key=lambda seed: seed["best_epoch"])
+                each = ", ".join(f"{seed['test_rmse']:.4f} ({seed['best_epoch']})" for seed in seeds)
+                mean = shown(reached, metrics["valid_rmse_std"])
+                rows.append((model, shown(promised), mean, f"{reached - promised:+.4f}", each))
+        if not rows:
+            return []
+        columns = ("model", "valid RMSE, best trial", "its setting's seeds", "difference", "test RMSE (epoch) by seed")
+        return [
+            "A search takes the best of its trials, each of one seed, so part of its lead may be luck; below zero are"
+            " models that learned on in the final runs, which may be longer:",
+            "",
+            *markdown_table(columns, rows),
+            "",
+        ]
 
     def claims(self, family: str, dataset: str | None) -> list[str]:
         """What the paper says of pairs of models, and what the tests say."""
@@ -424,12 +449,20 @@ class Report:
             "## What short searches and early stopping cost",
             "",
             "FM and FFM learn for longer than a trial of the search lasts, and asha stops those first that learn"
-            " slowly. So here is their best setting without early stopping, and FFM's with more dropout; sizes as in"
-            " RQ1.",
+            " slowly; some seeds of INN were stopped after two or three epochs. So here is their best setting without"
+            " early stopping, and FFM's with more dropout; sizes as in RQ1.",
             "",
             *self.by_label("longer"),
         ]
+        patience = self.params.training.patience
         for dataset, curves in self.curves("longer").items():
+            for name, curve in curves.items():
+                stopped = stopped_early(curve, patience)
+                lines += [
+                    f"Patience {patience} would have ended this run of {self.experiments[name]['label']} after epoch"
+                    f" {len(stopped)}, at {lowest(stopped):.4f}, not {lowest(curve):.4f}.",
+                    "",
+                ]
             for model in dict.fromkeys(self.experiments[name]["model"] for name in curves):
                 rows = self.csv(f"{dataset}/{model}/curves.csv") or []
                 seeds = [[row for row in rows if row["seed"] == seed] for seed in {row["seed"] for row in rows}]

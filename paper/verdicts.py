@@ -51,6 +51,14 @@ def still_learning(curve: Table) -> bool:
     return best_epoch(curve)["epoch"] == curve[-1]["epoch"]
 
 
+def stopped_early(curve: Table, patience: int) -> Table:
+    """The epochs that a run would have had that stops after `patience` of them without a better validation RMSE."""
+    for last in range(1, len(curve)):
+        if last - best_epoch(curve[:last])["epoch"] >= patience:
+            return curve[:last]
+    return curve
+
+
 def inner(label: str, dataset: str, by_x: dict[float, Table], parameter: str) -> Row:
     """That the best value is neither end; open where a run that would decide otherwise was still learning."""
     best, ends = best_value(by_x), {min(by_x), max(by_x)}

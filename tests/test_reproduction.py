@@ -38,12 +38,12 @@ class Study:
         folder = self.root / "results" / "frappe-nfm" / model
         folder.mkdir(parents=True)
         values = rmse + std * np.linspace(-1, 1, SEEDS)
-        seeds = {str(seed): {"test_rmse": value} for seed, value in enumerate(values)}
+        seeds = {str(seed): {"test_rmse": value, "best_epoch": SEEDS - seed} for seed, value in enumerate(values)}
         metrics = {"num_params": 1_383_175, "num_seeds": SEEDS, "seeds": seeds}
         for name in ("test_rmse", "test_auc", "test_logloss", "valid_rmse", "seconds_per_epoch"):
             metrics |= {f"{name}_mean": float(values.mean()), f"{name}_std": std}
         (folder / "metrics.json").write_text(json.dumps(metrics))
-        (folder / "best.json").write_text(json.dumps({"num_trials": 2, "setting": {}}))
+        (folder / "best.json").write_text(json.dumps({"num_trials": 2, "setting": {}, "valid_rmse": 0.3}))
         trials = f"0,pruned,0.2,4,4,40.0\n1,complete,0.3,{best_epoch},5,50.0\n"
         (folder / "trials.csv").write_text(f"trial,state,valid,best_epoch,epochs,seconds\n{trials}")
         (folder / "curves.csv").write_text("seed,epoch,seconds\n" + "".join(f"{s},1,600.0\n" for s in range(SEEDS)))
@@ -110,6 +110,12 @@ def test_models_whose_best_trial_ran_out_of_epochs_are_named(study):
         study.add(model, 0.33, best_epoch=5 if model in ("fm", "ifm") else 4)
     study.gather()
     assert "Short searches: fm, ifm. The best trial of each was still learning in its last epoch." in study.text()
+
+
+def test_the_best_trial_is_shown_beside_the_seeds_of_its_setting(study):
+    study.add("inn", 0.31, std=0.001)
+    row = next(row for row in study.rows("### frappe") if row[:2] == ["inn", "0.3000"])
+    assert row[2:] == ["0.3100 ± 0.0010", "+0.0100", "0.3110 (1), 0.3100 (2), 0.3090 (3)"]
 
 
 @pytest.mark.parametrize(
@@ -292,3 +298,11 @@ def test_the_budget_adds_up_what_was_measured(study):
         ["aspects on frappe-nfm", "experiments", "1 curves", "2", "2.00", "0.00"],
     ]
     assert "In all 0.5 hours of one core" in study.text()
+
+
+def test_a_run_without_early_stopping_is_shown_beside_what_patience_would_have_made_of_it(study):
+    study.experiment("longer-ifm", [0.40, 0.35, 0.36, 0.36, 0.36, 0.36, 0.30], figure="longer", label="IFM")
+    study.experiment("longer-fm", [0.40, 0.39, 0.38], figure="longer", label="FM", model="fm")
+    text = study.text()
+    assert "Patience 4 would have ended this run of IFM after epoch 6, at 0.3500, not 0.3000." in text
+    assert "this run of FM after epoch 3, at 0.3800, not 0.3800." in text
