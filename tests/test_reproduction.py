@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from findings import FEW
+from verdicts import verdict
 
 from pipelines import leaderboard, significance
 from pipelines.catalog import DATASETS
@@ -68,7 +70,7 @@ class Study:
             pl.DataFrame(rows).write_csv(path)
 
     def text(self):
-        return report.Report(self.params).text()
+        return report.page(self.params)
 
     def rows(self, heading):
         """The rows of all tables between a heading and the next one, as lists of cells."""
@@ -87,7 +89,7 @@ def study(tmp_path):
 
 def test_the_page_is_made_of_the_committed_results():
     page = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
-    assert report.Report(PAPER / "params.yaml").text() == page, "run: cd paper && python report.py"
+    assert report.page(PAPER / "params.yaml") == page, "run: cd paper && python report.py"
 
 
 def test_the_published_figures_are_those_that_the_leaderboard_shows():
@@ -133,7 +135,7 @@ def test_the_best_trial_is_shown_beside_the_seeds_of_its_setting(study):
     ],
 )
 def test_a_figure_is_reproduced_up_to_two_standard_deviations(mean, std, paper, own, words, holds):
-    assert report.verdict(mean, std, paper, own) == (words, holds)
+    assert verdict(mean, std, paper, own) == (words, holds)
 
 
 def test_table_2_and_the_order_of_models(study):
@@ -169,7 +171,7 @@ def test_experiments_that_are_missing_are_named_with_their_command(study):
     study.experiment("two", [0.4], figure="aspects", label="FM")
     study.experiment("three", None, figure="aspects", label="FA-IFM")
     assert "Not run yet: `cd paper && python experiment.py one three`." in study.text()
-    for number in range(report.FEW):
+    for number in range(FEW):
         study.experiment(f"more-{number}", None, figure="aspects", label=str(number))
     assert "Not run yet: `cd paper && dvc repro experiment`, 6 of 7 runs." in study.text()
 
