@@ -56,7 +56,7 @@ def longer(findings: Findings) -> list[str]:
             stopped = stopped_early(curve, patience)
             lines += [
                 f"Patience {patience} would have ended this run of {findings.experiments[name]['label']} after epoch"
-                f" {len(stopped)}, at {lowest(stopped):.4f}, not {lowest(curve):.4f}.",
+                f" {len(stopped)}, at {lowest(stopped):.4f}; all {len(curve)} epochs reach {lowest(curve):.4f}.",
                 "",
             ]
         for model in dict.fromkeys(findings.experiments[name]["model"] for name in curves):

@@ -306,5 +306,5 @@ def test_a_run_without_early_stopping_is_shown_beside_what_patience_would_have_m
     study.experiment("longer-ifm", [0.40, 0.35, 0.36, 0.36, 0.36, 0.36, 0.30], figure="longer", label="IFM")
     study.experiment("longer-fm", [0.40, 0.39, 0.38], figure="longer", label="FM", model="fm")
     text = study.text()
-    assert "Patience 4 would have ended this run of IFM after epoch 6, at 0.3500, not 0.3000." in text
-    assert "this run of FM after epoch 3, at 0.3800, not 0.3800." in text
+    assert "Patience 4 would have ended this run of IFM after epoch 6, at 0.3500; all 7 epochs reach 0.3000." in text
+    assert "this run of FM after epoch 3, at 0.3800; all 3 epochs reach 0.3800." in text
