@@ -21,7 +21,7 @@ TAGS_HEADER = ("userId", "movieId", "tag", "timestamp")
 
 SHOWN_CHARACTERS = 60  # of a bad line, in an error
 CHUNK_ROWS = 10_000  # of a CSV file, held as Python text at a time
-BLOCK_BYTES = 1 << 23  # of any other file, held at a time
+BLOCK_BYTES = 1 << 22  # of any other file, held at a time
 MAX_LINE_BYTES = 1 << 20  # also of a CSV row that goes over several lines
 
 
