@@ -45,7 +45,7 @@ def longer(findings: Findings) -> list[str]:
         "## What short searches and early stopping cost",
         "",
         "FM and FFM learn for longer than a trial of the search lasts, and asha stops those first that learn"
-        " slowly; some seeds of INN were stopped after two or three epochs. So here is their best setting without"
+        " slowly; INN is best after few epochs. So here is their best setting without"
         " early stopping, and FFM's with more dropout; sizes as in RQ1.",
         "",
         *findings.by_label("longer"),

@@ -46,8 +46,9 @@ def head(findings: Findings) -> list[str]:
         "",
         *cite,
         "",
-        "A statement is open where a run is missing, or is behind but was still learning in its last epoch. How"
-        " many of the paper's statements hold here, by the rules that each part gives:",
+        "A statement is open where a run is missing, or is behind but was still learning: best in its last epoch or,"
+        " where two runs are compared, behind by no more than it gained in the second half of its epochs. How many of"
+        " the paper's statements hold here, by the rules that each part gives:",
         "",
         *markdown_table(("part", "statements", "hold", "do not", "open"), summary),
         "",

@@ -36,12 +36,14 @@ def judge(pair: dict[str, Any] | None, better: str) -> tuple[str, bool | None]:
 
 
 def compared(statement: str, curves: dict[str, Table], better: str, worse: str) -> Row:
-    """By the best epochs; open where the run that is behind was still learning in its last epoch."""
+    """By the best epochs; open where the run that is behind could catch up: it was best in its last epoch, or is behind
+    by no more than it gained in the second half of its epochs."""
     if not {better, worse} <= curves.keys():
         return statement, "–", None
     best = {label: lowest(curves[label]) for label in (better, worse)}
     ours = f"{best[better]:.4f} and {best[worse]:.4f}"
-    if still_learning(curves[max(best, key=lambda label: best[label])]):
+    behind = curves[max(best, key=lambda label: best[label])]
+    if still_learning(behind) or abs(best[better] - best[worse]) <= gained_late(behind):
         return statement, f"{ours}, still learning", None
     return statement, ours, best[better] < best[worse]
 
@@ -57,6 +59,11 @@ def stopped_early(curve: Table, patience: int) -> Table:
         if last - best_epoch(curve[:last])["epoch"] >= patience:
             return curve[:last]
     return curve
+
+
+def gained_late(curve: Table) -> float:
+    """By how much the second half of the epochs lowered the validation RMSE."""
+    return lowest(curve[: (len(curve) + 1) // 2]) - lowest(curve)
 
 
 def inner(label: str, dataset: str, by_x: dict[float, Table], parameter: str) -> Row:

@@ -198,6 +198,13 @@ def test_what_was_behind_and_still_learning_leaves_a_statement_open(study):
     assert study.row(heading, "FA-IFM improves on FM 9 times as much as IA-IFM on frappe-nfm")[2] == "open"
 
 
+@pytest.mark.parametrize(("behind", "holds"), [(0.36, "yes"), (0.34, "open")])
+def test_a_run_that_gained_as_much_of_late_as_it_is_behind_could_catch_up(study, behind, holds):
+    study.experiment("fa", [behind + 0.05, behind + 0.05, behind, behind], figure="aspects", label="FA-IFM")
+    study.experiment("ifm", [0.30, 0.30, 0.30, 0.30], figure="aspects", label="IFM")
+    assert study.row("### One aspect only (Figure 2)", "IFM is better than FA-IFM on frappe-nfm")[2] == holds
+
+
 @pytest.mark.parametrize(
     ("epochs", "rise", "holds"), [(51, 0.002, "yes"), (51, 0.0, "no"), (20, 0.0, "open"), (20, 0.002, "yes")]
 )
