@@ -57,7 +57,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def draw_lines(panels: dict[str, dict[str, list[str]]]) -> Figure:
     """RMSE by the first column, a line a label."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.3), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), squeeze=False, layout="constrained")
     for axis, (dataset, table) in zip(axes[0], panels.items(), strict=True):
         (name, values), *lines = table.items()
         even, settled = name in EVEN, {}
@@ -74,7 +74,8 @@ def draw_lines(panels: dict[str, dict[str, list[str]]]) -> Figure:
             axis.set_xticks(range(len(values)), [f"{float(value):g}" for value in values])
         dress(axis, TITLES[dataset], AXES[name], AXES["valid_rmse"])
         if len(lines) > 1:
-            axis.legend(frameon=False)
+            columns = 1 if max(len(label) for label, _ in lines) > 25 else 2
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, frameon=False)  # hides no line
     return figure
 
 
