@@ -13,19 +13,23 @@ from pipelines.paths import Paths
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
     """Train what training.pretrained names with the settings under `pretrain`; does nothing where it is null.
 
-    Writes data/pretrained/DATASET/: the weights of the best validation epoch and summary.json.
+    Writes data/pretrained/DATASET/: the weights of the best validation epoch, summary.json, and recipe.json, which
+    changes when anything does that the weights come from. What starts from them depends on the recipe, as the weights'
+    last digits are other ones on another kind of processor.
     """
     config, paths = load_params(params), Paths(params.parent)
     get_dataset(dataset)
     name, folder = config.training.pretrained, paths.pretrained(dataset)
     if name is None:
-        write_json(folder / "summary.json", {"pretrained": None})
+        for file in ("summary.json", "recipe.json"):
+            write_json(folder / file, {"pretrained": None})
         print("training.pretrained is null: nothing to train")
         return
     import torch  # takes seconds to import
 
     from pipelines import training
     from pipelines.cell import load_cell
+    from pipelines.study import fingerprint
 
     cell = load_cell(name, dataset, config, paths)
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
@@ -40,6 +44,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
         partial.write_bytes(content.getbuffer())
     best = training.best(done, config.training.metric)
     write_json(folder / "summary.json", {"pretrained": name, "best_epoch": best.epoch, **best.valid._asdict()})
+    write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})
 
 
 if __name__ == "__main__":

@@ -22,10 +22,11 @@ PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 PLUMBING = {f"pipelines/{name}.py" for name in ("cli", "paths", "files", "progress")}  # they only show or store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
 NAMES = {"pipelines/catalog.py"}  # it only checks names and gives the family
+NO_SEARCH = {"search_spaces/shared.py"}  # of what only reads a setting
 LEFT_OUT = {
-    "pretrain": PLUMBING | NAMES,
+    "pretrain": PLUMBING | NAMES | NO_SEARCH,
     "tune": PLUMBING | NAMES,
-    "evaluate": PLUMBING | NAMES | {"search_spaces/shared.py"},  # it only reads the best setting
+    "evaluate": PLUMBING | NAMES | NO_SEARCH,
 }
 PARTS = {f"models/{name}.py" for name in ("layers", "named_fields", "product_layers")}  # of the models found by name
 FOUND_BY_NAME = {"pretrain": {"models/fm.py", "models/layers.py"}, "tune": PARTS, "evaluate": PARTS}
@@ -123,7 +124,14 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
     if stage in GATHER:  # a folder with the outputs of all its cells
         earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
-    assert {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py")} <= earlier
+    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py")}
+    assert {dep.removesuffix("/recipe.json") for dep in deps} <= earlier
+
+
+@pytest.mark.parametrize("stage", ["tune", "evaluate"])
+def test_what_starts_from_trained_weights_depends_on_their_recipe_not_on_their_last_digits(stage):
+    deps = [dep for dep in STAGES[stage]["deps"] if "pretrained" in dep]
+    assert deps == [STAGES["pretrain"]["outs"][0] + "/recipe.json"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -72,7 +73,7 @@ def test_the_stage_writes_the_weights_of_the_best_epoch(project, call):
     assert (code, stderr) == (0, "")
     assert [line.split()[:2] for line in stdout.splitlines()] == [["epoch", "1"], ["epoch", "2"], ["epoch", "3"]]
     folder = Paths(project).pretrained("synthetic")
-    assert sorted(path.name for path in folder.iterdir()) == ["fm.pt", "summary.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["fm.pt", "recipe.json", "summary.json"]
     summary = json.loads((folder / "summary.json").read_text())
     assert summary.keys() == {"pretrained", "best_epoch", "rmse", "auc", "logloss"}
     assert summary["pretrained"] == "fm"
@@ -88,10 +89,23 @@ def test_a_second_run_gives_the_same(project, call):
     for _ in range(2):
         assert call(pretrain)[0] == 0
         folder = Paths(project).pretrained("synthetic")
-        contents.append((torch.load(folder / "fm.pt"), (folder / "summary.json").read_text()))
-    (first, summary), (second, again) = contents
+        texts = [(folder / name).read_text() for name in ("summary.json", "recipe.json")]
+        contents.append((torch.load(folder / "fm.pt"), texts))
+    (first, texts), (second, again) = contents
     assert all(torch.equal(first[key], second[key]) for key in STARTED)
-    assert summary == again
+    assert texts == again
+
+
+@pytest.mark.parametrize("change", ["seed: 2020", "embed_dim: 8", "batch_size: 1024", "patience: 9"])
+def test_the_recipe_is_another_when_anything_is_that_decides_the_weights(project, call, change):
+    path = Paths(project).pretrained("synthetic") / "recipe.json"
+    assert call(pretrain)[0] == 0
+    before = path.read_text()
+    key = change.split(":")[0]
+    changed = PARAMS.replace("max_epochs: 3", f"max_epochs: 3, {change}") if key == "patience" else PARAMS
+    (project / "params.yaml").write_text(re.sub(rf"{key}: \d+(?=[,}}\n])", change, changed))
+    assert call(pretrain)[0] == 0
+    assert path.read_text() != before
 
 
 def test_others_start_from_it(project, call):
@@ -151,8 +165,8 @@ def test_it_does_nothing_where_no_model_is_named(project, call):
     (project / "params.yaml").write_text(PARAMS.replace("pretrained: fm", "pretrained: null"))
     assert call(pretrain) == (0, "training.pretrained is null: nothing to train\n", "")
     folder = Paths(project).pretrained("synthetic")
-    assert [path.name for path in folder.iterdir()] == ["summary.json"]
-    assert json.loads((folder / "summary.json").read_text()) == {"pretrained": None}
+    assert sorted(path.name for path in folder.iterdir()) == ["recipe.json", "summary.json"]
+    assert all(json.loads(path.read_text()) == {"pretrained": None} for path in folder.iterdir())
 
 
 @pytest.mark.parametrize(
