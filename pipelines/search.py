@@ -41,6 +41,7 @@ from pipelines.study import (
     REASON,
     SECONDS,
     budget_left,
+    ended_trials,
     fingerprint,
     finished_trials,
     open_journal,
@@ -97,7 +98,8 @@ def spend_budget(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
     best = min((trial.value for trial in done if trial.value is not None), default=None)
     shown = TrialTable(f"{cell.model} on {cell.dataset}", len(done), budget.num_trials, seconds_left, best)
-    sampler_seed = seed_for(cell.root_seed, "tune", cell.dataset, cell.model, "sampler", len(done))
+    drawn = len(ended_trials(study))  # with those that a killed search left running, so that none is drawn twice
+    sampler_seed = seed_for(cell.root_seed, "tune", cell.dataset, cell.model, "sampler", drawn)
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
         trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget)

@@ -66,10 +66,14 @@ def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
         study.enqueue_trial(trial.params)
 
 
+def ended_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that are over, those of killed searches too."""
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+
+
 def finished_trials(study: Study) -> list[FrozenTrial]:
     """The trials that count: those that ended well, were stopped by a scheduler, or failed by themselves."""
-    trials = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
-    return [trial for trial in trials if INTERRUPTED not in trial.user_attrs]
+    return [trial for trial in ended_trials(study) if INTERRUPTED not in trial.user_attrs]
 
 
 def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:

@@ -247,6 +247,21 @@ def test_a_record_that_was_cut_off_is_dropped_and_the_trials_before_are_kept(sea
     assert again["valid"] == pytest.approx(lost["valid"], rel=1e-5)
 
 
+@pytest.mark.fault("torn")
+def test_a_search_cut_off_before_any_trial_ended_draws_no_setting_twice(searched_project):
+    journal = searched_project.study("fm") / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first_end = next(number for number, line in enumerate(lines) if json.loads(line).get("values"))
+    journal.write_bytes(b"".join(lines[:first_end]))
+    running = [trial.params for trial in trials(searched_project, "fm") if trial.state is TrialState.RUNNING]
+    assert len(running) > 1  # the paper's setting, and drawn ones
+    searched_project.set(tune={"num_trials": len(running) + 2})
+    searched_project.tune("fm")
+    settings = [params for _, params in complete(trials(searched_project, "fm")).values()]
+    assert all(params in settings for params in running)
+    assert len(settings) == len({json.dumps(params, sort_keys=True) for params in settings}) == len(running) + 2
+
+
 def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
     journal = searched_project.study("fm") / "journal.log"
     before = journal.read_bytes()
