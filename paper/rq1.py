@@ -1,5 +1,7 @@
 """RQ1: which model is best (Table 2), and the questions on it."""
 
+from math import comb
+
 from findings import Findings, not_run, read_json, shown
 from verdicts import Row, compared, judge, verdict
 
@@ -27,6 +29,7 @@ def rq1(findings: Findings) -> list[str]:
         elif dataset != f"{family}-nfm":
             lines += [f"`{dataset}` is another release than the paper's: its figures can't be judged by these.", ""]
         lines += table_2(findings, family, dataset)
+        lines += all_sampled(findings, dataset)
         lines += claims(findings, family, dataset)
         lines += luck(findings, dataset)
     lines += ["### Which models differ", ""]
@@ -80,6 +83,20 @@ def short_searches(findings: Findings, dataset: str | None, models: list[str]) -
     if not short:
         return []
     return [f"Short searches: {', '.join(short)}. The best trial of each was still learning in its last epoch.", ""]
+
+
+def all_sampled(findings: Findings, dataset: str | None) -> list[str]:
+    """Whether the best setting of ifm_sampling leaves no pair of fields out."""
+    best = read_json(findings.results / str(dataset) / "ifm_sampling" / "best.json", {})
+    num_sampled = best.get("setting", {}).get("model.num_sampled")
+    num_pairs = comb(len(get_dataset(dataset).fields), 2) if dataset else 0
+    if num_sampled is None or num_sampled < num_pairs:
+        return []
+    return [
+        f"ifm_sampling's best setting takes all of the {num_pairs} pairs, so here it is IFM with a search of its own:"
+        " how far the two are apart is what the luck of a search comes to.",
+        "",
+    ]
 
 
 def luck(findings: Findings, dataset: str | None) -> list[str]:

@@ -120,6 +120,14 @@ def test_the_best_trial_is_shown_beside_the_seeds_of_its_setting(study):
     assert row[2:] == ["0.3100 ± 0.0010", "+0.0100", "0.3110 (1), 0.3100 (2), 0.3090 (3)"]
 
 
+@pytest.mark.parametrize(("num_sampled", "said"), [(44, False), (45, True)])
+def test_a_sampling_that_leaves_no_pair_out_is_said_to_be_none(study, num_sampled, said):
+    study.add("ifm_sampling", 0.31)
+    best = {"num_trials": 2, "setting": {"model.num_sampled": num_sampled}, "valid_rmse": 0.3}
+    (study.root / "results" / "frappe-nfm" / "ifm_sampling" / "best.json").write_text(json.dumps(best))
+    assert ("takes all of the 45 pairs, so here it is IFM with a search of its own" in study.text()) == said
+
+
 @pytest.mark.parametrize(
     ("mean", "std", "paper", "own", "words", "holds"),
     [
