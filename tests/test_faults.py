@@ -366,7 +366,8 @@ def test_a_cluster_of_this_machine_listens_on_loopback_only_and_wants_its_token(
         if process.name() == "raylet" and host in " ".join(process.cmdline())
     )
     assert listening(head.parent().children(recursive=True)) == {"127.0.0.1"}
-    status = [sys.executable, "-c", "import ray, sys; ray.init(sys.argv[1])", ray_address]
+    status = [Path(sys.prefix) / "bin" / "ray", "status", "--address", ray_address]
+    assert subprocess.run(status, capture_output=True, timeout=WAIT).returncode == 0
     wrong = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
     done = subprocess.run(status, env=wrong, capture_output=True, text=True, timeout=WAIT)
     assert done.returncode != 0
