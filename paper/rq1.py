@@ -94,7 +94,7 @@ def all_sampled(findings: Findings, dataset: str | None) -> list[str]:
         return []
     return [
         f"ifm_sampling's best setting takes all of the {num_pairs} pairs, so here it is IFM with a search of its own:"
-        " how far the two are apart is what the luck of a search comes to.",
+        " how far the two are apart is the luck of two searches and of their seeds.",
         "",
     ]
 
