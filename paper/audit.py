@@ -5,6 +5,8 @@ import statistics
 from findings import Findings
 from verdicts import lowest, stopped_early
 
+from pipelines.catalog import get_dataset
+
 
 def code(findings: Findings) -> list[str]:
     """What the released code does otherwise, and what that costs."""
@@ -65,4 +67,27 @@ def longer(findings: Findings) -> list[str]:
             if seeds:
                 reached = statistics.mean(lowest(curve) for curve in seeds)
                 lines += [f"With early stopping the final runs of {model} on {dataset} reach {reached:.4f}.", ""]
+    return lines
+
+
+def ffm(findings: Findings) -> list[str]:
+    """What the random start costs FFM, whose vectors are not FM's."""
+    lines = [
+        "## What the random start costs FFM",
+        "",
+        "FFM has n vectors a feature and FM one, so in RQ1 ffm and afm_ffm start from random weights, unlike all others"
+        " but fm. Here is FFM's best setting from random weights, and from an FM: all n vectors of a feature start as"
+        " the FM's one. There is no early stopping; K is that of RQ1 where none is named.",
+        "",
+        *findings.by_label("ffm"),
+    ]
+    for dataset in findings.curves("ffm"):
+        cell = next((cell for cell in findings.board if (cell["dataset"], cell["model"]) == (dataset, "ffm")), {})
+        if "test_rmse_mean" in cell:
+            lines += [
+                f"The final runs of ffm, from random weights, have a validation RMSE of {cell['valid_rmse']:.4f}"
+                f" and a test RMSE of {cell['test_rmse_mean']:.4f}; published is a test RMSE of"
+                f" {findings.published['test_rmse'][get_dataset(dataset).family]['ffm']['rmse']:.4f}.",
+                "",
+            ]
     return lines

@@ -3,7 +3,7 @@
 from itertools import product
 from pathlib import Path
 
-from audit import code, longer, sizes
+from audit import code, ffm, longer, sizes
 from findings import Findings, not_run
 from rq1 import rq1
 from rq2 import rq2
@@ -25,7 +25,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
 def page(params: Path) -> str:
     """The whole page."""
     findings = Findings(params)
-    chapters = [chapter(findings) for chapter in (rq1, rq2, rq3, rq4, code, sizes, longer, budget)]
+    chapters = [chapter(findings) for chapter in (rq1, rq2, rq3, rq4, code, sizes, longer, ffm, budget)]
     lines = [*head(findings), *(line for chapter in chapters for line in chapter)]  # the head counts what chapters note
     return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -77,7 +77,8 @@ def settings(findings: Findings) -> list[str]:
         f"Each model has the same search first: {budget} of at most"
         f" {params.tune.max_epochs or params.training.max_epochs} epochs{stopping}. Its best setting is trained"
         f" with {params.evaluate.num_seeds} seeds, each tested once, at its best validation epoch.",
-        f"Embeddings and linear terms start from: {params.training.pretrained or 'random values'}.",
+        f"Embeddings and linear terms start from: {params.training.pretrained or 'random values'}. Those of ffm and"
+        " afm_ffm, which have n vectors a feature, are random in any case.",
     ]
 
 

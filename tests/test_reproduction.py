@@ -323,3 +323,20 @@ def test_a_run_without_early_stopping_is_shown_beside_what_patience_would_have_m
     text = study.text()
     assert "Patience 4 would have ended this run of IFM after epoch 6, at 0.3500; all 7 epochs reach 0.3000." in text
     assert "this run of FM after epoch 3, at 0.3800; all 3 epochs reach 0.3800." in text
+
+
+def test_the_random_start_of_ffm_is_shown_beside_its_cell_and_the_published_figure(study):
+    study.experiment("ffm-none", [0.40, 0.35], figure="ffm", label="random", model="ffm")
+    study.experiment("ffm-fm", [0.40, 0.33, 0.34], figure="ffm", label="from FM", model="ffm")
+    heading = "## What the random start costs FFM"
+    assert study.rows(heading)[1:] == [
+        ["frappe-nfm", "random", "0.3500", "2", "0.3500", "2"],
+        ["frappe-nfm", "from FM", "0.3300", "2", "0.3400", "3"],
+    ]
+    assert "The final runs of ffm" not in study.text()
+    params = yaml.safe_load(study.params.read_text())
+    study.params.write_text(yaml.safe_dump({**params, "models": ["ffm", "fm"]}))
+    study.add("ffm", 0.339)
+    study.add("fm", 0.333)
+    study.gather()
+    assert "validation RMSE of 0.3390 and a test RMSE of 0.3390; published is a test RMSE of 0.3304." in study.text()
