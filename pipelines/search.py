@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import ray
 import torch
 from optuna.samplers import TPESampler
 from optuna.storages import JournalStorage
@@ -120,7 +121,9 @@ def spend_budget(
                 time_budget_s=seconds_left,
                 metric=METRIC,
                 mode="min",
-                reuse_actors=True,
+                # NOTE: Ray 2.60 gives a trial up, whatever max_failures is, if the worker that it is handed to has died
+                # unseen. So only trials of one machine share workers, which saves a second each.
+                reuse_actors=len(ray.nodes()) == 1,
             ),
             run_config=tune.RunConfig(
                 storage_path=scratch,
