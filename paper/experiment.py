@@ -170,23 +170,9 @@ def train(experiment: Experiment, config: Params, defaults: Defaults, paths: Pat
     files = [folder / f"seed-{seed}.json" for seed in range(experiment.num_seeds)]
     for seed, file in enumerate(files):
         if not file.exists():
-            _, epochs = new_run(cell, setting, seed)
+            _, epochs = cell.start(setting, "experiment", seed)
             write_json(file, [epoch.row() for epoch in epochs])
     return mean_by_epoch([json.loads(file.read_text(encoding="utf-8")) for file in files])
-
-
-def new_run(cell: Any, setting: dict[str, Any], seed: int) -> tuple[Any, Any]:
-    """The model and its epochs. All n vectors of a feature of a field-aware model start as the one of the FM.
-
-    NOTE: searches and final runs don't do that: there, a field-aware model starts from random weights.
-    """
-    model, epochs = cell.start(setting, "experiment", seed)
-    own = model.state_dict()
-    if cell.pretrained and "embedding.vectors" in own:
-        num_fields = len(cell.schema["fields"])
-        vectors = {"embedding.vectors": cell.pretrained["embedding.weight"].repeat(1, num_fields)}
-        model.load_state_dict(own | {key: value for key, value in cell.pretrained.items() if key in own} | vectors)
-    return model, epochs
 
 
 def mean_by_epoch(runs: list[list[dict[str, Any]]]) -> pl.DataFrame:

@@ -77,8 +77,8 @@ def settings(findings: Findings) -> list[str]:
         f"Each model has the same search first: {budget} of at most"
         f" {params.tune.max_epochs or params.training.max_epochs} epochs{stopping}. Its best setting is trained"
         f" with {params.evaluate.num_seeds} seeds, each tested once, at its best validation epoch.",
-        f"Embeddings and linear terms start from: {params.training.pretrained or 'random values'}. Those of ffm and"
-        " afm_ffm, which have n vectors a feature, are random in any case.",
+        f"Embeddings and linear terms start from: {params.training.pretrained or 'random values'}; in ffm and"
+        " afm_ffm all n vectors of a feature as its one.",
     ]
 
 

@@ -3,7 +3,7 @@
 from math import comb
 
 from findings import Findings, not_run, read_json, shown
-from verdicts import Row, compared, judge, verdict
+from verdicts import Row, compared, gains_from_fm, judge, verdict
 
 from pipelines import significance
 from pipelines.catalog import get_dataset
@@ -138,7 +138,7 @@ def claims(findings: Findings, family: str, dataset: str | None) -> list[str]:
 
 
 def pretrained(findings: Findings) -> list[str]:
-    """IFM beside AFM and NFM, without a start from FM."""
+    """IFM beside AFM and NFM, without a start from FM, and what each gains from it."""
     lines = [
         "### Is IFM still ahead without pretraining?",
         "",
@@ -148,9 +148,10 @@ def pretrained(findings: Findings) -> list[str]:
         "",
         *findings.by_label("pretrained"),
     ]
-    rows = [
-        compared(f"without pretraining, IFM is better than {other} on {dataset}", curves, *labels)
-        for dataset, curves in findings.labelled("pretrained").items()
-        for other, labels in (("AFM", ("IFM, random", "AFM, random")), ("NFM", ("IFM, random", "NFM, random")))
-    ]
+    rows: list[Row] = []
+    for dataset, curves in findings.labelled("pretrained").items():
+        for other in ("AFM", "NFM"):
+            statement = f"without pretraining, IFM is better than {other} on {dataset}"
+            rows.append(compared(statement, curves, "IFM, random", f"{other}, random"))
+        rows += [gains_from_fm(model, dataset, curves) for model in ("IFM", "AFM", "NFM")]
     return [*lines, *findings.statements("RQ1: without pretraining", rows)]

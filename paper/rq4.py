@@ -1,7 +1,7 @@
 """RQ4: hyperparameters (Figures 4 to 6)."""
 
 from findings import Findings
-from verdicts import Row, best_value, inner, lowest, still_learning
+from verdicts import Row, best_value, compared, inner, lowest, nearly_all, still_learning
 
 from pipelines.catalog import get_dataset
 
@@ -14,10 +14,9 @@ def rq4(findings: Findings) -> list[str]:
     for dataset, table in findings.values("keep").items():
         if {"FM", "IFM"} <= table.keys():
             both = table["FM"].keys() & table["IFM"].keys()
-            wins = sum(lowest(table["IFM"][x]) < lowest(table["FM"][x]) for x in both)
-            statement = f"IFM is better than FM for nearly all keep probabilities on {dataset}"
-            learning = any(still_learning(curve) for by_x in table.values() for curve in by_x.values())
-            rows.append((statement, f"{wins} of {len(both)}", None if learning else wins >= 0.8 * len(both)))
+            curves = ({label: table[label][x] for label in ("IFM", "FM")} for x in both)
+            pairs = [compared("IFM is better", by_label, "IFM", "FM") for by_label in curves]
+            rows.append(nearly_all(f"IFM is better than FM for nearly all keep probabilities on {dataset}", pairs))
         rows += [inner(label, dataset, by_x, "keep probability") for label, by_x in table.items()]
     lines += findings.statements("RQ4: Figure 4", rows, "; nearly all: eight in ten")
     lines += ["### L2 of the field aspect (Figure 5)", "", *findings.by_value("l2_field", "λ_F")]

@@ -1,7 +1,7 @@
 """The rules by which docs/reproduction.md says whether a statement of the paper holds."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pipelines import significance
@@ -46,6 +46,21 @@ def compared(statement: str, curves: dict[str, Table], better: str, worse: str) 
     if still_learning(behind) or abs(best[better] - best[worse]) <= gained_late(behind):
         return statement, f"{ours}, still learning", None
     return statement, ours, best[better] < best[worse]
+
+
+def nearly_all(statement: str, pairs: Sequence[Row]) -> Row:
+    """That eight in ten of the pairs hold; open while it depends on those that are."""
+    found = [row[2] for row in pairs]
+    wins, left = found.count(True), found.count(None)
+    words = f"{wins} of {len(found)}" + (f", {left} still learning" if left else "")
+    enough = 0.8 * len(found)
+    return statement, words, None if wins < enough <= wins + left else wins >= enough
+
+
+def gains_from_fm(model: str, dataset: str, curves: dict[str, Table]) -> Row:
+    """That a start from an FM's embeddings makes a model better."""
+    statement = f"pretraining makes {model} better on {dataset}"
+    return compared(statement, curves, f"{model}, from FM", f"{model}, random")
 
 
 def still_learning(curve: Table) -> bool:

@@ -71,7 +71,7 @@ def new_model(
     pretrained: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """A model for the data of `schema`, with weights from `seed`, its embeddings and linear terms those of a trained
-    model, if given.
+    model, if given; all n vectors that a field-aware model has for a feature start as the trained one's.
 
     Raises ValueError for arguments that the model does not take, or an embed_dim other than the trained one's.
     """
@@ -79,7 +79,10 @@ def new_model(
     torch.manual_seed(seed)
     model = registry.create(name, schema["field_dims"], arguments, fields=schema["fields"])
     own = model.state_dict()
-    if pretrained and "embedding.weight" in own:  # lr has nothing to start
+    if pretrained and "embedding.vectors" in own:  # field-aware: [num_features, n * embed_dim]
+        vectors = pretrained["embedding.weight"].repeat(1, len(schema["fields"]))
+        pretrained = {**pretrained, "embedding.vectors": vectors}
+    if pretrained and own.keys() & {"embedding.weight", "embedding.vectors"}:  # lr has nothing to start
         start = {key: value for key, value in pretrained.items() if key.startswith(PRETRAINED) and key in own}
         for key, value in start.items():
             if own[key].shape != value.shape:

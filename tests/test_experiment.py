@@ -118,22 +118,6 @@ def test_embeddings_start_from_an_fm_of_the_experiments_size(paper, monkeypatch)
     torch.testing.assert_close(cells[1].pretrained["embedding.weight"], weights["embedding.weight"])
 
 
-def test_all_vectors_of_a_field_aware_model_start_as_the_fms(paper):
-    change(paper, "ifm", model="ffm", start="../search_spaces/ffm.py")
-    defaults, experiments = experiment.load_experiments(paper.root / "experiments.yaml")
-    config, paths = experiment.load_params(paper.params), Paths(paper.root)
-    given = experiment.setting_of(experiments["ifm"], defaults, paths)
-    random = experiment.load("ffm", "synthetic", config, paths)
-    cell = experiment.pretrained(random, given, config, paths)
-    model, _ = experiment.new_run(cell, given, 0)
-    num_fields, weights = len(cell.schema["fields"]), cell.pretrained
-    for field, vectors in enumerate(model.embedding.vectors.unflatten(1, (num_fields, -1)).unbind(1)):
-        torch.testing.assert_close(vectors, weights["embedding.weight"], msg=f"field {field}")
-    torch.testing.assert_close(model.linear.weight, weights["linear.weight"])
-    model, _ = experiment.new_run(random, given, 0)
-    assert not torch.equal(model.linear.weight, weights["linear.weight"])
-
-
 def test_what_an_experiment_sets_is_on_top_of_the_defaults_and_these_on_top_of_the_start(paper):
     change(paper, "keep", set={"model.embed_dim": 8}, max_epochs=7)
     keep = setting(paper, "keep")

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import yaml
 from findings import FEW
-from verdicts import verdict
+from verdicts import nearly_all, verdict
 
 from pipelines import leaderboard, significance
 from pipelines.catalog import DATASETS
@@ -206,6 +206,20 @@ def test_what_was_behind_and_still_learning_leaves_a_statement_open(study):
     assert study.row(heading, "FA-IFM improves on FM 9 times as much as IA-IFM on frappe-nfm")[2] == "open"
 
 
+def test_each_model_is_set_beside_ifm_without_pretraining_and_beside_itself_with_it(study):
+    for label, rmse in {"IFM, random": 0.32, "IFM, from FM": 0.31, "AFM, random": 0.31, "AFM, from FM": 0.33}.items():
+        study.experiment(label, [rmse, rmse + 0.01], figure="pretrained", label=label)
+    study.experiment("NFM, random", [0.35, 0.34], figure="pretrained", label="NFM, random")
+    heading = "### Is IFM still ahead without pretraining?"
+    assert study.rows(heading)[-5:] == [
+        ["without pretraining, IFM is better than AFM on frappe-nfm", "0.3200 and 0.3100", "no"],
+        ["without pretraining, IFM is better than NFM on frappe-nfm", "0.3200 and 0.3400, still learning", "open"],
+        ["pretraining makes IFM better on frappe-nfm", "0.3100 and 0.3200", "yes"],
+        ["pretraining makes AFM better on frappe-nfm", "0.3300 and 0.3100", "no"],
+        ["pretraining makes NFM better on frappe-nfm", "–", "open"],
+    ]
+
+
 @pytest.mark.parametrize(("behind", "holds"), [(0.36, "yes"), (0.34, "open")])
 def test_a_run_that_gained_as_much_of_late_as_it_is_behind_could_catch_up(study, behind, holds):
     study.experiment("fa", [behind + 0.05, behind + 0.05, behind, behind], figure="aspects", label="FA-IFM")
@@ -224,6 +238,20 @@ def test_whether_the_full_model_overfits_needs_as_many_epochs_as_the_paper_had(s
     assert study.row(heading, "IFM is better than IFM⁻ on frappe-nfm")[2] == "yes"
 
 
+@pytest.mark.parametrize(
+    ("found", "words", "holds"),
+    [
+        ([True] * 8 + [False] * 2, "8 of 10", True),
+        ([True] * 7 + [False] * 3, "7 of 10", False),
+        ([True] * 8 + [None] * 2, "8 of 10, 2 still learning", True),
+        ([True] * 7 + [None] + [False] * 2, "7 of 10, 1 still learning", None),
+        ([None] * 2 + [False] * 8, "0 of 10, 2 still learning", False),
+    ],
+)
+def test_nearly_all_are_eight_in_ten_and_what_is_open_counts_only_where_it_decides(found, words, holds):
+    assert nearly_all("statement", [("pair", "", one) for one in found]) == ("statement", words, holds)
+
+
 def test_a_hyperparameter_has_a_row_a_value_and_the_best_in_bold(study):
     for x, fm, ifm in ((0.1, 0.5, 0.4), (0.5, 0.35, 0.3), (1.0, 0.33, 0.31)):
         study.experiment(f"fm-{x}", [fm, fm + 0.1], figure="keep", label="FM", x=x)
@@ -240,7 +268,10 @@ def test_a_hyperparameter_has_a_row_a_value_and_the_best_in_bold(study):
         "yes",
     ]
     study.experiment("fm-0.1", [0.6, 0.5], figure="keep", label="FM", x=0.1)
-    assert study.row(heading, "IFM is better than FM for nearly all keep probabilities on frappe-nfm")[2] == "open"
+    assert study.row(heading, "IFM is better than FM for nearly all keep probabilities on frappe-nfm")[1:] == [
+        "2 of 3, 1 still learning",
+        "open",
+    ]
     inner = "the best keep probability of {} on frappe-nfm is neither the least nor the largest"
     assert study.row(heading, inner.format("FM"))[1:] == ["1", "no"]
     assert study.row(heading, inner.format("IFM"))[1:] == ["0.5", "yes"]
@@ -325,14 +356,15 @@ def test_a_run_without_early_stopping_is_shown_beside_what_patience_would_have_m
     assert "this run of FM after epoch 3, at 0.3800; all 3 epochs reach 0.3800." in text
 
 
-def test_the_random_start_of_ffm_is_shown_beside_its_cell_and_the_published_figure(study):
-    study.experiment("ffm-none", [0.40, 0.35], figure="ffm", label="random", model="ffm")
-    study.experiment("ffm-fm", [0.40, 0.33, 0.34], figure="ffm", label="from FM", model="ffm")
-    heading = "## What the random start costs FFM"
-    assert study.rows(heading)[1:] == [
-        ["frappe-nfm", "random", "0.3500", "2", "0.3500", "2"],
-        ["frappe-nfm", "from FM", "0.3300", "2", "0.3400", "3"],
+def test_ffm_from_fm_is_shown_beside_its_random_start_its_cell_and_the_published_figure(study):
+    study.experiment("ffm-none", [0.35, 0.36], figure="ffm", label="FFM, random", model="ffm")
+    study.experiment("ffm-fm", [0.40, 0.33, 0.34], figure="ffm", label="FFM, from FM", model="ffm")
+    heading = "## What FFM gains from FM"
+    assert study.rows(heading)[1:3] == [
+        ["frappe-nfm", "FFM, random", "0.3500", "1", "0.3600", "2"],
+        ["frappe-nfm", "FFM, from FM", "0.3300", "2", "0.3400", "3"],
     ]
+    assert study.row(heading, "pretraining makes FFM better on frappe-nfm")[1:] == ["0.3300 and 0.3500", "yes"]
     assert "The final runs of ffm" not in study.text()
     params = yaml.safe_load(study.params.read_text())
     study.params.write_text(yaml.safe_dump({**params, "models": ["ffm", "fm"]}))

@@ -275,6 +275,17 @@ def test_a_pretrained_start_is_that_of_embeddings_and_linear_terms(name):
     assert pretrained["linear.weight"].any()
 
 
+@pytest.mark.parametrize("name", ["ffm", "afm_ffm"])
+def test_all_vectors_of_a_field_aware_model_start_as_the_trained_ones(name):
+    pretrained, random = trained_fm(), new_model(name, SCHEMA, {"embed_dim": 4}, 0)
+    model = new_model(name, SCHEMA, {"embed_dim": 4}, 0, pretrained)
+    for field, vectors in enumerate(model.embedding.vectors.unflatten(1, (3, 4)).unbind(1)):
+        assert torch.equal(vectors, pretrained["embedding.weight"]), field
+    assert torch.equal(model.linear.weight, pretrained["linear.weight"])
+    taken = {"embedding.vectors", "linear.weight", "linear.bias"}
+    assert all(torch.equal(value, weights(random)[key]) for key, value in weights(model).items() if key not in taken)
+
+
 def test_a_pretrained_model_is_not_changed_by_a_run_that_starts_from_it():
     pretrained = trained_fm()
     before = {key: value.clone() for key, value in pretrained.items()}
@@ -286,6 +297,11 @@ def test_a_pretrained_model_is_not_changed_by_a_run_that_starts_from_it():
 def test_a_pretrained_start_of_another_size_is_an_error():
     with pytest.raises(ValueError, match=r"pretrained embedding.weight is \[40, 8\], but ifm's is \[40, 4\]"):
         new_model("ifm", SCHEMA, SIZES["ifm"], 0, trained_fm(8))
+
+
+def test_a_pretrained_start_of_another_size_is_an_error_of_a_field_aware_model_too():
+    with pytest.raises(ValueError, match=r"pretrained embedding.vectors is \[40, 24\], but ffm's is \[40, 12\]"):
+        new_model("ffm", SCHEMA, {"embed_dim": 4}, 0, trained_fm(8))
 
 
 def test_lr_takes_no_pretrained_start():
