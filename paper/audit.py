@@ -3,9 +3,7 @@
 import statistics
 
 from findings import Findings
-from verdicts import Row, gains_from_fm, lowest, stopped_early
-
-from pipelines.catalog import get_dataset
+from verdicts import gains_from_fm, lowest, stopped_early
 
 
 def code(findings: Findings) -> list[str]:
@@ -80,15 +78,5 @@ def ffm(findings: Findings) -> list[str]:
         "",
         *findings.by_label("ffm"),
     ]
-    rows: list[Row] = []
-    for dataset, curves in findings.labelled("ffm").items():
-        rows.append(gains_from_fm("FFM", dataset, curves))
-        cell = next((cell for cell in findings.board if (cell["dataset"], cell["model"]) == (dataset, "ffm")), {})
-        if "test_rmse_mean" in cell:
-            lines += [
-                f"The final runs of ffm have a validation RMSE of {cell['valid_rmse']:.4f} and a test RMSE of"
-                f" {cell['test_rmse_mean']:.4f}; published is a test RMSE of"
-                f" {findings.published['test_rmse'][get_dataset(dataset).family]['ffm']['rmse']:.4f}.",
-                "",
-            ]
+    rows = [gains_from_fm("FFM", dataset, curves) for dataset, curves in findings.labelled("ffm").items()]
     return [*lines, *findings.statements("RQ1: FFM from FM", rows)]
