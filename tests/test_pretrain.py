@@ -118,15 +118,25 @@ def test_others_start_from_it(project, call):
     assert cell.digests["pretrained"] == file_digest(path)
 
 
-@pytest.mark.parametrize("model", ["ffm", "afm_ffm", "lr"])
-def test_a_model_without_such_embeddings_starts_afresh(project, call, model):
+@pytest.mark.parametrize("model", ["ffm", "afm_ffm"])
+def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
     assert call(pretrain)[0] == 0
-    setting = {} if model == "lr" else {"model.embed_dim": 4}
-    cell = load(project, model)
-    started, epochs = cell.start(setting, "train")
+    weights = torch.load(Paths(project).pretrained("synthetic") / "fm.pt", weights_only=True)
+    started, epochs = load(project, model).start({"model.embed_dim": 4}, "train")
+    own = {key: value.cpu().clone() for key, value in started.state_dict().items()}
+    vectors = own["embedding.vectors"].unflatten(1, (-1, 4))
+    assert all(torch.equal(vectors[:, field], weights["embedding.weight"]) for field in range(vectors.shape[1]))
+    assert torch.equal(own["linear.weight"], weights["linear.weight"])
+    assert len(list(epochs)) == 2
+
+
+def test_a_model_without_embeddings_starts_afresh(project, call):
+    assert call(pretrain)[0] == 0
+    cell = load(project, "lr")
+    started, epochs = cell.start({}, "train")
     weights = {key: value.clone() for key, value in started.state_dict().items()}
     assert len(list(epochs)) == 2
-    afresh = replace(cell, pretrained=None).start(setting, "train")[0].state_dict()
+    afresh = replace(cell, pretrained=None).start({}, "train")[0].state_dict()
     assert all(torch.equal(weights[key], afresh[key]) for key in afresh)
 
 
