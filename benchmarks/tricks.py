@@ -49,7 +49,7 @@ def no_shared_pairs() -> None:
     """Each row of the batch has pairs of its own; they are still sorted, as the sums need it."""
     init, grouped = pair_kernels.Pairs.__init__, pair_kernels.grouped
 
-    def each_apart(values: Tensor) -> tuple[Tensor, Tensor, kernels.Groups]:
+    def each_apart(values: Tensor, below: int) -> tuple[Tensor, Tensor, kernels.Groups]:
         in_order, order = values.flatten().sort(stable=True)
         places = torch.arange(len(order), device=order.device)
         return (

@@ -32,12 +32,18 @@ class Groups(NamedTuple):
         return embedding_bag(self.order, values, self.offsets, mode="sum")
 
 
-def grouped(values: Tensor) -> tuple[Tensor, Tensor, Groups]:
-    """The distinct values, ascending; the index of each value into them; and the places, flattened, of each of them."""
-    in_order, order = values.flatten().sort(stable=True)
+def grouped(values: Tensor, below: int = 1 << 63) -> tuple[Tensor, Tensor, Groups]:
+    """The distinct values, ascending; the index of each value into them; and the places, flattened, of each of them.
+    It takes less time where all are `below` 2³¹."""
+    in_order, order = narrow(values, below).flatten().sort(stable=True)
     distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
-    return distinct, index, Groups(order, counts.cumsum(0) - counts)
+    return distinct.long(), index, Groups(order, counts.cumsum(0) - counts)
+
+
+def narrow(values: Tensor, below: int) -> Tensor:
+    """In 32 bits where these are enough, which are sorted in less time."""
+    return values.int() if below <= 1 << 31 else values
 
 
 class Occurrences:
@@ -54,6 +60,12 @@ class Occurrences:
         return Groups(self.places.order // self.index.shape[1], self.places.offsets)
 
     @cached_property
+    def places_by_field(self) -> Groups:
+        """The places of `index.T`, flattened, by feature."""
+        batch, n = self.index.shape
+        return Groups(self.places.order % n * batch + self.places.order // n, self.places.offsets)
+
+    @cached_property
     def spans(self) -> list[tuple[int, int]]:
         """The range of `ids` that each field's features lie in."""
         low, high = self.index.aminmax(dim=0)
@@ -68,8 +80,7 @@ def occurrences(x: Tensor) -> Occurrences:
     version = None if x.is_inference() else x._version  # a batch that was changed in place is another
     known = _OCCURRENCES.get(x)
     if known is None or known[0] != version:
-        ids, index, places = grouped(x)
-        _OCCURRENCES[x] = known = (version, Occurrences(ids.long(), index, places))
+        _OCCURRENCES[x] = known = (version, Occurrences(*grouped(x)))
     return known[1]
 
 

@@ -13,10 +13,16 @@ from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import embedding_bag, pad
 
-from models.kernels import Embeddings, Groups, Occurrences, grouped, matmul, pad_rows
+from models.kernels import Embeddings, Groups, Occurrences, grouped, matmul, narrow, pad_rows
+from models.row_kernels import RowEffects
 
 NUMBERS_OF_A_CHUNK = 1 << 19  # in a matrix of a chunk's pairs, at least: few calls, and small enough for the cache
 NUMBERS_OF_ONE_CHUNK = 1 << 21  # up to these, all pairs are one chunk: with few pairs, calls take longer than numbers
+# Each row's pairs are taken for its own, `models.row_kernels`, where looking for the distinct ones gains nothing:
+OWN_PAIRS = 0.75  # with as many distinct pairs a row and pair of fields,
+OWN_FEATURES = 0.3  # or as many distinct features a place, as pairs need not be looked for then;
+OWN_NUMBERS = 1 << 16  # if a pair of fields has as many numbers, so that these take longer than calls,
+OWN_FIELDS = 6  # or there are no more pairs of fields than these
 NUMBERS_OF_A_PIECE = 1 << 20  # in a matrix of the rows, times pairs of fields, that dropout takes at a time: at most
 
 Fields = tuple[tuple[int, int], ...]  # pairs of fields
@@ -33,7 +39,7 @@ class Pairs:
         i, j = torch.tensor(fields, device=where.index.device).T
         p = torch.arange(len(fields) + 1, device=i.device)
         key = (p[:-1, None] * u + where.index.T[i]) * u + where.index.T[j]  # [P, batch]
-        distinct, self.index, self.places = grouped(key)
+        distinct, self.index, self.places = grouped(key, below=len(fields) * u * u)
         self.field_pair, self.left, self.right = distinct // (u * u), distinct // u % u, distinct % u
         self.bounds: list[int] = torch.searchsorted(distinct, p * u * u).tolist()
         self.num_rows = u
@@ -59,7 +65,7 @@ class Pairs:
         starts = torch.tensor([chunk.start for chunk in chunks], device=device)
         chunk_of = torch.searchsorted(starts, torch.arange(q, device=device), right=True) - 1
         key = torch.cat([chunk_of * self.num_rows + self.left, chunk_of * self.num_rows + self.right])
-        row, _, (order, offsets) = grouped(key)
+        row, _, (order, offsets) = grouped(key, below=len(chunks) * self.num_rows)
         limits = torch.arange(len(chunks) + 1, device=device) * self.num_rows
         bounds: list[int] = torch.searchsorted(row, limits).tolist()
         for chunk, low, high in zip(chunks, bounds[:-1], bounds[1:], strict=True):
@@ -221,8 +227,22 @@ def pair_effects(
     attention: W `[K, K_a]`, b and h `[K_a]`, None for logits of zero; M `[P, d, K]` → `[batch, P]`, `[batch, P, d]`.
     """
     W, b, h = attention or (M.new_zeros(M.shape[-1], 0), M.new_zeros(0), M.new_zeros(0))
-    pairs, learns = pairs_of(V, fields), torch.is_grad_enabled()
-    return PairEffects.apply(V.table, W, b, h, M, pairs, kept, scale, learns)  # type: ignore[no-any-return]
+    rest = kept, scale, torch.is_grad_enabled()
+    if seldom_shared(V, fields):
+        return RowEffects.apply(V.table, W, b, h, M, V.where, fields, *rest)  # type: ignore[no-any-return]
+    return PairEffects.apply(V.table, W, b, h, M, pairs_of(V, fields), *rest)  # type: ignore[no-any-return]
+
+
+def seldom_shared(V: Embeddings, fields: Fields) -> bool:
+    """Whether so few rows of the batch share a pair that it takes less time to have each row's for its own."""
+    places = V.where.index.numel()
+    long = len(V.where.index) * V.table.shape[-1] >= OWN_NUMBERS
+    if V.table.dim() == 3 or not (long or len(fields) <= OWN_FIELDS):
+        return False
+    if len(V.where.ids) >= OWN_FEATURES * places:
+        return True
+    pairs = pairs_of(V, fields)
+    return len(pairs.left) >= OWN_PAIRS * pairs.index.numel()
 
 
 def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -308,8 +328,9 @@ class PairDots(Function):
         (table,), pairs = ctx.saved_tensors, ctx.pairs
         grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
         # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets, if any.
-        in_order, order = torch.cat([pairs.left, pairs.right]).sort()
-        offsets = torch.searchsorted(in_order, torch.arange(pairs.num_rows, device=order.device))
+        in_order, order = narrow(torch.cat([pairs.left, pairs.right]), pairs.num_rows).sort()
+        rows = torch.arange(pairs.num_rows, dtype=in_order.dtype, device=order.device)
+        offsets = torch.searchsorted(in_order, rows)
         others, weights = torch.cat([pairs.right, pairs.left])[order], grad.repeat(2)[order]
         met = embedding_bag(others, table.flatten(0, -2), offsets, mode="sum", per_sample_weights=weights)
         return met.view_as(table), None
