@@ -17,6 +17,7 @@ TITLES = {
     "plain": "plain PyTorch",
     "factorbench": "factorbench",
 }
+PLACES = {"here": ".", "there": "elsewhere"}  # folders with a machine's results.json and roofline.json
 BUSY = 0.1  # share of the CPU that other processes took, from which a measurement is doubtful
 Record = dict[str, Any]
 Cell = tuple[str, int, str, float]  # shape, batch size, model, dropout
@@ -36,6 +37,12 @@ factorbench, binary cross-entropy in torchfm and RecBole; torchfm has batch norm
 DeepCTR-Torch none in NFM, FuxiCTR none on NFM's pooled vector; FuxiCTR clips gradients at each step; the FM of
 DeepCTR-Torch is its DeepFM without hidden layers; FuxiCTR's models are put together from its layers, as its package
 does not hold them."""
+
+
+ELSEWHERE = """\
+The gain depends on the processor, most of all on the rate of its matrix products, which take a larger part of the time
+of factorbench than of its peers'. So here is what the fastest peer takes (plain PyTorch for IFM, INN and DeepIFM),
+divided by what factorbench takes, on two machines; the rates are those of `make roofline`."""
 
 
 def cell_of(record: Record) -> Cell:
@@ -115,6 +122,39 @@ def seconds_table(cells: dict[Cell, dict[str, Record]], failed: Failed) -> str:
     return table([*header, "fastest peer ÷ factorbench", "plain ÷ factorbench"], rows)
 
 
+def gain(sides: dict[str, Record]) -> str:
+    """How many times as long as factorbench the fastest peer takes, or plain PyTorch where no peer has the model."""
+    plain = sides.get("plain", {}).get("median")
+    return ratio(fastest_peer(sides) or plain, sides.get("factorbench"))
+
+
+def product_rate(folder: Path) -> str:
+    """GFLOP/s of a matrix product with one thread, as `make roofline` has measured it on the machine."""
+    file = folder / "roofline.json"
+    rates = json.loads(file.read_text("utf-8"))["machine"]["rates"] if file.exists() else {}
+    return f"{rates['1']['matmul'] / 1e9:.0f} GFLOP/s a thread" if rates else "not measured"
+
+
+def two_machines(cells: dict[Cell, dict[str, Record]], elsewhere: Path) -> list[str]:
+    """The gains here and there, where another machine's results are kept; nothing else."""
+    if not (elsewhere / "results.json").exists():
+        return []
+    other = json.loads((elsewhere / "results.json").read_text("utf-8"))
+    there = by_cell(other["records"])
+    rows = [
+        [shape, str(batch_size), label(cell), gain(sides), gain(there.get(cell, {}))]
+        for cell, sides in cells.items()
+        for shape, batch_size in [cell[:2]]
+    ]
+    header = [
+        "data",
+        "batch",
+        "model",
+        *(f"{where}: {product_rate(ROOT / folder)}" for where, folder in PLACES.items()),
+    ]
+    return ["## On another machine", ELSEWHERE, other["note"], table(header, rows)]
+
+
 def memory_table(cells: dict[Cell, dict[str, Record]], failed: Failed) -> str:
     header, rows = side_table(
         cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>"
@@ -157,6 +197,7 @@ def markdown(results: Record) -> str:
     ]
     for (shape, batch_size), group in groups.items():
         parts += [f"### {shape}, batch {batch_size}", seconds_table(group, failed)]
+    parts += two_machines(cells, ROOT / PLACES["there"])
     parts += ["## Memory", "The most that the process held, in MiB; below it, what it held before the first batch."]
     for (shape, batch_size), group in groups.items():
         parts += [f"### {shape}, batch {batch_size}, memory", memory_table(group, failed)]
