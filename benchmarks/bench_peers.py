@@ -133,11 +133,24 @@ def last_line(text: str) -> str:
 
 
 def load_measurements() -> dict[Measurement, dict[str, Any]]:
-    """What is measured already; of two records of the same measurement, the later."""
-    if not MEASUREMENTS.exists():
-        return {}
-    records = [json.loads(line) for line in MEASUREMENTS.read_text("utf-8").splitlines()]
-    return {Measurement(**record["measurement"]): record["result"] for record in records}
+    """What is measured already; of two records of the same round, the later; all rounds together."""
+    known: dict[Measurement, dict[str, Any]] = {}
+    lines = MEASUREMENTS.read_text("utf-8").splitlines() if MEASUREMENTS.exists() else []
+    for record in map(json.loads, lines):
+        key, result = Measurement(**record["measurement"]), record["result"]
+        before = known.get(key, {})
+        later = record.get("round", 1) > 1 and "seconds" in before and "seconds" in result
+        known[key] = together(before, result) if later else result
+    return known
+
+
+def together(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """Two rounds of a measurement as one: all segments and evaluations, the larger of other figures."""
+    lists = {name: before[name] + after[name] for name in ("seconds", "batches", "evaluate_seconds") if name in after}
+    larger = {
+        name: max(before[name], after[name]) for name in after if name.endswith("_mib") or name == "cpu_of_others"
+    }
+    return {**after, **larger, **lists, "rounds": before.get("rounds", 1) + 1}
 
 
 def is_doubtful(result: dict[str, Any]) -> bool:
@@ -145,9 +158,9 @@ def is_doubtful(result: dict[str, Any]) -> bool:
     return "error" in result or result.get("cpu_of_others", 0) > BUSY
 
 
-def store(wanted: Measurement, result: dict[str, Any]) -> None:
+def store(wanted: Measurement, result: dict[str, Any], number: int) -> None:
     with MEASUREMENTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"measurement": asdict(wanted), "result": result}) + "\n")
+        file.write(json.dumps({"measurement": asdict(wanted), "result": result, "round": number}) + "\n")
 
 
 def machine() -> dict[str, Any]:
@@ -180,6 +193,8 @@ def collect(measured: dict[Measurement, dict[str, Any]]) -> dict[str, Any]:
         seconds = result["seconds"]
         figures = {"median": median(seconds), "min": min(seconds), "max": max(seconds), "segments": seconds}
         rest = {key: value for key, value in result.items() if key not in ("seconds", "versions")}
+        if "evaluate_seconds" in rest:
+            rest["evaluate_seconds"] = median(rest["evaluate_seconds"])
         records.append({**asdict(wanted), **figures, **rest})
     return {"machine": machine(), "versions": versions, "records": records, "failures": failures}
 
@@ -191,6 +206,7 @@ def main(
     side: Annotated[list[str] | None, typer.Option(help="of the sides; may be given again")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="measure again what failed, or had a busy machine")] = False,
+    rounds: Annotated[int, typer.Option(help="how often each is measured; figures are of all rounds")] = 1,
     report_only: Annotated[bool, typer.Option("--report-only", help="tables and picture from results.json")] = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="say what would be measured")] = False,
     segments: Annotated[int, typer.Option(help="timed segments a measurement")] = 3,
@@ -205,12 +221,12 @@ def main(
     if not report_only:
         wanted = plan(shape or (), batch_size or (), model or (), side or (), " ".join(setting or []))
         measured = {} if fresh else load_measurements()
-        done = {key for key, result in measured.items() if not (retry and is_doubtful(result))}
-        todo = [measurement for measurement in wanted if measurement not in done]
+        done = {key: result.get("rounds", 1) for key, result in measured.items() if not (retry and is_doubtful(result))}
+        todo = [(m, number) for number in range(1, rounds + 1) for m in wanted if done.get(m, 0) < number]
         minutes = len(todo) * TYPICAL_SECONDS / 60
         console.print(f"{len(wanted)} measurements, {len(todo)} to do: about {minutes:.0f} min")
         if plan_only:
-            for measurement in todo:
+            for measurement, _ in todo:
                 console.print(*asdict(measurement).values())
             return
         run(console, todo, timeout, segments, seconds)
@@ -219,14 +235,14 @@ def main(
     console.print(f"written: {', '.join(RESULTS.with_suffix(suffix).name for suffix in ('.json', '.md', '.svg'))}")
 
 
-def run(console: Console, todo: list[Measurement], timeout: float, segments: int, seconds: float) -> None:
+def run(console: Console, todo: list[tuple[Measurement, int]], timeout: float, segments: int, seconds: float) -> None:
     """Measure one after the other, with a line each and the time left."""
-    for name in dict.fromkeys(measurement.shape for measurement in todo):
+    for name in dict.fromkeys(measurement.shape for measurement, _ in todo):
         write_inputs(name)
     start = time.perf_counter()
-    for done, measurement in enumerate(todo):
+    for done, (measurement, number) in enumerate(todo):
         result = measure(measurement, timeout, segments, seconds)
-        store(measurement, result)
+        store(measurement, result, number)
         left = (time.perf_counter() - start) / (done + 1) * (len(todo) - done - 1)
         m = measurement
         figure = result.get("error") or f"{median(result['seconds']):.2f} s an epoch"

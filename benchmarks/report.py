@@ -29,8 +29,8 @@ worker processes, embedding size 256, attention size 256 (frappe) or 16 (moviele
 256 (NFM) units, Adagrad with learning rate 0.01, no penalty, no dropout but where it is named.
 *frappe* is the prepared data set (202,027 rows to train on, 10 fields, 5,382 features); *movielens* has its shape
 (1,404,801 rows, 3 fields, 90,445 features) with generated rows, ids by Zipf's law. A figure is the median, in seconds
-an epoch, over three segments of at least 1 s after a warm-up, each scaled to all rows; below it is the spread from the
-least to the most.
+an epoch, over segments of at least 1 s after a warm-up, {segments} in all, each scaled to all rows; below it is the
+spread from the least to the most.
 
 Not the same everywhere, as the packages don't offer it: the loss is MSE in FuxiCTR, DeepCTR-Torch, plain PyTorch and
 factorbench, binary cross-entropy in torchfm and RecBole; torchfm has batch norm in the hidden layer of DeepFM,
@@ -185,12 +185,13 @@ def markdown(results: Record) -> str:
     groups: dict[tuple[str, int], dict[Cell, dict[str, Record]]] = {}
     for cell, sides in cells.items():
         groups.setdefault(cell[:2], {})[cell] = sides
+    segments = sorted({len(record["segments"]) for record in results["records"]})
     memory = f"{machine['memory_gib']} GiB, " if machine["memory_gib"] else ""
     parts = [
         "# Speed of factorbench and its peers",
         "Made by `make bench-peers`; the figures are in `results.json`.",
         f"Machine: {machine['cpu']}, {machine['cores']} cores, {memory}{machine['os']}, Python {machine['python']}.",
-        METHOD.format(threads=machine["threads"]),
+        METHOD.format(threads=machine["threads"], segments="–".join(map(str, segments[:1] + segments[1:][-1:]))),
         doubtful(results["records"]),
         "![Seconds an epoch](../benchmarks/results.svg)",
         "## Seconds an epoch",
