@@ -42,12 +42,22 @@ def _limits(request, monkeypatch):
         monkeypatch.setattr(kernels, "MULTIPLE", request.param[0])
 
 
+def take_for_own(monkeypatch, own):
+    """Each row's pairs are its own, shared or not; or never."""
+    for name in ("OWN_FEATURES", "OWN_PAIRS"):
+        monkeypatch.setattr(pair_kernels, name, 0.0 if own else 2.0)
+    monkeypatch.setattr(pair_kernels, "OWN_NUMBERS", 0)
+
+
+@pytest.fixture(params=["distinct pairs", "each row's pairs", "field-aware"])
+def kind(request, monkeypatch):
+    take_for_own(monkeypatch, request.param == "each row's pairs")
+    return request.param
+
+
 @pytest.fixture(params=[True, False], ids=["each row's pairs", "distinct pairs"])
 def _own_pairs(request, monkeypatch):
-    """Whether each row's pairs are taken for its own, shared or not."""
-    for name in ("OWN_FEATURES", "OWN_PAIRS"):
-        monkeypatch.setattr(pair_kernels, name, 0.0 if request.param else 2.0)
-    monkeypatch.setattr(pair_kernels, "OWN_NUMBERS", 0)
+    take_for_own(monkeypatch, request.param)
 
 
 own_or_shared = pytest.mark.usefixtures("_own_pairs")
@@ -278,15 +288,13 @@ def test_concatenated_linear_of_fields_whose_features_lie_between_each_others():
     )
 
 
-@own_or_shared
 @all_limits
 @every_seed
 @pytest.mark.parametrize("d", [1, 2, 5])
 @pytest.mark.parametrize("with_masks", [False, True], ids=["no dropout", "dropout"])
 @pytest.mark.parametrize("with_attention", [False, True], ids=["no attention", "attention"])
-@pytest.mark.parametrize("field_aware", [False, True], ids=["", "field-aware"])
-def test_pair_effects(seed, d, with_masks, with_attention, field_aware):
-    case = Case(seed)
+def test_pair_effects(seed, d, with_masks, with_attention, kind):
+    case, field_aware = Case(seed), kind == "field-aware"
     pairs = case.pairs if seed % 2 else case.some_pairs()
     masks, scale = (case.masks(len(pairs)), 1.25) if with_masks else (None, 1.0)
 
@@ -311,12 +319,10 @@ def test_pair_effects(seed, d, with_masks, with_attention, field_aware):
         assert_same(lambda *a: fast(*a)[1], lambda *a: plain(*a)[1], case.table(field_aware), M)
 
 
-@own_or_shared
 @all_limits
 @every_seed
-@pytest.mark.parametrize("field_aware", [False, True], ids=["", "field-aware"])
-def test_pair_logits(seed, field_aware):
-    case = Case(seed)
+def test_pair_logits(seed, kind):
+    case, field_aware = Case(seed), kind == "field-aware"
 
     def plain(table, W, b, h):
         return torch.relu(case.products(table, case.pairs) @ W + b) @ h
