@@ -146,7 +146,7 @@ def load_measurements() -> dict[Measurement, dict[str, Any]]:
 
 def together(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
     """Two rounds of a measurement as one: all segments and evaluations, the larger of other figures."""
-    lists = {name: before[name] + after[name] for name in ("seconds", "batches", "evaluate_seconds") if name in after}
+    lists = {name: before[name] + after[name] for name in ("seconds", "batches", "evaluations") if name in after}
     larger = {
         name: max(before[name], after[name]) for name in after if name.endswith("_mib") or name == "cpu_of_others"
     }
@@ -193,8 +193,8 @@ def collect(measured: dict[Measurement, dict[str, Any]]) -> dict[str, Any]:
         seconds = result["seconds"]
         figures = {"median": median(seconds), "min": min(seconds), "max": max(seconds), "segments": seconds}
         rest = {key: value for key, value in result.items() if key not in ("seconds", "versions")}
-        if "evaluate_seconds" in rest:
-            rest["evaluate_seconds"] = median(rest["evaluate_seconds"])
+        if "evaluations" in rest:
+            rest["evaluate_seconds"] = median(rest.pop("evaluations"))
         records.append({**asdict(wanted), **figures, **rest})
     return {"machine": machine(), "versions": versions, "records": records, "failures": failures}
 

@@ -142,17 +142,11 @@ def two_machines(cells: dict[Cell, dict[str, Record]], elsewhere: Path) -> list[
     other = json.loads((elsewhere / "results.json").read_text("utf-8"))
     there = by_cell(other["records"])
     rows = [
-        [shape, str(batch_size), label(cell), gain(sides), gain(there.get(cell, {}))]
-        for cell, sides in cells.items()
-        for shape, batch_size in [cell[:2]]
+        [cell[0], str(cell[1]), label(cell), gain(sides), gain(there.get(cell, {}))] for cell, sides in cells.items()
     ]
-    header = [
-        "data",
-        "batch",
-        "model",
-        *(f"{where}: {product_rate(ROOT / folder)}" for where, folder in PLACES.items()),
-    ]
-    return ["## On another machine", ELSEWHERE, other["note"], table(header, rows)]
+    machines = [f"{where}: {product_rate(ROOT / folder)}" for where, folder in PLACES.items()]
+    table_of_both = table(["data", "batch", "model", *machines], rows)
+    return ["## On another machine", ELSEWHERE, *filter(None, [other.get("note")]), table_of_both]
 
 
 def memory_table(cells: dict[Cell, dict[str, Record]], failed: Failed) -> str:

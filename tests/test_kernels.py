@@ -184,6 +184,13 @@ def test_pairs_are_the_distinct_ones_of_each_pair_of_fields(seed):
     assert len(set(triples)) == len(triples) == len(pairs.index.unique())
 
 
+def test_pairs_of_more_features_than_keys_of_32_bits_have_room_for():
+    where = kernels.occurrences(torch.arange(60_000).view(30_000, 2))
+    pairs = pair_kernels.pairs_of(Embeddings(torch.ones(60_000, 1), where), ((0, 1),))
+    assert len(where.ids) ** 2 > 1 << 31
+    assert torch.equal(torch.stack([pairs.left, pairs.right], 1)[pairs.index[0]], where.index)
+
+
 def test_each_rows_pairs_are_its_own_where_few_rows_share_any_and_calls_are_few():
     def seldom_shared(columns, shape=(2,)):
         x = torch.stack([column + 10_000 * field for field, column in enumerate(columns)], 1)
