@@ -73,9 +73,13 @@ def trainings(params: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     cell = load_cell("lr", "frappe", Params.model_validate(params), Paths(ROOT.parent))
     setting = params["tune"]["fixed"]
-    list(cell.start(setting, "tune")[1])
+    list(cell.start(setting, cell.seed("tune"))[1])
     start = time.perf_counter()
-    scores = [epoch.valid.rmse for _ in range(params["tune"]["num_trials"]) for epoch in cell.start(setting, "tune")[1]]
+    scores = [
+        epoch.valid.rmse
+        for _ in range(params["tune"]["num_trials"])
+        for epoch in cell.start(setting, cell.seed("tune"))[1]
+    ]
     return {"seconds": (time.perf_counter() - start) / 2, "valid_rmse": min(scores)}
 
 

@@ -1,12 +1,10 @@
 """Finds models by name: `models/NAME.py` holds the class registered as NAME."""
 
-import ast
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -43,21 +41,6 @@ def get_model(name: str) -> type[nn.Module]:
     if name not in _REGISTRY:
         raise ValueError(f"unknown model {name!r}; choose one of: {', '.join(list_models())}")
     return _REGISTRY[name]
-
-
-def source_files(name: str) -> list[Path]:
-    """The file of a model, and those of this package that it imports, but for the registry."""
-    modules, files = [get_model(name).__module__], []
-    for module in modules:  # which grows
-        files.append(Path(inspect.getfile(importlib.import_module(module))))
-        for node in ast.walk(ast.parse(files[-1].read_text("utf-8"))):
-            if not isinstance(node, ast.ImportFrom):
-                continue
-            sources = [f"models.{name.name}" for name in node.names] if node.module == "models" else [node.module or ""]
-            for source in sources:
-                if source.startswith("models.") and source not in (*modules, __name__):
-                    modules.append(source)
-    return files
 
 
 def hyperparameters(name: str) -> dict[str, Any]:

@@ -16,11 +16,11 @@ from pydantic import Field, PositiveInt, ValidationError
 
 from pipelines.catalog import get_dataset
 from pipelines.cli import ParamsOption, one_of, run
-from pipelines.files import file_digest, write_json, write_text, written_whole
+from pipelines.files import write_json, write_text, written_whole
 from pipelines.params import Params, Schema, explain, load_params
 from pipelines.paths import Paths
+from pipelines.provenance import made_by
 from pipelines.tables import markdown_table
-from search_spaces.shared import paper_setting
 
 
 class Defaults(Schema):
@@ -40,7 +40,7 @@ class Experiment(Defaults):
     x: float | None = None  # its place on the figure's axis, where that is not the epoch
     model: str
     dataset: str
-    start: str  # whence the rest of the setting: a best.json that a search has written, or a search space's PAPER
+    start: str  # whence the rest of the setting: a best.json that a search has written, or a file of behaviour/spaces
 
 
 def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
@@ -60,16 +60,20 @@ def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
 
 
 def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
-    """The setting in a best.json or, for `../search_spaces/MODEL.py`, the paper's. Raises ValueError for neither."""
+    """Read the setting in a best.json or, from `../behaviour/spaces/MODEL.json`, the paper's.
+
+    Raises ValueError for neither.
+    """
     file = paths.root / start
-    if file.suffix == ".py":
-        return paper_setting(file.stem, get_dataset(dataset).family)
     if not file.exists():
-        raise ValueError(f"no {file}: run the search first, or start from ../search_spaces/{file.parent.name}.py")
-    best = json.loads(file.read_text(encoding="utf-8"))
-    if "setting" not in best:
-        raise ValueError(f"{file} has no setting: {best.get('declined', 'it is no best.json')}")
-    return best["setting"]
+        paper = f"../behaviour/spaces/{file.parent.name}.json"
+        raise ValueError(f"no {file}: run the search first, or start from {paper}")
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if "paper" in content:
+        return content["paper"].get(get_dataset(dataset).family) or content["paper"]["any other"]
+    if "setting" not in content:
+        raise ValueError(f"{file} has no setting: {content.get('declined', 'it is no best.json')}")
+    return content["setting"]
 
 
 def setting_of(experiment: Experiment, defaults: Defaults, paths: Paths) -> dict[str, Any]:
@@ -120,16 +124,16 @@ def pretrained(cell: Any, setting: dict[str, Any], config: Params, paths: Paths)
     if not first:
         return cell
     fm = load("fm", cell.dataset, config, paths)
-    file = paths.study(cell.dataset, "fm") / f"experiment-{fingerprint(fm, {}, first)}.pt"
+    name = fingerprint(fm, {}, first)
+    file = paths.study(cell.dataset, "fm") / f"experiment-{name}.pt"
     if not file.exists():
         import torch
 
-        model, epochs = fm.start(first, "pretrain")
+        model, epochs = fm.start(first, fm.seed("pretrain"))
         list(epochs)
         with written_whole(file) as partial:
             torch.save(model.state_dict(), partial)
-    digests = {**cell.digests, "pretrained": file_digest(file)}
-    return dataclasses.replace(cell, pretrained=load_weights(file), digests=digests)
+    return dataclasses.replace(cell, pretrained=load_weights(file), digests={**cell.digests, "pretrained": name})
 
 
 def main(
@@ -139,7 +143,8 @@ def main(
 ) -> None:
     """Train one or more experiments of experiments.yaml; a run that an interrupted or another one has done is kept.
 
-    Writes results/experiments/NAME.csv: a row an epoch, with means over the seeds.
+    Writes results/experiments/NAME.csv, a row an epoch, with means over the seeds, and NAME.json, the setting and what
+    made it.
     """
     config, paths = load_params(params), Paths(params.parent)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
@@ -153,15 +158,20 @@ def main(
     if show_list:
         print(*plan(config, defaults, experiments, paths), sep="\n")
     for name in names or []:
-        table = train(experiments[name], config, defaults, paths)
-        write_text(paths.root / "results" / "experiments" / f"{name}.csv", table.write_csv())
+        table, origin = train(experiments[name], config, defaults, paths)
+        folder = paths.root / "results" / "experiments"
+        write_text(folder / f"{name}.csv", table.write_csv())
+        write_json(folder / f"{name}.json", origin)
         best = table.row(by_predicate=pl.col("valid_rmse") == pl.col("valid_rmse").min(), named=True)
         print(f"{name}: valid rmse {best['valid_rmse']:.4f} in epoch {best['epoch']} of {table.height}", flush=True)
 
 
-def train(experiment: Experiment, config: Params, defaults: Defaults, paths: Paths) -> pl.DataFrame:
+def train(
+    experiment: Experiment, config: Params, defaults: Defaults, paths: Paths
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """A row an epoch: seconds, train_loss and validation metrics, means over the seeds, and the standard deviation of
-    the RMSE (n − 1; none with one seed). Epochs that not all seeds have reached are left out."""
+    the RMSE (n − 1; none with one seed). Epochs that not all seeds have reached are left out. Beside the table, the
+    setting and what made it."""
     from pipelines.study import fingerprint
 
     setting = setting_of(experiment, defaults, paths)
@@ -170,9 +180,11 @@ def train(experiment: Experiment, config: Params, defaults: Defaults, paths: Pat
     files = [folder / f"seed-{seed}.json" for seed in range(experiment.num_seeds)]
     for seed, file in enumerate(files):
         if not file.exists():
-            _, epochs = cell.start(setting, "experiment", seed)
-            write_json(file, [epoch.row() for epoch in epochs])
-    return mean_by_epoch([json.loads(file.read_text(encoding="utf-8")) for file in files])
+            _, epochs = cell.start(setting, cell.seed("experiment", seed))
+            write_json(file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour)})
+    runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    origin = {"setting": setting, "made_by": runs[0]["made_by"]}
+    return mean_by_epoch([run["epochs"] for run in runs]), origin
 
 
 def mean_by_epoch(runs: list[list[dict[str, Any]]]) -> pl.DataFrame:
@@ -192,7 +204,7 @@ def plan(config: Params, defaults: Defaults, experiments: dict[str, Experiment],
         place = (experiment.model, experiment.dataset)
         if place not in cells:
             cells[place] = load(*place, config, paths)
-            _, epochs = cells[place].start(setting | {"training.pretrained": None}, "plan")
+            _, epochs = cells[place].start(setting | {"training.pretrained": None}, seed=0)
             start = time.process_time()
             next(epochs)
             seconds[place] = time.process_time() - start

@@ -26,6 +26,7 @@ from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import load_params
 from pipelines.paths import Paths
+from pipelines.provenance import made_by
 
 MEASURES = ("norm", "attention", "variance", "product")
 
@@ -49,7 +50,8 @@ def main(
     experiment = ifm_on(dataset, experiments)
     setting = setting_of(experiment, defaults, paths)
     cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
-    model, epochs = cell.start(setting, "importance")
+    origin = made_by(cell.behaviour)
+    model, epochs = cell.start(setting, cell.seed("importance"))
     done = list(epochs)
     table = measure(model, cell.valid_rows, cell.schema["fields"]).with_columns(
         has_label_information=(pl.col("i") == replaced) | (pl.col("j") == replaced)
@@ -60,7 +62,7 @@ def main(
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
     best = training.best(done, "rmse")
-    result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table)}
+    result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table), "made_by": origin}
     folder = paths.root / "results" / "importance"
     write_text(folder / f"{dataset}.csv", table.write_csv())
     write_json(folder / f"{dataset}.json", result)
@@ -77,7 +79,7 @@ def ifm_on(dataset: str, experiments: dict[str, Any]) -> Any:
     """IFM as the experiments on the data set start it; on another data set as the paper does."""
     first = next(entry for entry in experiments.values() if entry.model == "ifm")
     of_dataset = (entry for entry in experiments.values() if (entry.model, entry.dataset) == ("ifm", dataset))
-    plain = {"dataset": dataset, "start": "../search_spaces/ifm.py"}
+    plain = {"dataset": dataset, "start": "../behaviour/spaces/ifm.json"}
     return next(of_dataset, first.model_copy(update=plain)).model_copy(update={"set": {}})
 
 
@@ -92,11 +94,11 @@ def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     import torch
 
     from models.layers import attend, field_pairs, use_kernels
-    from pipelines.training import EVALUATION_ROWS, device
+    from pipelines.training import EVALUATION_ROWS, device_of
 
     use_kernels(model, False)
     model.eval()
-    rows, parts = rows.to(device()), []
+    rows, parts = rows.to(device_of(model)), []
     with torch.no_grad():
         F = model.field_aspect()  # [P, K]
         for start in range(0, len(rows), EVALUATION_ROWS):

@@ -13,9 +13,10 @@ import polars as pl
 import typer
 
 from pipelines.cli import ParamsOption, run
-from pipelines.files import write_text
+from pipelines.files import write_json, write_text
 from pipelines.params import load_params
 from pipelines.paths import Paths
+from pipelines.provenance import made_by
 from pipelines.seeds import seed_for
 
 NUM_FIELDS, FIELD_DIM = 40, 10  # features a field
@@ -35,12 +36,13 @@ def main(
     """Train ifm_sampling with 5 % to 100 % of the pairs of 40 generated fields.
 
     Writes results/sampling.csv: a row a share and seed, with the median of the seconds an epoch and the validation
-    metrics of the best epoch.
+    metrics of the best epoch; and sampling.json, what made it.
     """
     config, paths = load_params(params), Paths(params.parent)
     import torch
 
     from pipelines.cell import Cell
+    from pipelines.golden import behaviour_of
 
     torch.set_num_threads(1)
     rows = generate(num_rows, seed_for(config.seed, "sampling"))
@@ -51,18 +53,20 @@ def main(
         dataset="generated",
         schema={"fields": [f"field{field}" for field in range(NUM_FIELDS)], "field_dims": [FIELD_DIM] * NUM_FIELDS},
         digests={},
+        behaviour=behaviour_of("ifm_sampling", training),
         train_rows=part(rows, slice(None, num_train)),
         valid_rows=part(rows, slice(num_train, None)),
         training=training,
         pretrained=None,
         root_seed=config.seed,
     )
-    records = []
+    records, origin = [], made_by(cell.behaviour)
     for percent in PERCENTS:
         for seed in range(num_seeds):
             records.append(measure(cell, percent, seed))
             print(*(f"{key} {value:.4g}" for key, value in records[-1].items()), sep="  ", flush=True)
     write_text(paths.root / "results" / "sampling.csv", pl.DataFrame(records).write_csv())
+    write_json(paths.root / "results" / "sampling.json", {"made_by": origin})
 
 
 def generate(num_rows: int, seed: int) -> Any:
@@ -95,7 +99,7 @@ def measure(cell: Any, percent: int, seed: int) -> dict[str, Any]:
     from pipelines import training
 
     num_sampled = round(percent / 100 * NUM_FIELDS * (NUM_FIELDS - 1) / 2)
-    _, epochs = cell.start(SETTING | {"model.num_sampled": num_sampled}, "sampling", seed)
+    _, epochs = cell.start(SETTING | {"model.num_sampled": num_sampled}, cell.seed("sampling", seed))
     done = list(epochs)
     best = training.best(done, "rmse")
     return {

@@ -1,5 +1,6 @@
 """A cell of the benchmark: one model on one data set, and what its runs need."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from models import registry
 from pipelines.catalog import get_dataset
 from pipelines.data import Rows, load_rows, load_schema
-from pipelines.files import file_digest
+from pipelines.golden import behaviour_of
 from pipelines.params import Params, TrainingParams
 from pipelines.paths import Paths
 from pipelines.seeds import seed_for
@@ -27,21 +28,25 @@ class Cell:
     model: str
     dataset: str
     schema: dict[str, Any]  # that of the prepared data
-    digests: dict[str, str]  # of the files that the runs start from
+    digests: dict[str, str]  # of what the runs start from: the values of each split and, if any, the pretrained model
+    behaviour: str  # of the code that runs, by `pipelines.golden.digest`
     train_rows: Rows
     valid_rows: Rows
     training: TrainingParams
     pretrained: dict[str, Tensor] | None
     root_seed: int
 
-    def start(self, setting: Setting, *keys: str | int) -> tuple[nn.Module, Iterator[Epoch]]:
-        """A new model, and the epochs that train it, seeded by `keys`.
+    def seed(self, stage: str, *keys: str | int) -> int:
+        """The seed of a run of the cell that a stage names by `keys`."""
+        return seed_for(self.root_seed, stage, self.dataset, self.model, *keys)
+
+    def start(self, setting: Setting, seed: int) -> tuple[nn.Module, Iterator[Epoch]]:
+        """Make a model, and the epochs that train it.
 
         Raises ValueError for a setting that names unknown keys or values that are not allowed.
         """
         arguments, training = resolve(setting, self.training)
         refuse_workers(training)
-        seed = seed_for(self.root_seed, keys[0], self.dataset, self.model, *keys[1:])
         model = new_model(self.model, self.schema, arguments, seed, self.pretrained)
         return model, train(model, self.train_rows, self.valid_rows, training)
 
@@ -56,14 +61,15 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     refuse_workers(params.training)
     folder = paths.processed(dataset)
     schema = load_schema(folder)
-    digests, pretrained = dict(schema["sha256"]), None
+    digests, pretrained = dict(schema["values"]), None
     if path := pretrained_file(model, dataset, params, paths):
-        pretrained, digests["pretrained"] = load_weights(path), file_digest(path)
+        pretrained, digests["pretrained"] = load_weights(path), load_recipe(path.parent)
     return Cell(
         model=model,
         dataset=dataset,
         schema=schema,
         digests=digests,
+        behaviour=behaviour_of(model, params.training),
         train_rows=load_rows(folder, "train"),
         valid_rows=load_rows(folder, "valid"),
         training=params.training,
@@ -89,6 +95,15 @@ def pretrained_file(model: str, dataset: str, params: Params, paths: Paths) -> P
     if not path.exists():
         raise ValueError(f"no {path}: run python -m pipelines.pretrain --dataset {dataset}")
     return path
+
+
+def load_recipe(folder: Path) -> str:
+    """Read what stands for all that pretrained weights come from. Raises ValueError where it is not there."""
+    path = folder / "recipe.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError) as error:
+        raise ValueError(f"no recipe in {path}: run python -m pipelines.pretrain --dataset {folder.name}") from error
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

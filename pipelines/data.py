@@ -1,6 +1,7 @@
 """Prepared data in memory: what `prepare` wrote, as tensors."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from pipelines.files import file_digest
+
+PIECE = 262_144  # rows that are read at a time where not all are held: a row group of the files
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,19 @@ class Rows:
         tensors = [self.features] if self.values is None else [self.features, self.values]
         return tuple(t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors)
 
-    def to(self, device: str) -> "Rows":
+    def to(self, device: str | torch.device) -> "Rows":
         values = None if self.values is None else self.values.to(device)
         return Rows(self.features.to(device), self.labels.to(device), values)
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
-    """schema.json of a prepared data set. Raises ValueError that names the stage to run if it is missing or damaged."""
-    path, run_again = folder / "schema.json", f"run python -m pipelines.prepare --dataset {folder.name}"
+    """Read the schema of a prepared data set. Raises ValueError that names the stage to run where that fails."""
+    return read_json(folder, "schema.json")
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any]:
+    """Read a file of a prepared data set. Raises ValueError that names the stage to run where that fails."""
+    path, run_again = folder / name, f"run python -m pipelines.prepare --dataset {folder.name}"
     if not path.exists():
         raise ValueError(f"no prepared data in {folder}: {run_again}")
     try:
@@ -50,6 +58,12 @@ def load_rows(folder: Path, split: str) -> Rows:
     return to_rows(pl.read_parquet(split_file(folder, split)))
 
 
+def pieces(file: Path) -> Iterator[Rows]:
+    """All rows of a split's file, `PIECE` at a time."""
+    num_rows = pl.scan_parquet(file).select(pl.len()).collect().item()
+    return (read_rows(file, start, min(PIECE, num_rows - start)) for start in range(0, num_rows, PIECE))
+
+
 def read_rows(file: Path, start: int, num_rows: int) -> Rows:
     """Some rows of a split's file. Of its row groups, only those are read that have some of them."""
     return to_rows(pl.scan_parquet(file).slice(start, num_rows).collect())
@@ -58,7 +72,8 @@ def read_rows(file: Path, start: int, num_rows: int) -> Rows:
 def split_file(folder: Path, split: str) -> Path:
     """The file of a split. Raises ValueError when it is not the one that `prepare` wrote."""
     path = folder / f"{split}.parquet"
-    if not path.exists() or file_digest(path) != load_schema(folder)["sha256"][path.name]:
+    files = read_json(folder, "files.json")
+    if not path.exists() or file_digest(path) != files[path.name]:
         raise ValueError(f"{path} is damaged: run python -m pipelines.prepare --dataset {folder.name}")
     return path
 

@@ -24,16 +24,14 @@ from torch import Tensor, nn
 from models.layers import use_kernels
 from pipelines.catalog import get_dataset
 from pipelines.cell import load_weights, pretrained_file
-from pipelines.data import Rows, load_schema, read_rows, split_file
+from pipelines.data import PIECE, Rows, load_schema, pieces, read_rows, split_file
 from pipelines.metrics import Metrics, compute_metrics
 from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
 from pipelines.params import Params, TrainingParams
 from pipelines.paths import Paths
 from pipelines.ray_cluster import cluster, last_line
 from pipelines.seeds import seed_for
-from pipelines.training import EarlyStopping, Epoch, device, new_model, peak_memory_mb, predict, summed_loss
-
-PIECE = 262_144  # rows that are read, and sent to a worker, at a time
+from pipelines.training import EarlyStopping, Epoch, best_device, new_model, peak_memory_mb, predict, summed_loss
 
 
 def train_together(
@@ -141,7 +139,7 @@ def work(config: dict[str, Any]) -> None:
     queue, context = config["queue"], get_context()
     worker, num_workers = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
-    if device() == "cuda":
+    if best_device() == "cuda":
         torch.cuda.set_device(get_device())
     num_rows = schema["num_rows"]
     train_rows, valid_rows = (
@@ -156,7 +154,7 @@ def work(config: dict[str, Any]) -> None:
     except FloatingPointError as error:  # which all workers raise
         message: Any = error
     else:
-        peak = torch.tensor(peak_memory_mb(), device=device())
+        peak = torch.tensor(peak_memory_mb(), device=best_device())
         dist.all_reduce(peak, dist.ReduceOp.MAX)
         message = {key: value.cpu() for key, value in model.state_dict().items()}, peak.item()
     if worker == 0:
@@ -191,7 +189,7 @@ def train_share(
     `batch_size` rows or somewhat fewer. When the iteration ends, the model has the weights of the best
     epoch. Batch norm is over a worker's share of a batch, and its running statistics are means over the workers.
     """
-    rows = train_rows.to(device())
+    rows = train_rows.to(best_device())
     use_kernels(model, training.kernels == "fast")
     optimizer = make_optimizer(model, training)
     num_batches = math.ceil(num_rows / training.batch_size)
@@ -274,8 +272,8 @@ def average_statistics(model: nn.Module) -> None:
 
 def evaluate_share(model: nn.Module, rows: Rows, loss: str) -> Metrics:
     """The metrics on the rows of all workers, computed by the first: the others must not stop at another epoch."""
-    logits, labels = joined(predict(model, rows).to(device()), rows.labels.to(device()))
-    figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=device())
+    logits, labels = joined(predict(model, rows).to(best_device()), rows.labels.to(best_device()))
+    figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=best_device())
     if dist.get_rank() == 0:
         figures.copy_(torch.tensor(compute_metrics(logits, labels, loss)))
     dist.broadcast(figures, 0)
@@ -284,7 +282,6 @@ def evaluate_share(model: nn.Module, rows: Rows, loss: str) -> Metrics:
 
 def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str) -> Metrics:
     """The metrics on a split, read a piece at a time."""
-    file, num_rows = split_file(folder, split), load_schema(folder)["num_rows"][split]
-    pieces = (read_rows(file, at, PIECE) for at in range(0, num_rows, PIECE))
-    logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces), strict=True)
+    file = split_file(folder, split)
+    logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces(file)), strict=True)
     return compute_metrics(torch.cat(logits), torch.cat(labels), loss)

@@ -25,12 +25,14 @@ from pipelines.data import Rows
 from pipelines.files import locked, write_json
 from pipelines.metrics import compute_metrics, predictions
 from pipelines.params import Params
+from pipelines.provenance import made_by
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
 from pipelines.seeds import seed_for
 from pipelines.settings import Setting
 from pipelines.study import fingerprint
 
-Run = dict[str, Any]  # "test": metrics, "resamples": test RMSE on each, "num_params", "epochs": a row an epoch
+# "test": metrics, "resamples": test RMSE on each, "num_params", "epochs": a row an epoch, "made_by"
+Run = dict[str, Any]
 
 NUM_RESAMPLES = 1000
 
@@ -63,6 +65,7 @@ def is_whole(file: Path) -> bool:
 
 def train_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, files: dict[int, Path]) -> None:
     """Run the seeds, in parallel as far as the cluster reaches, each into its file."""
+    origin = made_by(cell.behaviour)
     with cluster() as there_is:
         wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
         task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
@@ -71,7 +74,7 @@ def train_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, f
         for _ in track(files, f"{cell.model} on {cell.dataset}: seeds", console=Console(stderr=True)):
             (ended,), _rest = ray.wait(list(pending))
             try:
-                write_json(files[pending.pop(ended)], ray.get(ended))
+                write_json(files[pending.pop(ended)], {**ray.get(ended), "made_by": origin})
             except RayError as error:
                 name = f"{cell.model} on {cell.dataset}"
                 raise ValueError(f"a final run of {name} failed with: {last_line(error)}") from error
@@ -81,17 +84,25 @@ def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int) -> Run
     """Train with one seed and test the best validation epoch. Runs in a worker of Ray's."""
     torch.set_num_threads(threads)
     cell, test_rows, setting = shared
-    model, epochs = cell.start(setting, "evaluate", seed)
+    model, epochs = cell.start(setting, final_seed(cell, seed))
     rows = [epoch.row() for epoch in epochs]
     logits, loss = training.predict(model, test_rows), cell.training.loss
     return {
         "test": compute_metrics(logits, test_rows.labels, loss).named("test"),
-        "resamples": resampled_rmse(
-            predictions(logits, loss), test_rows.labels, seed_for(cell.root_seed, "resamples", cell.dataset)
-        ),
+        "resamples": resampled_rmse(predictions(logits, loss), test_rows.labels, resamples_seed(cell)),
         "num_params": training.num_params(model),
         "epochs": rows,
     }
+
+
+def final_seed(cell: Cell, number: int) -> int:
+    """The seed of a final run."""
+    return cell.seed("evaluate", number)
+
+
+def resamples_seed(cell: Cell) -> int:
+    """The seed of the resamples of the test rows, the same for all models."""
+    return seed_for(cell.root_seed, "resamples", cell.dataset)
 
 
 def resampled_rmse(predicted: Tensor, labels: Tensor, seed: int, num_resamples: int = NUM_RESAMPLES) -> list[float]:
@@ -108,6 +119,8 @@ def resampled_rmse(predicted: Tensor, labels: Tensor, seed: int, num_resamples: 
 def summary(runs: list[Run], metric: str) -> dict[str, Any]:
     """Means and standard deviations over the seeds, and the figures of each seed; only `num_seeds` 0 without runs.
 
+    `made_by` is that of the first seed: all have the same behaviour.
+
     The standard deviation is that of a sample (n − 1); with one seed there is none (null).
     """
     if not runs:
@@ -118,7 +131,11 @@ def summary(runs: list[Run], metric: str) -> dict[str, Any]:
         values = [figures[name] for figures in seeds]
         result[f"{name}_mean"] = statistics.fmean(values)
         result[f"{name}_std"] = statistics.stdev(values) if len(values) > 1 else None
-    return {**result, "seeds": {str(seed): figures for seed, figures in enumerate(seeds)}}
+    return {
+        **result,
+        "made_by": runs[0]["made_by"],
+        "seeds": {str(seed): figures for seed, figures in enumerate(seeds)},
+    }
 
 
 def seed_figures(run: Run, metric: str) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Encode a data set, draw negatives for its log and split it into train, valid and test."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -37,8 +38,9 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
 
     `train.parquet`, `valid.parquet` and `test.parquet` have `label` (±1, Int8), an Int32 column of feature ids for
     each field and, where the value of a feature is not 1, a Float32 column `value:FIELD` for each;
-    `vocabulary.parquet` has field, feature_id, raw_value. `schema.json` comes last, so where it is, all is. The same
-    raw files and params give the same bytes.
+    `vocabulary.parquet` has field, feature_id, raw_value, and `files.json` the digests of these files' bytes. The
+    digests in `schema.json` are of the values alone, and results hang on them; it comes last, so where it is, all is.
+    The same raw files and params give the same bytes.
 
     Raises ValueError for raw files that are missing or can't be understood, for a log with too few values to
     draw negatives from, and for a split that lacks a class; OSError when a file can't be read or written.
@@ -55,7 +57,9 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     (folder / "schema.json").unlink(missing_ok=True)
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
     digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
-    schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "sha256": digests}
+    write_json(folder / "files.json", digests)
+    values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
+    schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
     write_json(folder / "schema.json", schema)
     return schema
 
@@ -160,6 +164,19 @@ def write_parquet(path: Path, table: pl.LazyFrame) -> str:
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
     return file_digest(path)
+
+
+def values_digest(file: Path) -> str:
+    """Compute the SHA-256 of a split's labels, features and values, whatever the bytes of its file."""
+    digests = [hashlib.sha256() for _ in range(3)]
+    rows = pl.scan_parquet(file)
+    num_rows = rows.select(pl.len()).collect().item()
+    for start in range(0, num_rows, ROW_GROUP_SIZE):
+        table = rows.slice(start, ROW_GROUP_SIZE).collect()
+        for digest, dtype in zip(digests, (pl.Int8, pl.Int32, pl.Float32), strict=True):
+            part = table.select(pl.col(dtype))  # in memory as in little-endian machines
+            digest.update(part.to_numpy(order="c").tobytes() if part.width else b"")
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:

@@ -8,6 +8,7 @@ from pipelines.cli import DatasetOption, ParamsOption, run
 from pipelines.files import write_json, written_whole
 from pipelines.params import load_params
 from pipelines.paths import Paths
+from pipelines.provenance import made_by
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
@@ -33,7 +34,8 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
 
     cell = load_cell(name, dataset, config, paths)
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
-    model, epochs = cell.start(setting, "pretrain")
+    origin = made_by(cell.behaviour)
+    model, epochs = cell.start(setting, cell.seed("pretrain"))
     done = []
     for epoch in epochs:
         done.append(epoch)
@@ -43,7 +45,8 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
     best = training.best(done, config.training.metric)
-    write_json(folder / "summary.json", {"pretrained": name, "best_epoch": best.epoch, **best.valid._asdict()})
+    reached = {"best_epoch": best.epoch, **best.valid._asdict()}
+    write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})
 
 

@@ -35,7 +35,6 @@ from pipelines.files import locked
 from pipelines.params import Params, TuneParams
 from pipelines.progress import TrialTable
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
-from pipelines.seeds import seed_for
 from pipelines.settings import Setting
 from pipelines.study import (
     NODE,
@@ -73,10 +72,15 @@ def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
         name = fingerprint(cell, space, {**fixed, **scheduled})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
-        study.enqueue_trial({key: paper[key] for key in space}, skip_if_exists=True)
+        enqueue_first(study, space, paper)
         spend_budget(cell, space, fixed, params.tune, storage, study)
     check_result(cell, params.tune, study)
     return study
+
+
+def enqueue_first(study: Study, space: Space, paper: Setting) -> None:
+    """Make the paper's setting the first trial of a study that has none."""
+    study.enqueue_trial({key: paper[key] for key in space}, skip_if_exists=True)
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:
@@ -100,11 +104,10 @@ def spend_budget(
     best = min((trial.value for trial in done if trial.value is not None), default=None)
     shown = TrialTable(f"{cell.model} on {cell.dataset}", len(done), budget.num_trials, seconds_left, best)
     drawn = len(ended_trials(study))  # with those that a killed search left running, so that none is drawn twice
-    sampler_seed = seed_for(cell.root_seed, "tune", cell.dataset, cell.model, "sampler", drawn)
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
         trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget)
-        sampler = TPESampler(seed=sampler_seed)
+        sampler = make_sampler(cell, drawn)
         searcher = StudySearch(
             space=space, metric=METRIC, mode="min", storage=storage, study_name=study.study_name, sampler=sampler
         )
@@ -136,6 +139,11 @@ def spend_budget(
         study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + time.monotonic() - start)
 
 
+def make_sampler(cell: Cell, drawn: int) -> TPESampler:
+    """The sampler of a search, or of the rest of one that was cut off after `drawn` trials."""
+    return TPESampler(seed=cell.seed("tune", "sampler", drawn))
+
+
 @contextlib.contextmanager
 def named_errors(path: Path) -> Iterator[Path]:
     """Errors of writing a file say which it is, and come as they are also through Tune."""
@@ -164,18 +172,43 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
         chosen = MedianStoppingRule(time_attr="epoch", grace_period=first, min_time_slice=never)
     else:
         chosen = FIFOScheduler()
-    decide = chosen.on_trial_result
+    return NotingScheduler(chosen, max_epochs, stopped)
 
-    def noted(controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if REASON in result or result["epoch"] == max_epochs:  # it ends by itself
+
+class NotingScheduler(TrialScheduler):
+    """Ask another scheduler about each trial, and note the names of those that it stops before their end."""
+
+    def __init__(self, inner: TrialScheduler, max_epochs: int, stopped: set[str]) -> None:
+        self.inner, self.max_epochs, self.stopped = inner, max_epochs, stopped
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if REASON in result or result["epoch"] == self.max_epochs:  # it ends by itself
             return TrialScheduler.CONTINUE
-        decision = decide(controller, trial, result)
+        decision = self.inner.on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP:
-            stopped.add(trial.trial_id)
+            self.stopped.add(trial.trial_id)
         return decision
 
-    chosen.on_trial_result = noted  # type: ignore[method-assign]
-    return chosen
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return self.inner.set_search_properties(metric, mode, **spec)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self.inner.on_trial_add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self.inner.on_trial_error(tune_controller, trial)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self.inner.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self.inner.on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> Any:
+        return self.inner.choose_trial_to_run(tune_controller, **kwargs)
+
+    def debug_string(self) -> str:
+        return self.inner.debug_string()
 
 
 class StudySearch(OptunaSearch):
@@ -212,7 +245,7 @@ def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TunePar
     if limit:
         hangs.start()
     try:
-        for epoch in cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1]:
+        for epoch in cell.start(setting, trial_seed(cell, setting))[1]:
             best, last = min(best, epoch.valid.score(cell.training.metric)), epoch.epoch
             tune.report({METRIC: best, "epoch": last})
             if limit and time.monotonic() - start > limit:
@@ -221,6 +254,11 @@ def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TunePar
         tune.report({METRIC: math.inf, "epoch": last, REASON: f"{type(error).__name__}: {last_line(error)}"})
     finally:
         hangs.cancel()
+
+
+def trial_seed(cell: Cell, setting: Setting) -> int:
+    """The seed of a trial, which its setting alone decides."""
+    return cell.seed("tune", json.dumps(setting, sort_keys=True))
 
 
 def check_result(cell: Cell, budget: TuneParams, study: Study) -> None:

@@ -1,8 +1,6 @@
 """The record of a search: an Optuna study in a journal, which is what survives when a search is cut off."""
 
-import ast
 import hashlib
-import inspect
 import json
 import logging
 import os
@@ -16,8 +14,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from models import registry
-from pipelines import metrics, optimizers, training
 from pipelines.cell import Cell
 from pipelines.params import TuneParams
 from pipelines.settings import Setting
@@ -32,12 +28,10 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def fingerprint(cell: Cell, space: Space, fixed: Setting) -> str:
-    """Changes when anything does that decides a trial's result: data, params, space, seed, or code."""
-    modules = [Path(inspect.getfile(module)) for module in (training, optimizers, metrics)]
-    files = [*registry.source_files(cell.model), *modules]
-    code = [ast.dump(ast.parse(file.read_text("utf-8"))) for file in files]
+    """Name all that decides a trial's result: data, params, space, seed, and the behaviour of the code."""
     distributions = {key: repr(distribution) for key, distribution in space.items()}
-    parts = (cell.root_seed, cell.digests, cell.training.model_dump(), distributions, dict(fixed), code)
+    training = cell.training.model_dump(exclude_defaults=True)  # so that a new key changes no name
+    parts = (cell.root_seed, cell.digests, training, distributions, dict(fixed), cell.behaviour)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -45,7 +45,7 @@ def main(
         test = data_parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
     else:
         cell = load_cell(model, dataset, config, paths)
-        fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, "train")
+        fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"))
         for epoch in epochs:
             seen(epoch)
         test = training.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)

@@ -38,8 +38,13 @@ class Epoch:
         return figures | self.valid.named("valid")
 
 
-def device() -> str:
+def best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's weights are, and so its rows have to be."""
+    return next(model.parameters()).device
 
 
 def speed_up_process() -> None:
@@ -69,6 +74,7 @@ def new_model(
     arguments: Mapping[str, Any],
     seed: int,
     pretrained: Mapping[str, Tensor] | None = None,
+    device: str | None = None,
 ) -> nn.Module:
     """A model for the data of `schema`, with weights from `seed`, its embeddings and linear terms those of a trained
     model, if given; all n vectors that a field-aware model has for a feature start as the trained one's.
@@ -88,7 +94,7 @@ def new_model(
             if own[key].shape != value.shape:
                 raise ValueError(f"pretrained {key} is {list(value.shape)}, but {name}'s is {list(own[key].shape)}")
         model.load_state_dict({**own, **start})
-    return model.to(device())
+    return model.to(device or best_device())
 
 
 def summed_loss(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
@@ -105,7 +111,7 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
     It ends after `max_epochs`, or after `patience` epochs without a better validation metric. Raises
     FloatingPointError when the loss is no longer finite.
     """
-    rows = train_rows.to(device())
+    rows = train_rows.to(device_of(model))
     use_kernels(model, training.kernels == "fast")
     optimizer = make_optimizer(model, training)
     stopping = EarlyStopping(model, training)
@@ -176,7 +182,7 @@ def best(epochs: list[Epoch], metric: str) -> Epoch:
 def predict(model: nn.Module, rows: Rows) -> Tensor:
     """Logits `[rows]`, on the CPU."""
     model.eval()
-    rows = rows.to(device())
+    rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
     return torch.cat([model(*rows.inputs(chunk)) for chunk in chunks]).cpu()
 

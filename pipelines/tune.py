@@ -1,7 +1,5 @@
 """Search the hyperparameters of one model on one data set, and write down the best setting."""
 
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 from pipelines.catalog import get_dataset
@@ -9,8 +7,7 @@ from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import load_params
 from pipelines.paths import Paths
-
-VERSIONS = ("torch", "ray", "optuna")
+from pipelines.provenance import made_by
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
@@ -30,6 +27,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         write_json(folder / "best.json", {"model": model, "dataset": dataset, "declined": reason})
         print(f"{model} declines {dataset}: {reason}")
         return
+    origin = made_by(cell.behaviour)
     study = search.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
     metric, trial = config.training.metric, study.best_trial
     best = {
@@ -43,7 +41,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
         "seeds": {"root": config.seed},
         "study": study.study_name,
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
+        "made_by": origin,
     }
     write_text(folder / "trials.csv", trials_table(study).write_csv())
     write_json(folder / "best.json", best)

@@ -17,7 +17,7 @@ def folder(tmp_path):
     table.write_parquet(tmp_path / "train.parquet")
     table.select("label", "user", "item").write_parquet(tmp_path / "valid.parquet")
     digests = {f"{split}.parquet": file_digest(tmp_path / f"{split}.parquet") for split in ("train", "valid")}
-    (tmp_path / "schema.json").write_text(json.dumps({"sha256": digests}))
+    (tmp_path / "files.json").write_text(json.dumps(digests))
     return tmp_path
 
 

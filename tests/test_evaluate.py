@@ -82,7 +82,7 @@ def test_the_test_metrics_are_those_of_the_best_setting_trained_with_each_seed(s
     test_rows = load_rows(paths.processed("synthetic"), "test")
     found = metrics(searched)
     for seed, figures in found["seeds"].items():
-        model, epochs = cell.start(best["setting"], "evaluate", int(seed))
+        model, epochs = cell.start(best["setting"], cell.seed("evaluate", int(seed)))
         assert len(list(epochs)) == figures["epochs"]
         expected = evaluate(model, test_rows, "squared_error").named("test")
         assert {name: figures[name] for name in expected} == pytest.approx(expected, rel=1e-4)

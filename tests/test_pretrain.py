@@ -11,7 +11,6 @@ from pipelines.catalog import get_dataset
 from pipelines.cell import load_cell
 from pipelines.cli import run
 from pipelines.download import download
-from pipelines.files import file_digest
 from pipelines.params import load_params
 from pipelines.paths import Paths
 from pipelines.prepare import prepare
@@ -75,7 +74,7 @@ def test_the_stage_writes_the_weights_of_the_best_epoch(project, call):
     folder = Paths(project).pretrained("synthetic")
     assert sorted(path.name for path in folder.iterdir()) == ["fm.pt", "recipe.json", "summary.json"]
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary.keys() == {"pretrained", "best_epoch", "rmse", "auc", "logloss"}
+    assert summary.keys() == {"pretrained", "best_epoch", "rmse", "auc", "logloss", "made_by"}
     assert summary["pretrained"] == "fm"
     assert f"valid rmse {summary['rmse']:.4f}" in stdout.splitlines()[summary["best_epoch"] - 1]
     weights = torch.load(folder / "fm.pt", weights_only=True)
@@ -113,16 +112,17 @@ def test_others_start_from_it(project, call):
     path = Paths(project).pretrained("synthetic") / "fm.pt"
     weights = torch.load(path, weights_only=True)
     cell = load(project, "ifm")
-    model, _ = cell.start({"model.embed_dim": 4, "model.attention_dim": 2}, "train")
+    model, _ = cell.start({"model.embed_dim": 4, "model.attention_dim": 2}, cell.seed("train"))
     assert all(torch.equal(model.state_dict()[key].cpu(), weights[key]) for key in STARTED)
-    assert cell.digests["pretrained"] == file_digest(path)
+    assert cell.digests["pretrained"] == json.loads((path.parent / "recipe.json").read_text())["fingerprint"]
 
 
 @pytest.mark.parametrize("model", ["ffm", "afm_ffm"])
 def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
     assert call(pretrain)[0] == 0
     weights = torch.load(Paths(project).pretrained("synthetic") / "fm.pt", weights_only=True)
-    started, epochs = load(project, model).start({"model.embed_dim": 4}, "train")
+    cell = load(project, model)
+    started, epochs = cell.start({"model.embed_dim": 4}, cell.seed("train"))
     own = {key: value.cpu().clone() for key, value in started.state_dict().items()}
     vectors = own["embedding.vectors"].unflatten(1, (-1, 4))
     assert all(torch.equal(vectors[:, field], weights["embedding.weight"]) for field in range(vectors.shape[1]))
@@ -133,10 +133,10 @@ def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
 def test_a_model_without_embeddings_starts_afresh(project, call):
     assert call(pretrain)[0] == 0
     cell = load(project, "lr")
-    started, epochs = cell.start({}, "train")
+    started, epochs = cell.start({}, cell.seed("train"))
     weights = {key: value.clone() for key, value in started.state_dict().items()}
     assert len(list(epochs)) == 2
-    afresh = replace(cell, pretrained=None).start({}, "train")[0].state_dict()
+    afresh = replace(cell, pretrained=None).start({}, cell.seed("train"))[0].state_dict()
     assert all(torch.equal(weights[key], afresh[key]) for key in afresh)
 
 

@@ -83,8 +83,10 @@ def test_best_json_is_the_best_row_of_the_trials_and_says_how_it_was_found(searc
     assert (found["model"], found["dataset"], found["num_trials"]) == ("fm", "synthetic", 3)
     assert found["budget"] == {"num_trials": 3, "time_budget_s": None}
     assert found["seeds"] == {"root": 2019}
-    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert set(found["versions"]) == {"python", "torch", "ray", "optuna"}
+    made_by = found["made_by"]
+    assert made_by["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert set(made_by["versions"]) >= {"python", "torch", "ray", "optuna"}
+    assert made_by["behaviour"] == cell_of(searched, "fm").behaviour
     assert found["study"] in studies(searched, "fm")
 
 
@@ -93,7 +95,7 @@ def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
     for row in rows.rows(named=True):
         setting = {key: value for key, value in row.items() if "." in key}
         setting |= {"model.embed_dim": 4, "training.batch_size": 256}
-        epochs = list(cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1])
+        epochs = list(cell.start(setting, search.trial_seed(cell, setting))[1])
         lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
         assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
         assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))
@@ -330,9 +332,9 @@ def search_with(project, start, **budget):
     params = params.model_copy(update={"tune": TuneParams(num_trials=2, **budget)})
 
     class Starting(Cell):
-        def start(self, setting, *keys):
+        def start(self, setting, seed):
             start(setting)
-            return super().start(setting, *keys)
+            return super().start(setting, seed)
 
     study = search.search(Starting(**vars(cell_of(project, "lr"))), "synthetic", params, project.study("lr"))
     return study_record.finished_trials(study)

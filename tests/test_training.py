@@ -226,7 +226,7 @@ def test_values_are_used():
     model, epochs = fit("fm", rows=rows, valid=valid)
     assert curve(epochs) != curve(fit("fm")[1])
     with torch.no_grad():
-        x, values = valid.features.to(training.device()), valid.values.to(training.device())
+        x, values = valid.features.to(training.best_device()), valid.values.to(training.best_device())
         torch.testing.assert_close(predict(model, valid), model(x, values).cpu())
     assert not torch.allclose(predict(model, valid), predict(model, VALID))
 
@@ -323,6 +323,6 @@ def test_an_epoch_is_one_flat_record():
 
 
 def test_the_memory_in_use_is_told_in_mib():
-    held = torch.ones(4 * 2**20, device=training.device())  # 16 MiB
+    held = torch.ones(4 * 2**20, device=training.best_device())  # 16 MiB
     assert 16 < training.peak_memory_mb() < 2**20
     del held

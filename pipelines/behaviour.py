@@ -1,0 +1,54 @@
+"""Show where the code's behaviour is not the accepted one, and accept it."""
+
+from typing import Annotated, Any
+
+import typer
+
+from pipelines import golden_files
+from pipelines.cli import one_of, run
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help="Golden files, such as ifm or search; all if none.")] = None,
+    accept: Annotated[list[str] | None, typer.Option("--accept", help="Write this golden file; `all` for all.")] = None,
+) -> None:
+    """Compare what the code does with the golden files in behaviour/; exit with 1 where they differ by more than 1e-6.
+
+    A model's name stands for its trainings and its search space. Results that hang on a file that --accept writes
+    become stale.
+    """
+    from pipelines.golden import today  # torch and ray take seconds to import
+    from pipelines.golden_stages import behaviours
+
+    known = behaviours()
+    for name in [*(names or []), *(accept or [])]:
+        one_of("behaviour", name, {*known, "all"})
+    asked = {*(names or []), *(accept or [])} or {"all"}
+    wanted = [name for name in known if asked & {"all", name, name.removeprefix("spaces/")}]
+    changed = []
+    for name in wanted:
+        figures, then = today(known[name]), golden_files.accepted(name)
+        found = [] if then is None else golden_files.differences(then, figures)
+        if then is not None and not found:
+            continue
+        changed.append(name)
+        print(f"{name}: not accepted yet" if then is None else worst(name, found))
+        if accept and {*accept} & {"all", name, name.removeprefix("spaces/")}:
+            golden_files.accept(name, figures)
+            print(f"{name}: accepted, in {golden_files.golden_file(name)}")
+            changed.pop()
+    if changed:
+        raise ValueError(f"the behaviour of {', '.join(changed)} is not accepted: --accept NAME accepts it")
+    print(f"{len(wanted)} golden files say what the code does")
+
+
+def worst(name: str, found: list[Any]) -> str:
+    """Describe the figure that differs most."""
+    place, then, now, distance = found[0]
+    return (
+        f"{name}: {len(found)} figures differ, most of all {place}: {then!r} accepted, {now!r} today ({distance:.1e})"
+    )
+
+
+if __name__ == "__main__":
+    run(main)
