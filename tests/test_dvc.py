@@ -5,11 +5,11 @@ import subprocess
 import sys
 from itertools import product
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
+from pipelines.golden_files import golden_names
 from pipelines.params import TrainingParams, load_params
 
 ROOT = Path(__file__).parent.parent
@@ -21,15 +21,8 @@ PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
 PLUMBING = {f"pipelines/{name}.py" for name in ("cli", "paths", "files", "progress")}  # they only show or store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
-NAMES = {"pipelines/catalog.py"}  # it only checks names and gives the family
-NO_SEARCH = {"search_spaces/shared.py"}  # of what only reads a setting
-LEFT_OUT = {
-    "pretrain": PLUMBING | NAMES | NO_SEARCH,
-    "tune": PLUMBING | NAMES,
-    "evaluate": PLUMBING | NAMES | NO_SEARCH,
-}
-PARTS = {f"models/{name}.py" for name in ("layers", "named_fields", "product_layers")}  # of the models found by name
-FOUND_BY_NAME = {"pretrain": {"models/fm.py", "models/layers.py"}, "tune": PARTS, "evaluate": PARTS}
+TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # what takes hours
+CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
 def imported_files(path):
@@ -58,12 +51,9 @@ def closure(*paths):
     return found
 
 
-def code_deps(stage, model=None):
-    """The code among a stage's deps; that of one model, where one is given."""
-    deps = STAGES[stage]["deps"]
-    if model:
-        deps = [dep.replace("${item.model}", model) for dep in deps]
-    return {dep for dep in deps if dep.endswith(".py") and "${" not in dep}
+def code_deps(stage):
+    """The code among a stage's deps."""
+    return {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
 
 
 def stage_names(stages, params):
@@ -80,38 +70,37 @@ def stage_names(stages, params):
 
 def test_the_walk_over_imports_finds_those_inside_functions_and_of_modules():
     assert imported_files("pipelines/pretrain.py") >= {"pipelines/training.py", "pipelines/catalog.py"}
-    assert "models/registry.py" in imported_files("pipelines/study.py")
     assert "pipelines/libfm.py" in closure("pipelines/prepare.py")
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_deps_of_a_stage_are_the_code_that_it_imports(stage):
+@pytest.mark.parametrize("stage", CHEAP)
+def test_the_deps_of_a_cheap_stage_are_the_code_that_it_imports(stage):
     program = STAGES[stage]["cmd"].split()[2]
     assert STAGES[stage]["cmd"].startswith(f"python -m pipelines.{stage}")
-    expected = closure(f"{program.replace('.', '/')}.py") - LEFT_OUT.get(stage, PLUMBING)
-    assert code_deps(stage) == expected | FOUND_BY_NAME.get(stage, set())
+    assert code_deps(stage) == closure(f"{program.replace('.', '/')}.py") - PLUMBING
 
 
-@pytest.mark.parametrize("stage", ["tune", "evaluate"])
-def test_what_the_benchmarks_models_import_are_deps(stage):
-    for model in PARAMS["models"]:
-        deps = code_deps(stage, model)
-        assert f"models/{model}.py" in deps
-        assert closure(f"models/{model}.py") <= deps
-        if stage == "tune":
-            assert closure(f"search_spaces/{model}.py") <= deps
+@pytest.mark.parametrize("stage", TRAIN)
+def test_what_trains_depends_on_golden_files_and_on_no_code(stage):
+    content = PAPER_STAGES[stage].get("do", PAPER_STAGES[stage])
+    deps = {dep.removeprefix("../") for dep in content["deps"]}
+    assert not [dep for dep in deps if dep.endswith(".py")]
+    model = {"pretrain": "fm", "importance": "ifm"}.get(stage, "${item.model}")
+    training = {f"behaviour/{model}.json", "behaviour/optimizers/${training.optimizer}.json", "behaviour/protocol.json"}
+    own = {
+        "tune": {"behaviour/search.json", "behaviour/spaces/${item.model}.json"},
+        "evaluate": {"behaviour/evaluate.json"},
+        "experiment": {"behaviour/fm.json"},  # whose embeddings they start from
+        "importance": {"behaviour/fm.json"},
+    }
+    assert {dep for dep in deps if dep.startswith("behaviour/")} == training | own.get(stage, set())
 
 
-def test_what_any_model_with_a_space_imports_are_deps():
-    models = {path.stem for path in (ROOT / "models").glob("*.py")}
-    for model in sorted(models & {path.stem for path in (ROOT / "search_spaces").glob("*.py")} - {"__init__"}):
-        assert closure(f"models/{model}.py", f"search_spaces/{model}.py") <= code_deps("tune", model), model
-
-
-def test_the_model_that_is_trained_first_is_a_dep_of_its_stage():
-    for choices in get_args(TrainingParams.model_fields["pretrained"].annotation):
-        for model in get_args(choices):
-            assert closure(f"models/{model}.py") <= code_deps("pretrain")
+def test_results_hang_on_the_files_that_name_their_studies():
+    names = golden_names("${item.model}", TrainingParams())
+    assert [f"behaviour/{name}.json".replace("adagrad", "${training.optimizer}") for name in names] == [
+        dep for dep in STAGES["evaluate"]["deps"] if dep.startswith("behaviour/") and "evaluate" not in dep
+    ]
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -124,8 +113,8 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
     if stage in GATHER:  # a folder with the outputs of all its cells
         earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
-    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py")}
-    assert {dep.removesuffix("/recipe.json") for dep in deps} <= earlier
+    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py") and "behaviour/" not in dep}
+    assert {dep.removesuffix("/recipe.json").removesuffix("/schema.json") for dep in deps} <= earlier
 
 
 @pytest.mark.parametrize("stage", ["tune", "evaluate"])
@@ -139,7 +128,8 @@ def test_no_dep_is_missing_or_listed_twice(stage):
     deps = STAGES[stage]["deps"]
     assert len(deps) == len(set(deps))
     for model in PARAMS["models"]:
-        assert all((ROOT / dep).exists() for dep in code_deps(stage, model))
+        named = [dep.replace("${item.model}", model).replace("${training.optimizer}", "adagrad") for dep in deps]
+        assert all((ROOT / dep).exists() for dep in named if dep.endswith(".py") or dep.startswith("behaviour/"))
 
 
 @pytest.mark.parametrize("stage", GATHER)
@@ -204,12 +194,6 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
     }
     results |= {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
     assert set(deps) >= results | {"published.yaml", "results/leaderboard.json", "results/significance.json"}
-
-
-@pytest.mark.parametrize("stage", ["tune", "evaluate"])
-def test_what_the_papers_models_import_are_deps(stage):
-    for model in PAPER_PARAMS["models"]:
-        assert closure(f"models/{model}.py") <= code_deps(stage, model)
 
 
 @pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES, PAPER_STAGES], ids=["root", "demo", "paper"])

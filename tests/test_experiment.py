@@ -15,7 +15,7 @@ from pipelines.paths import Paths
 from pipelines.settings import resolve
 
 PAPER = Path(experiment.__file__).parent
-START = {"dataset": "synthetic", "start": "../search_spaces/ifm.py"}
+START = {"dataset": "synthetic", "start": str(PAPER.parent / "behaviour" / "spaces" / "ifm.json")}
 EXPERIMENTS = {
     "defaults": {
         "set": {
@@ -92,7 +92,7 @@ def test_another_setting_is_another_run(paper):
 def test_means_and_spread_are_over_the_seeds(paper):
     (table,) = run(paper, "seeds")
     files = sorted(paper.study("fm").glob("experiment-*/seed-*.json"))
-    runs = [[row["valid_rmse"] for row in json.loads(file.read_text())] for file in files]
+    runs = [[row["valid_rmse"] for row in json.loads(file.read_text())["epochs"]] for file in files]
     assert len(runs) == 2
     for epoch, (a, b) in enumerate(zip(*runs, strict=True)):
         assert a != b
@@ -179,16 +179,16 @@ REAL = experiment.load_experiments(PAPER / "experiments.yaml")
 
 
 @pytest.mark.parametrize("name", REAL[1])
-def test_the_papers_experiments_have_settings_that_their_models_take(name, tmp_path):
+def test_the_papers_experiments_have_settings_that_their_models_take(name):
     defaults, experiments = REAL
     entry = experiments[name]
     if entry.start.endswith("best.json"):
         dataset, model = Path(entry.start).parts[1:3]
         assert dataset == entry.dataset
-        entry = entry.model_copy(update={"start": f"../search_spaces/{model}.py"})
+        entry = entry.model_copy(update={"start": f"../behaviour/spaces/{model}.json"})
     if "model.inert_attention" in entry.set and "inert_attention" not in registry.hyperparameters("afm"):
         pytest.skip("afm has no inert_attention yet")
-    given = experiment.setting_of(entry, defaults, Paths(tmp_path))
+    given = experiment.setting_of(entry, defaults, Paths(PAPER))
     arguments, training = resolve(given, experiment.load_params(PAPER.parent / "params.yaml").training)
     registry.create(entry.model, (3, 3, 3), arguments)
     assert training.max_epochs == training.patience == entry.max_epochs

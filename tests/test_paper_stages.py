@@ -2,43 +2,12 @@
 
 import shutil
 
-import pytest
 import yaml
 from experiment import load_experiments
-from test_dvc import PLUMBING, ROOT, closure, run_dvc
+from test_dvc import ROOT, run_dvc
 
 PIPELINE = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
-SHOWS = PLUMBING | {"pipelines/tables.py"}
-
-
-def content(stage):
-    return STAGES[stage].get("do", STAGES[stage])
-
-
-def code_deps(stage):
-    """Those that are no model of a template, by their path from the top."""
-    deps = {dep for dep in content(stage)["deps"] if dep.endswith(".py") and "${" not in dep}
-    return {dep.removeprefix("../") if dep.startswith("../") else f"paper/{dep}" for dep in deps}
-
-
-@pytest.mark.parametrize(
-    ("stage", "found_by_name"),
-    [
-        ("experiment", {"models/fm.py"}),
-        ("importance", {"models/fm.py", "models/ifm.py"}),
-        ("sampling", {"models/ifm_sampling.py"}),
-    ],
-)
-def test_the_deps_of_a_stage_are_the_code_that_it_imports(stage, found_by_name):
-    scripts = {f"paper/{stage}.py"} | ({"paper/experiment.py"} if stage == "importance" else set())
-    expected = closure(*scripts, *found_by_name) - SHOWS
-    assert code_deps(stage) == expected
-
-
-def test_what_a_model_of_the_experiments_imports_are_deps():
-    for experiment in load_experiments(ROOT / "paper" / "experiments.yaml")[1].values():
-        assert closure(f"models/{experiment.model}.py") - {f"models/{experiment.model}.py"} <= code_deps("experiment")
 
 
 def test_dvc_finds_a_stage_an_experiment(tmp_path):

@@ -115,6 +115,7 @@ def test_a_second_run_writes_the_same_bytes_and_another_seed_does_not(project):
         contents.append({file.name: file.read_bytes() for file in sorted(folder.iterdir())})
     first, second, other = contents
     assert list(first) == [
+        "files.json",
         "schema.json",
         "test.parquet",
         "train.parquet",
