@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, attentional_pooling
+from models.layers.attention import PairAttention, attentional_pooling
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -42,8 +45,8 @@ class AttentionalFM(nn.Module):
         self.p = nn.Parameter(torch.ones(embed_dim))
         self.inert_attention = inert_attention
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V = self.embedding.distinct(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        V = self.embedding(batch)
         attention = None if self.inert_attention else self.attention
         interactions = attentional_pooling(attention, V, self.p, self.dropout, self.batch_norm)
-        return self.linear(x, values) + interactions
+        return self.linear(batch) + interactions

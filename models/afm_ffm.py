@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FieldAwareEmbedding, LinearTerms, PairAttention, attentional_pooling
+from models.layers.attention import PairAttention, attentional_pooling
+from models.layers.batch import Batch
+from models.layers.embeddings import FieldAwareEmbedding, LinearTerms
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -37,7 +40,7 @@ class FieldAwareAttentionalFM(nn.Module):
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.p = nn.Parameter(torch.ones(embed_dim))
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V = self.embedding.distinct(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        V = self.embedding(batch)
         interactions = attentional_pooling(self.attention, V, self.p, self.dropout, self.batch_norm)
-        return self.linear(x, values) + interactions
+        return self.linear(batch) + interactions

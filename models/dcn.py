@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import FeatureEmbedding, mlp, positive
+from models.layers.batch import Batch
+from models.layers.checks import positive
+from models.layers.embeddings import FeatureEmbedding, written_out
+from models.layers.networks import mlp
 from models.registry import register_model
 
 
@@ -39,8 +42,8 @@ class DeepAndCross(nn.Module):
         self.deep = mlp(d, hidden_dims, mlp_dropout, batch_norm)[:-1]  # without the last unit
         self.w_logits = nn.Linear(d + hidden_dims[-1], 1, bias=False)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        x_0 = x_l = self.embedding(x, values).flatten(1)  # [batch, d]
+    def forward(self, batch: Batch) -> Tensor:
+        x_0 = x_l = written_out(self.embedding(batch)).flatten(1)  # [batch, d]
         for w_l, b_l in zip(self.w, self.b, strict=True):
             x_l = x_0 * (x_l @ w_l)[:, None] + b_l + x_l
         return self.w_logits(torch.cat([x_l, self.deep(x_0)], dim=1)).squeeze(-1)

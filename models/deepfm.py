@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import ConcatenatedLinear, Dropout, FeatureEmbedding, LinearTerms, bi_interaction, mlp
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.networks import ConcatenatedLinear, Dropout, mlp
+from models.layers.pairs import bi_interaction
 from models.registry import register_model
 
 
@@ -34,8 +37,8 @@ class DeepFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.mlp = mlp(len(field_dims) * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V = self.embedding.distinct(x, values)
-        y_FM = self.linear(x, values) + self.dropout(bi_interaction(V)).sum(-1)
+    def forward(self, batch: Batch) -> Tensor:
+        V = self.embedding(batch)
+        y_FM = self.linear(batch) + self.dropout(bi_interaction(V)).sum(-1)
         y_DNN = self.mlp(V).squeeze(-1)
         return y_FM + y_DNN

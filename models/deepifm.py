@@ -4,17 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import (
-    ConcatenatedLinear,
-    Dropout,
-    FeatureEmbedding,
-    FieldAspect,
-    LinearTerms,
-    PairAttention,
-    Placement,
-    attend,
-    mlp,
-)
+from models.layers.attention import PairAttention, Placement, attend
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import FieldAspect
+from models.layers.networks import ConcatenatedLinear, Dropout, mlp
 from models.registry import register_model
 
 
@@ -52,9 +46,9 @@ class DeepIFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.mlp = mlp(n * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V, F = self.embedding.distinct(x, values), self.field_aspect()
+    def forward(self, batch: Batch) -> Tensor:
+        V, F = self.embedding(batch), self.field_aspect()
         T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
         G = (T * effect).sum(-1)
         y_DNN = self.mlp(V).squeeze(-1)
-        return self.linear(x, values) + G + y_DNN
+        return self.linear(batch) + G + y_DNN

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, Placement, attend
+from models.layers.attention import PairAttention, Placement, attend
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -39,7 +42,7 @@ class FeatureAspectIFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.register_buffer("I_X", torch.ones(math.comb(len(field_dims), 2), embed_dim), persistent=False)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V = self.embedding.distinct(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        V = self.embedding(batch)
         T, effect = attend(self.attention, V, self.I_X, self.dropout)  # [batch, P] each
-        return self.linear(x, values) + (T * effect).sum(-1)
+        return self.linear(batch) + (T * effect).sum(-1)

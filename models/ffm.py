@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FieldAwareEmbedding, LinearTerms, pooled_sum
+from models.layers.batch import Batch
+from models.layers.embeddings import FieldAwareEmbedding, LinearTerms
+from models.layers.networks import Dropout
+from models.layers.pairs import pooled_sum
 from models.registry import register_model
 
 
@@ -25,6 +28,6 @@ class FieldAwareFM(nn.Module):
         self.embedding = FieldAwareEmbedding(field_dims, embed_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V = self.embedding.distinct(x, values)
-        return self.linear(x, values) + pooled_sum(V, self.dropout)
+    def forward(self, batch: Batch) -> Tensor:
+        V = self.embedding(batch)
+        return self.linear(batch) + pooled_sum(V, self.dropout)

@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, bi_interaction
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.networks import Dropout
+from models.layers.pairs import bi_interaction
 from models.registry import register_model
 
 
@@ -30,6 +33,6 @@ class FactorizationMachine(nn.Module):
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        interactions = bi_interaction(self.embedding.distinct(x, values))  # [batch, K]
-        return self.linear(x, values) + self.dropout(self.batch_norm(interactions)).sum(-1)
+    def forward(self, batch: Batch) -> Tensor:
+        interactions = bi_interaction(self.embedding(batch))  # [batch, K]
+        return self.linear(batch) + self.dropout(self.batch_norm(interactions)).sum(-1)

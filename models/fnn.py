@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import FeatureEmbedding, LinearTerms, mlp
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
+from models.layers.networks import mlp
 from models.registry import register_model
 
 
@@ -34,10 +36,10 @@ class FMSupportedNN(nn.Module):
         layers = mlp(1 + len(field_dims) * (1 + embed_dim), hidden_dims, mlp_dropout)
         self.mlp = nn.Sequential(*(nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in layers))
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        w_0 = self.linear.bias.expand(len(x), 1)
+    def forward(self, batch: Batch) -> Tensor:
+        w_0 = self.linear.bias.expand(len(batch), 1)
         z_i = torch.cat(
-            [self.linear.terms(x, values)[..., None], self.embedding(x, values)], dim=-1
+            [self.linear.terms(batch)[..., None], written_out(self.embedding(batch))], dim=-1
         )  # [batch, n, 1 + K]
         z = torch.cat([w_0, z_i.flatten(1)], dim=1)
         return self.mlp(z).squeeze(-1)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -34,10 +36,10 @@ class HigherOrderFM(nn.Module):
         self.embedding = nn.ModuleList(FeatureEmbedding(field_dims, embed_dim) for _ in range(2, order + 1))
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        logit = self.linear(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        logit = self.linear(batch)
         for order, embedding in enumerate(self.embedding, start=2):
-            logit = logit + self.dropout(anova(embedding(x, values), order)).sum(-1)
+            logit = logit + self.dropout(anova(written_out(embedding(batch)), order)).sum(-1)
         return logit
 
 

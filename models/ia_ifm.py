@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, pair_effects
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import FieldAspect
+from models.layers.networks import Dropout
+from models.layers.pairs import pair_effects
 from models.registry import register_model
 
 
@@ -33,7 +37,7 @@ class FieldAspectIFM(nn.Module):
         self.field_aspect = FieldAspect(len(field_dims), embed_dim, field_embed_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         I_X = self.field_aspect()  # [P, K]
-        effect = pair_effects(self.embedding.distinct(x, values), I_X, self.dropout)  # [batch, P]
-        return self.linear(x, values) + effect.mean(-1)  # T_ij = 1/P
+        effect = pair_effects(self.embedding(batch), I_X, self.dropout)  # [batch, P]
+        return self.linear(batch) + effect.mean(-1)  # T_ij = 1/P

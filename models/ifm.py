@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, FieldAspect, LinearTerms, PairAttention, Placement, attend
+from models.layers.attention import PairAttention, Placement, attend
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import FieldAspect
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -35,7 +39,7 @@ class InteractionAwareFM(nn.Module):
         self.field_aspect = FieldAspect(len(field_dims), embed_dim, field_embed_dim)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V, F = self.embedding.distinct(x, values), self.field_aspect()
+    def forward(self, batch: Batch) -> Tensor:
+        V, F = self.embedding(batch), self.field_aspect()
         T, effect = attend(self.attention, V, F, self.dropout)  # T_ij and F_ijᵀ (V_i ⊙ V_j) x_i x_j, [batch, P] each
-        return self.linear(x, values) + (T * effect).sum(-1)
+        return self.linear(batch) + (T * effect).sum(-1)

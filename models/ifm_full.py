@@ -3,10 +3,13 @@ RQ3)."""
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, PairAttention, Placement, attend
+from models.layers.attention import PairAttention, Placement, attend
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import FreeFieldAspect
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -33,14 +36,13 @@ class UnfactorizedIFM(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        n = len(field_dims)
         self.linear = LinearTerms(field_dims)
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.attention = PairAttention(embed_dim, attention_dim, temperature, temperature_placement)
-        self.field_aspect = nn.Parameter(torch.randn(n * (n - 1) // 2, embed_dim) * 26**0.5)  # F, pair after pair
+        self.field_aspect = FreeFieldAspect(len(field_dims), embed_dim, variance=26)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V, F = self.embedding.distinct(x, values), self.field_aspect  # [P, K]
+    def forward(self, batch: Batch) -> Tensor:
+        V, F = self.embedding(batch), self.field_aspect()  # [P, K]
         T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
-        return self.linear(x, values) + (T * effect).sum(-1)
+        return self.linear(batch) + (T * effect).sum(-1)

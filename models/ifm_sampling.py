@@ -5,17 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import (
-    Dropout,
-    FeatureEmbedding,
-    FieldAspect,
-    LinearTerms,
-    PairAttention,
-    Placement,
-    attend,
-    field_pairs,
-    positive,
-)
+from models.layers.attention import PairAttention, Placement, attend
+from models.layers.batch import Batch
+from models.layers.checks import positive
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import FieldAspect
+from models.layers.networks import Dropout
+from models.layers.pairs import field_pairs
 from models.registry import register_model
 
 
@@ -58,9 +54,9 @@ class SampledIFM(nn.Module):
         gumbel = -torch.empty_like(norms).exponential_().log()
         return (norms.log() + gumbel).topk(self.num_sampled).indices
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V, F = self.embedding.distinct(x, values), self.field_aspect()
+    def forward(self, batch: Batch) -> Tensor:
+        V, F = self.embedding(batch), self.field_aspect()
         drawn = self.sample(F.detach().norm(dim=-1)) if self.training else slice(None)
         pairs = field_pairs(self.num_fields).to(F.device)[:, drawn]
         T, effect = attend(self.attention, V, F[drawn], self.dropout, pairs)  # [batch, c] each
-        return self.linear(x, values) + (T * effect).sum(-1)
+        return self.linear(batch) + (T * effect).sum(-1)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import LinearTerms
+from models.layers.batch import Batch
+from models.layers.embeddings import LinearTerms
 from models.registry import register_model
 
 
@@ -16,5 +17,5 @@ class LogisticRegression(nn.Module):
         super().__init__()
         self.linear = LinearTerms(field_dims)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        return self.linear(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        return self.linear(batch)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms
-from models.named_fields import ITEM, USER, NamedFields, why_missing
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
+from models.layers.fields import ITEM, USER, NamedFields, why_missing
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 NEEDED = (USER, ITEM)
@@ -42,7 +44,7 @@ class MatrixFactorization(nn.Module):
         """Why data with these fields can't be used; None if it can."""
         return why_missing(NEEDED, fields)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        x, values = self.named_fields(x, values)
-        V_u, V_i = self.embedding["user_item"](x, values).unbind(1)  # [batch, K] each
-        return self.linear(x, values) + self.dropout(V_u * V_i).sum(-1)
+    def forward(self, batch: Batch) -> Tensor:
+        batch = self.named_fields(batch)
+        V_u, V_i = written_out(self.embedding["user_item"](batch)).unbind(1)  # [batch, K] each
+        return self.linear(batch) + self.dropout(V_u * V_i).sum(-1)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, written_out
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 
@@ -28,6 +30,6 @@ class MultiViewMachine(nn.Module):
         self.bias = nn.Parameter(torch.randn(n, embed_dim).sign() * embed_dim ** (-1 / n))
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        views = self.embedding(x, values) + self.bias  # [batch, n, K]
+    def forward(self, batch: Batch) -> Tensor:
+        views = written_out(self.embedding(batch)) + self.bias  # [batch, n, K]
         return self.dropout(views.prod(1)).sum(-1)

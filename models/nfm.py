@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms, bi_interaction, mlp
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.networks import Dropout, mlp
+from models.layers.pairs import bi_interaction
 from models.registry import register_model
 
 
@@ -39,7 +42,7 @@ class NeuralFM(nn.Module):
                 for weight in layer.parameters():
                     nn.init.normal_(weight, std=(2 / (layer.in_features + layer.out_features)) ** 0.5)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        interactions = bi_interaction(self.embedding.distinct(x, values))  # [batch, K]
+    def forward(self, batch: Batch) -> Tensor:
+        interactions = bi_interaction(self.embedding(batch))  # [batch, K]
         hidden = self.mlp(self.dropout(self.batch_norm(interactions)))
-        return self.linear(x, values) + self.h(hidden).squeeze(-1)
+        return self.linear(batch) + self.h(hidden).squeeze(-1)

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import ConcatenatedLinear, Dropout, FeatureEmbedding, mlp, positive, written_out
-from models.product_layers import OuterProducts
+from models.layers.batch import Batch
+from models.layers.checks import positive
+from models.layers.embeddings import FeatureEmbedding, written_out
+from models.layers.networks import ConcatenatedLinear, Dropout, mlp
+from models.layers.products import OuterProducts
 from models.registry import register_model
 
 
@@ -38,8 +41,8 @@ class OuterProductNN(nn.Module):
         self.dropout = Dropout(mlp_dropout)
         self.mlp = mlp(D_1, hidden_dims[1:], mlp_dropout)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        V = self.embedding.distinct(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        V = self.embedding(batch)
         f = written_out(V)  # [batch, n, K]
         l_1 = torch.relu(self.l_z(V) + self.outer(f))  # [batch, D_1]
         return self.mlp(self.dropout(l_1)).squeeze(-1)

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import Dropout, FeatureEmbedding, LinearTerms
-from models.named_fields import ITEM, TAG, USER, NamedFields, why_missing
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
+from models.layers.fields import ITEM, TAG, USER, NamedFields, why_missing
+from models.layers.networks import Dropout
 from models.registry import register_model
 
 NEEDED = (TAG, USER, ITEM)
@@ -45,8 +47,8 @@ class PairwiseInteractionTensorFactorization(nn.Module):
         """Why data with these fields can't be used; None if it can."""
         return why_missing(NEEDED, fields)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        x, values = self.named_fields(x, values)
-        V_t, V_u, V_i = self.embedding["tag_user_item"](x, values).unbind(1)  # [batch, K] each
-        w_t = self.linear(x[:, :1], values if values is None else values[:, :1])
+    def forward(self, batch: Batch) -> Tensor:
+        batch = self.named_fields(batch)
+        V_t, V_u, V_i = written_out(self.embedding["tag_user_item"](batch)).unbind(1)  # [batch, K] each
+        w_t = self.linear(batch.columns([0]))
         return w_t + self.dropout((V_u + V_i) * V_t).sum(-1)

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from models.layers import LinearTerms, WithKernels, field_pairs, positive
+from models.layers.batch import Batch
+from models.layers.checks import positive
+from models.layers.embeddings import LinearTerms, Table
+from models.layers.pairs import field_pairs
 from models.registry import register_model
 
 
@@ -22,27 +25,27 @@ class Poly2(nn.Module):
     def __init__(self, field_dims: Sequence[int], *, num_buckets: int = 10_000_000) -> None:
         super().__init__()
         self.linear = LinearTerms(field_dims)
-        self.embedding = PairWeights(num_buckets)  # so named because training.l2 goes by names
+        self.embedding = PairWeights(num_buckets)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        return self.linear(x, values) + self.embedding(x, values)
+    def forward(self, batch: Batch) -> Tensor:
+        return self.linear(batch) + self.embedding(batch)
 
 
-class PairWeights(WithKernels):
+class PairWeights(Table):
     """Σ_{i<j} w_{h(i,j)} x_i x_j. Starts at zero. Raises ValueError for a `num_buckets` that is not positive.
 
-    Shape: x `[batch, n]` of global feature ids, values `[batch, n]` or None (all ones) → `[batch]`.
+    Shape: → `[batch]`.
     """
 
     def __init__(self, num_buckets: int) -> None:
-        super().__init__()
         positive(num_buckets=num_buckets)
-        self.pair_weight = nn.Parameter(torch.zeros(num_buckets))
+        super().__init__(torch.zeros(num_buckets))
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        i, j = field_pairs(x.shape[1])
-        weight = self.rows_of(self.pair_weight, bucket(x[:, i], x[:, j], len(self.pair_weight)))  # [batch, P]
-        return (weight if values is None else weight * values[:, i] * values[:, j]).sum(-1)
+    def forward(self, batch: Batch) -> Tensor:
+        i, j = field_pairs(batch.num_fields)
+        buckets = Batch(bucket(batch.ids[:, i], batch.ids[:, j], len(self.weight)), kernels=batch.kernels)
+        weight = self.rows(buckets)  # [batch, P]
+        return (weight if batch.values is None else weight * batch.values[:, i] * batch.values[:, j]).sum(-1)
 
 
 def bucket(i: Tensor, j: Tensor, num_buckets: int) -> Tensor:

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from models.layers import ConcatenatedLinear, FeatureEmbedding, LinearTerms, mlp
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.networks import ConcatenatedLinear, mlp
 from models.registry import register_model
 
 
@@ -32,7 +34,7 @@ class WideAndDeep(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.mlp = mlp(len(field_dims) * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> Tensor:
-        wide = self.linear(x, values)
-        deep = self.mlp(self.embedding.distinct(x, values)).squeeze(-1)
+    def forward(self, batch: Batch) -> Tensor:
+        wide = self.linear(batch)
+        deep = self.mlp(self.embedding(batch)).squeeze(-1)
         return wide + deep

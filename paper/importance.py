@@ -93,16 +93,17 @@ def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     """
     import torch
 
-    from models.layers import attend, field_pairs, use_kernels
+    from models.layers.attention import attend
+    from models.layers.batch import Batch
+    from models.layers.pairs import field_pairs
     from pipelines.training import EVALUATION_ROWS, device_of
 
-    use_kernels(model, False)
     model.eval()
     rows, parts = rows.to(device_of(model)), []
     with torch.no_grad():
         F = model.field_aspect()  # [P, K]
         for start in range(0, len(rows), EVALUATION_ROWS):
-            V = model.embedding(*rows.inputs(slice(start, start + EVALUATION_ROWS)))
+            V = model.embedding(Batch(*rows.inputs(slice(start, start + EVALUATION_ROWS))))
             parts.append(attend(model.attention, V, F, model.dropout))
         T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
         norm = F.norm(dim=-1).double().cpu()

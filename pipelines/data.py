@@ -28,7 +28,7 @@ class Rows:
         return len(self.labels)
 
     def inputs(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
-        """What a model is called with for some of the rows."""
+        """Pick ids and, if any, values of some rows."""
         tensors = [self.features] if self.values is None else [self.features, self.values]
         return tuple(t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors)
 

@@ -6,8 +6,7 @@ batch is the sum of the workers' gradients. All make the same step with it, so t
 
 import math
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -21,17 +20,16 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import Tensor, nn
 
-from models.layers import use_kernels
+from models.layers.embeddings import tables
 from pipelines.catalog import get_dataset
 from pipelines.cell import load_weights, pretrained_file
 from pipelines.data import PIECE, Rows, load_schema, pieces, read_rows, split_file
 from pipelines.metrics import Metrics, compute_metrics
-from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
 from pipelines.params import Params, TrainingParams
 from pipelines.paths import Paths
 from pipelines.ray_cluster import cluster, last_line
 from pipelines.seeds import seed_for
-from pipelines.training import EarlyStopping, Epoch, best_device, new_model, peak_memory_mb, predict, summed_loss
+from pipelines.training import Alone, Epoch, best_device, new_model, peak_memory_mb, predict, train
 
 
 def train_together(
@@ -148,7 +146,7 @@ def work(config: dict[str, Any]) -> None:
     model = new_model(name, schema, arguments, seed, pretrained)
     torch.manual_seed(seed_for(seed, "worker", worker))  # of its batches and its dropout
     try:
-        for epoch in train_share(model, train_rows, valid_rows, num_rows["train"], training):
+        for epoch in train(model, train_rows, valid_rows, training, Together(num_rows["train"])):
             if worker == 0:
                 queue.put(epoch)
     except FloatingPointError as error:  # which all workers raise
@@ -179,48 +177,33 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
     return Rows(*rows)
 
 
-def train_share(
-    model: nn.Module, train_rows: Rows, valid_rows: Rows, num_rows: int, training: TrainingParams
-) -> Iterator[Epoch]:
-    """What `pipelines.training.train` does, on one worker's share of the `num_rows` rows, together with the others in
-    the process group of torch.distributed.
+class Together(Alone):
+    """The steps of a run that several workers share, in the process group of torch.distributed.
 
-    All have the same number of batches, of which each has an equal share, drawn from its own rows. So a batch has
-    `batch_size` rows or somewhat fewer. When the iteration ends, the model has the weights of the best
-    epoch. Batch norm is over a worker's share of a batch, and its running statistics are means over the workers.
+    Each has a share of the `num_rows` rows, and so of each batch, drawn from its own rows: a batch has `batch_size`
+    rows or somewhat fewer. Batch norm is over a worker's share of a batch, and its running statistics are means over
+    the workers.
     """
-    rows = train_rows.to(best_device())
-    use_kernels(model, training.kernels == "fast")
-    optimizer = make_optimizer(model, training)
-    num_batches = math.ceil(num_rows / training.batch_size)
-    stopping = EarlyStopping(model, training)
-    try:
-        for epoch in range(1, training.max_epochs + 1):
-            start = time.perf_counter()
-            model.train()
-            total = torch.zeros((), device=rows.labels.device)
-            for batch in torch.randperm(len(rows), device=rows.labels.device).tensor_split(num_batches):
-                optimizer.zero_grad()
-                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
-                loss.backward()
-                sum_gradients(model)
-                optimizer.step()
-                total += loss.detach()
-            dist.all_reduce(total)
-            train_loss = total.item() / num_rows
-            bring_up_to_date(model)
-            average_statistics(model)
-            seconds = time.perf_counter() - start
-            valid = evaluate_share(model, valid_rows, training.loss)
-            if not math.isfinite(train_loss + valid.rmse):
-                raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
-            stopping.note(epoch, valid)
-            yield Epoch(epoch, seconds, train_loss, valid)
-            if stopping.is_due(epoch):
-                break
-    finally:
-        forget_optimizer(model)
-        model.load_state_dict(stopping.best_weights)
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+
+    def batches(self, rows: Rows, batch_size: int) -> Sequence[Tensor]:
+        """As many for each worker."""
+        return torch.randperm(len(rows), device=rows.labels.device).tensor_split(math.ceil(self.num_rows / batch_size))
+
+    def after_backward(self, model: nn.Module) -> None:
+        sum_gradients(model)
+
+    def mean_loss(self, total: Tensor, rows: Rows) -> float:
+        dist.all_reduce(total)
+        return total.item() / self.num_rows
+
+    def after_epoch(self, model: nn.Module) -> None:
+        average_statistics(model)
+
+    def evaluate(self, model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
+        return evaluate_share(model, rows, training)
 
 
 @torch.no_grad()
@@ -241,8 +224,9 @@ def sum_gradients(model: nn.Module) -> None:
             own = parameter.grad.coalesce()  # type: ignore[union-attr]
             rows, values = joined(own.indices()[0], own.values())
             parameter.grad = torch.sparse_coo_tensor(rows[None], values, parameter.shape).coalesce()
-            if before_reading := getattr(parameter, "before_reading", None):
-                before_reading(parameter.grad.indices()[0])
+    for table in tables(model):
+        if table.weight.grad is not None and table.weight.grad.is_sparse:
+            table.settle(table.weight.grad.indices()[0])
 
 
 def joined(*own: Tensor) -> list[Tensor]:
@@ -270,12 +254,13 @@ def average_statistics(model: nn.Module) -> None:
                     statistic /= dist.get_world_size()
 
 
-def evaluate_share(model: nn.Module, rows: Rows, loss: str) -> Metrics:
+def evaluate_share(model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
     """The metrics on the rows of all workers, computed by the first: the others must not stop at another epoch."""
-    logits, labels = joined(predict(model, rows).to(best_device()), rows.labels.to(best_device()))
+    predicted = predict(model, rows, training.kernels == "fast")
+    logits, labels = joined(predicted.to(best_device()), rows.labels.to(best_device()))
     figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=best_device())
     if dist.get_rank() == 0:
-        figures.copy_(torch.tensor(compute_metrics(logits, labels, loss)))
+        figures.copy_(torch.tensor(compute_metrics(logits, labels, training.loss)))
     dist.broadcast(figures, 0)
     return Metrics(*figures.tolist())
 

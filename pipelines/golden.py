@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
-from models.layers import FeatureEmbedding, LinearTerms
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
 from pipelines.data import Rows
 from pipelines.golden_files import Figures, accepted, differences, digest_of, golden_file, golden_names
 from pipelines.metrics import compute_metrics
+from pipelines.optimizers import roles_of
 from pipelines.params import TrainingParams
 from pipelines.seeds import seed_for
 from pipelines.training import Epoch, new_model, predict, train
@@ -98,7 +100,9 @@ def trained(
     split = splits()[data]
     seed = seed_for(SEED, "behaviour", model)
     net = new_model(model, split.schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
-    return net, list(train(net, split.train, split.valid, training))
+    taken = roles_of(net).values()
+    l2 = {key: 0.0 for key, role in (("l2_field", "field_aspect"), ("l2_attention", "attention")) if role not in taken}
+    return net, list(train(net, split.train, split.valid, training.model_copy(update=l2)))
 
 
 def figures_of(
@@ -109,13 +113,13 @@ def figures_of(
     return figures(net, epochs, splits()[data])
 
 
-def figures(model: nn.Module, epochs: list[Epoch], split: Split) -> Figures:
+def figures(model: nn.Module, epochs: list[Epoch], split: Split, kernels: bool = True) -> Figures:
     """What a training reached: losses by epoch, validation logits of five rows, and the norms of all weights."""
     return {
         "train_loss": [epoch.train_loss for epoch in epochs],
         "valid_rmse": [epoch.valid.rmse for epoch in epochs],
         "valid_logloss": [epoch.valid.logloss for epoch in epochs],
-        "logits": predict(model, split.valid)[:5].tolist(),
+        "logits": predict(model, split.valid, kernels)[:5].tolist(),
         "norms": sorted(parameter.norm().item() for parameter in model.parameters()),  # without names, which may change
     }
 
@@ -158,20 +162,29 @@ def space_behaviour(model: str) -> Figures:
     return {"space": space, "paper": families}
 
 
+class Layer(nn.Linear):
+    """A linear layer with a role."""
+
+    def __init__(self, role: str, inputs: int, units: int) -> None:
+        super().__init__(inputs, units)
+        self.role = role
+
+
 class PlainModel(nn.Module):
     """The least model that has weights of all kinds, so that no model's equation decides what optimizers do.
 
-    Shape: x `[batch, n]` of global feature ids → logits `[batch]`.
+    Shape: → logits `[batch]`.
     """
 
     def __init__(self, field_dims: list[int]) -> None:
         super().__init__()
         self.linear, self.embedding = LinearTerms(field_dims), FeatureEmbedding(field_dims, embed_dim=4)
-        self.field_aspect, self.attention, self.other = nn.Linear(4, 3), nn.Linear(3, 2), nn.Linear(2, 1)
+        self.field_aspect, self.attention = Layer("field_aspect", 4, 3), Layer("attention", 3, 2)
+        self.other = nn.Linear(2, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = torch.tanh(self.attention(self.field_aspect(self.embedding(x).sum(1))))
-        return self.linear(x) + self.other(hidden)[:, 0]
+    def forward(self, batch: Batch) -> Tensor:
+        hidden = torch.tanh(self.attention(self.field_aspect(written_out(self.embedding(batch)).sum(1))))
+        return self.linear(batch) + self.other(hidden)[:, 0]
 
 
 def optimizer_behaviour(optimizer: str) -> Figures:

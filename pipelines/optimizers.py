@@ -1,6 +1,6 @@
 """Optimisers, with an L2 weight for each group of parameters, that update only the rows a sparse gradient has."""
 
-from functools import partial
+from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adagrad import adagrad
 
+from models.layers.embeddings import Table, tables
 from pipelines.params import TrainingParams
 
 NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: of a table's rows, that many are updated at a time
@@ -17,7 +18,11 @@ Piece = tuple[nn.Parameter, Tensor | None, Tensor]  # some rows of a parameter, 
 
 
 def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Optimizer:
-    """The optimiser that `training` names, with the L2 weight λ of λ ‖·‖² / 2 of each group of parameters."""
+    """Make the optimizer that `training` names, with the L2 weight λ of λ ‖·‖² / 2 of each group of parameters.
+
+    A layer says by its `role` which λ its weights take; those of other layers take none. Raises ValueError for a λ that
+    no layer of the model takes.
+    """
     l2 = {
         "embedding": training.l2,
         "linear": training.l2,
@@ -25,11 +30,16 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
         "attention": training.l2_attention,
     }
     forget_optimizer(model)
+    roles = roles_of(model)
+    for key, role in (("l2_field", "field_aspect"), ("l2_attention", "attention")):
+        if getattr(training, key) and role not in roles.values():
+            taken = f"no layer of {type(model).__name__} takes it"
+            raise ValueError(f"training.{key} is {getattr(training, key):g}, but {taken}: set it to 0")
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        part = name.partition(".")[0]
-        weight = 0.0 if name == "linear.bias" else l2.get(part, 0.0)
-        groups.setdefault((weight, weight > 0 and part in ("embedding", "linear")), []).append(parameter)
+    for parameter in model.parameters():
+        role = roles.get(parameter, "")
+        weight = l2.get(role, 0.0)
+        groups.setdefault((weight, weight > 0 and role in ("embedding", "linear")), []).append(parameter)
     param_groups = [
         {"params": parameters, "weight_decay": weight, "composite": composite}
         for (weight, composite), parameters in groups.items()
@@ -37,22 +47,26 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
     if training.optimizer == "ftrl":
         return FTRLProximal(param_groups, lr=training.learning_rate, l1=training.l1)
     if training.optimizer == "adagrad":
-        return Adagrad(param_groups, lr=training.learning_rate, decay_all=training.l2_rows == "all")
+        late = tables(model) if training.l2_rows == "all" else []
+        return Adagrad(param_groups, lr=training.learning_rate, late=late)
     return {"adam": Adam, "lazy_adam": LazyAdam}[training.optimizer](param_groups, lr=training.learning_rate)
 
 
-def bring_up_to_date(model: nn.Module) -> None:
-    """Have the optimiser do what it put off: call it before the weights are read other than by training."""
-    for parameter in model.parameters():
-        if before_reading := getattr(parameter, "before_reading", None):
-            before_reading(torch.arange(len(parameter), device=parameter.device))
+def roles_of(model: nn.Module) -> dict[nn.Parameter, str]:
+    """Tell which weights have a role: the rows of a table, and all of another layer's that has one."""
+    roles: dict[nn.Parameter, str] = {}
+    for layer in model.modules():
+        if isinstance(layer, Table):
+            roles[layer.weight] = layer.role
+        elif isinstance(role := getattr(layer, "role", None), str):
+            roles |= dict.fromkeys(layer.parameters(), role)
+    return roles
 
 
 def forget_optimizer(model: nn.Module) -> None:
     """From now on the weights are as they stand."""
-    for parameter in model.parameters():
-        if hasattr(parameter, "before_reading"):
-            delattr(parameter, "before_reading")
+    for table in tables(model):
+        table.late = None
 
 
 def rows_of(gradient: Any) -> tuple[Any, Tensor]:
@@ -82,22 +96,21 @@ class Adagrad(torch.optim.Adagrad):
     """Adagrad (Duchi et al. 2011). A row without a gradient does not change, so only touched rows are updated.
 
     In the groups `composite`, those of features, the L2 weight acts as in the paper's composite step: with
-    H = √Σ g² + ε, each step takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². A row that k batches did
-    not touch is divided by (1 + lr λ / H)ᵏ: when it is next touched, or by `bring_up_to_date`. `decay_all` false leaves
-    that out: L2 on touched rows alone, another regulariser, weaker on rare features. In other groups λ w is part of the
-    gradient, as in the code released with IFM.
+    H = √Σ g² + ε, each step takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². In the tables `late`, a
+    row that k batches did not touch is divided by (1 + lr λ / H)ᵏ when it is next read. In other tables L2 acts on
+    touched rows alone: another regulariser, weaker on rare features. In other groups λ w is part of the gradient, as in
+    the code released with IFM.
     """
 
-    def __init__(self, param_groups: Any, lr: float, decay_all: bool = True) -> None:
+    def __init__(self, param_groups: Any, lr: float, late: Sequence[Table] = ()) -> None:
         on_cpu = all(p.device.type == "cpu" for group in param_groups for p in group["params"])
         super().__init__(param_groups, lr=lr, initial_accumulator_value=INITIAL_ACCUMULATOR, fused=on_cpu)
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if group["composite"] and decay_all:
-                    self.state[parameter]["steps"] = torch.zeros(
-                        len(parameter), dtype=torch.int64, device=parameter.device
-                    )
-                    parameter.before_reading = partial(self.catch_up, parameter, group)
+        composite = {
+            parameter: group for group in self.param_groups if group["composite"] for parameter in group["params"]
+        }
+        for table in late:
+            if table.weight in composite:
+                table.late = LateDecay(self, table.weight, composite[table.weight])
         self.num_steps = 0
 
     @torch.no_grad()
@@ -138,17 +151,25 @@ class Adagrad(torch.optim.Adagrad):
             if "steps" in state:
                 state["steps"][... if rows is None else rows] = self.num_steps
 
+
+class LateDecay:
+    """The decay that `Adagrad` owes to the rows of a table which steps did not touch."""
+
+    def __init__(self, optimizer: Adagrad, weight: nn.Parameter, group: dict[str, Any]) -> None:
+        self.optimizer, self.group, self.state = optimizer, group, optimizer.state[weight]
+        self.state["steps"] = torch.zeros(len(weight), dtype=torch.int64, device=weight.device)
+
     @torch.no_grad()
-    def catch_up(self, parameter: nn.Parameter, group: dict[str, Any], rows: Tensor) -> None:
-        """The decay of the steps that did not touch these rows."""
-        state = self.state[parameter]
-        late = self.num_steps - state["steps"][rows]
-        rows, late = rows[late > 0], late[late > 0].to(parameter.dtype)
+    def settle(self, weight: nn.Parameter, rows: Tensor) -> None:
+        """Make up for the steps that did not touch these rows."""
+        state, group, num_steps = self.state, self.group, self.optimizer.num_steps
+        late = num_steps - state["steps"][rows]
+        rows, late = rows[late > 0], late[late > 0].to(weight.dtype)
         H = state["sum"].index_select(0, rows).sqrt_().add_(group["eps"])
         log_decay = (group["lr"] * group["weight_decay"] / H).log1p_()
-        decay = log_decay.mul_(-late.view(-1, *[1] * (parameter.dim() - 1))).exp_()
-        parameter.index_copy_(0, rows, parameter.index_select(0, rows).mul_(decay))
-        state["steps"][rows] = self.num_steps
+        decay = log_decay.mul_(-late.view(-1, *[1] * (weight.dim() - 1))).exp_()
+        weight.index_copy_(0, rows, weight.index_select(0, rows).mul_(decay))
+        state["steps"][rows] = num_steps
 
 
 class Adam(torch.optim.Adam):

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from models import registry
-from models.layers import use_kernels
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, FieldAwareEmbedding, settle
 from pipelines.data import Rows
 from pipelines.metrics import Metrics, compute_metrics
-from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
+from pipelines.optimizers import forget_optimizer, make_optimizer
 from pipelines.params import TrainingParams
 
 EVALUATION_ROWS = 1 << 14  # at a time: the more, the fewer distinct pairs of features for each row
@@ -84,11 +85,12 @@ def new_model(
     speed_up_process()
     torch.manual_seed(seed)
     model = registry.create(name, schema["field_dims"], arguments, fields=schema["fields"])
-    own = model.state_dict()
-    if pretrained and "embedding.vectors" in own:  # field-aware: [num_features, n * embed_dim]
-        vectors = pretrained["embedding.weight"].repeat(1, len(schema["fields"]))
-        pretrained = {**pretrained, "embedding.vectors": vectors}
-    if pretrained and own.keys() & {"embedding.weight", "embedding.vectors"}:  # lr has nothing to start
+    embedding = getattr(model, "embedding", None)
+    if pretrained and isinstance(embedding, FeatureEmbedding | FieldAwareEmbedding):  # lr has nothing to start
+        if isinstance(embedding, FieldAwareEmbedding):  # [num_features, n * embed_dim]
+            vectors = pretrained["embedding.weight"].repeat(1, embedding.num_fields)
+            pretrained = {**pretrained, "embedding.weight": vectors}
+        own = model.state_dict()
         start = {key: value for key, value in pretrained.items() if key.startswith(PRETRAINED) and key in own}
         for key, value in start.items():
             if own[key].shape != value.shape:
@@ -105,14 +107,38 @@ def summed_loss(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
     return nn.functional.softplus(-labels * logits).sum()
 
 
-def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: TrainingParams) -> Iterator[Epoch]:
+class Alone:
+    """The steps of a run in which several workers would need each other, for a run that has one."""
+
+    def batches(self, rows: Rows, batch_size: int) -> Sequence[Tensor]:
+        """Draw the rows of each batch of an epoch."""
+        return batches(torch.randperm(len(rows), device=rows.labels.device), batch_size)
+
+    def after_backward(self, model: nn.Module) -> None:
+        """Make gradients those of all workers."""
+
+    def mean_loss(self, total: Tensor, rows: Rows) -> float:
+        """Divide the loss summed over an epoch by the number of rows."""
+        return total.item() / len(rows)
+
+    def after_epoch(self, model: nn.Module) -> None:
+        """Make what is no gradient that of all workers."""
+
+    def evaluate(self, model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
+        """Compute the metrics on all validation rows."""
+        return evaluate(model, rows, training.loss, training.kernels == "fast")
+
+
+def train(
+    model: nn.Module, train_rows: Rows, valid_rows: Rows, training: TrainingParams, workers: Alone | None = None
+) -> Iterator[Epoch]:
     """Train epoch by epoch; when the iteration ends, the model has the weights of the best validation epoch.
 
     It ends after `max_epochs`, or after `patience` epochs without a better validation metric. Raises
     FloatingPointError when the loss is no longer finite.
     """
-    rows = train_rows.to(device_of(model))
-    use_kernels(model, training.kernels == "fast")
+    rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
+    workers = workers or Alone()
     optimizer = make_optimizer(model, training)
     stopping = EarlyStopping(model, training)
     try:
@@ -120,16 +146,19 @@ def train(model: nn.Module, train_rows: Rows, valid_rows: Rows, training: Traini
             start = time.perf_counter()
             model.train()
             total = torch.zeros((), device=rows.labels.device)
-            for batch in batches(torch.randperm(len(rows), device=rows.labels.device), training.batch_size):
+            for batch in workers.batches(rows, training.batch_size):
                 optimizer.zero_grad()
-                loss = summed_loss(model(*rows.inputs(batch)), rows.labels[batch], training.loss)
+                logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+                loss = summed_loss(logits, rows.labels[batch], training.loss)
                 loss.backward()
+                workers.after_backward(model)
                 optimizer.step()
                 total += loss.detach()
-            train_loss = total.item() / len(rows)
-            bring_up_to_date(model)
+            train_loss = workers.mean_loss(total, rows)
+            settle(model)
+            workers.after_epoch(model)
             seconds = time.perf_counter() - start
-            valid = evaluate(model, valid_rows, training.loss)
+            valid = workers.evaluate(model, valid_rows, training)
             if not math.isfinite(train_loss + valid.rmse):
                 raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
             stopping.note(epoch, valid)
@@ -179,17 +208,17 @@ def best(epochs: list[Epoch], metric: str) -> Epoch:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, rows: Rows) -> Tensor:
-    """Logits `[rows]`, on the CPU."""
+def predict(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
+    """Compute logits `[rows]`, and give them on the CPU."""
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
-    return torch.cat([model(*rows.inputs(chunk)) for chunk in chunks]).cpu()
+    return torch.cat([model(Batch(*rows.inputs(chunk), kernels=kernels)) for chunk in chunks]).cpu()
 
 
-def evaluate(model: nn.Module, rows: Rows, loss: str) -> Metrics:
-    """The metrics of a model on a split."""
-    return compute_metrics(predict(model, rows), rows.labels, loss)
+def evaluate(model: nn.Module, rows: Rows, loss: str, kernels: bool = True) -> Metrics:
+    """Compute the metrics of a model on a split."""
+    return compute_metrics(predict(model, rows, kernels), rows.labels, loss)
 
 
 def num_params(model: nn.Module) -> int:

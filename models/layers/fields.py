@@ -1,9 +1,13 @@
-"""Fields found by their names, for the models that are about users, items and tags."""
+"""Know fields: by their names, and as an aspect of interactions."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from models.layers.batch import Batch
+from models.layers.checks import positive
+from models.layers.pairs import field_pairs
 
 Needed = tuple[tuple[str, ...], ...]  # the fields that a model needs, each by any of its names
 
@@ -20,8 +24,7 @@ class NamedFields(nn.Module):
     """Picks the needed fields, and numbers their features from 0, field after field.
 
     `fields` names the fields of the data; None takes the first as user, item and tag. `field_dims` becomes the sizes of
-    the picked fields. Raises ValueError when one is not there. Shape: x `[batch, n]` of global feature ids, values
-    `[batch, n]` or None → both `[batch, needed]`.
+    the picked fields. Raises ValueError when one is not there. Shape: a batch of n fields → one of the needed fields.
     """
 
     shift: Tensor
@@ -38,5 +41,38 @@ class NamedFields(nn.Module):
         shift = [sum(field_dims[:column]) - sum(self.field_dims[:k]) for k, column in enumerate(self.columns)]
         self.register_buffer("shift", torch.tensor(shift), persistent=False)
 
-    def forward(self, x: Tensor, values: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        return x[:, self.columns] - self.shift, None if values is None else values[:, self.columns]
+    def forward(self, batch: Batch) -> Batch:
+        return batch.columns(self.columns, self.shift)
+
+
+class FieldAspect(nn.Module):
+    """The field aspect F_{f_i, f_j} = Dᵀ (U_{f_i} ⊙ U_{f_j}) (IFM, eq. 6), U and D drawn from N(0, 1).
+
+    Raises ValueError for a size that is not positive. Shape: → `[P, K]`.
+    """
+
+    role = "field_aspect"
+
+    def __init__(self, num_fields: int, embed_dim: int, field_embed_dim: int) -> None:
+        super().__init__()
+        positive(field_embed_dim=field_embed_dim)
+        self.U = nn.Parameter(torch.randn(num_fields, field_embed_dim))
+        self.D = nn.Parameter(torch.randn(field_embed_dim, embed_dim))
+        self.num_fields = num_fields
+
+    def forward(self) -> Tensor:
+        i, j = field_pairs(self.num_fields)
+        return (self.U[i] * self.U[j]) @ self.D
+
+
+class FreeFieldAspect(nn.Module):
+    """The field aspect F_{f_i, f_j} of IFM⁻ (eq. 4), not factorised, drawn from N(0, variance). Shape: → `[P, K]`."""
+
+    role = "field_aspect"
+
+    def __init__(self, num_fields: int, embed_dim: int, variance: float) -> None:
+        super().__init__()
+        self.F = nn.Parameter(torch.randn(num_fields * (num_fields - 1) // 2, embed_dim) * variance**0.5)
+
+    def forward(self) -> Tensor:
+        return self.F

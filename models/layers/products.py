@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from models.layers import positive
+from models.layers.checks import positive
 
 
 class InnerProducts(nn.Module):

@@ -1,7 +1,7 @@
-"""The kernel of pair-wise interactions where hardly any rows of a batch share a pair of features: each row has its own.
+"""Compute pair-wise interactions row by row, where hardly any rows of a batch share a pair of features.
 
 To find the distinct pairs and gather their vectors takes longer there than it saves. So the embeddings are written out,
-`[n, batch, K]`, and taken a pair of fields at a time. Shapes as in `models.pair_kernels`.
+`[n, batch, K]`, and taken a pair of fields at a time. Shapes as in `models.kernels.distinct_pairs`.
 """
 
 # pyright: reportIncompatibleMethodOverride=false
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 
-from models.kernels import Occurrences, matmul
+from models.kernels.features import Occurrences
+from models.kernels.products import matmul
 
 
 class RowEffects(Function):
-    """What `models.pair_kernels.pair_effects` computes, from the table `[u, K]` of the batch's embeddings."""
+    """What `models.kernels.pairs.pair_effects` computes, from the table `[u, K]` of the batch's embeddings."""
 
     @staticmethod
     def forward(

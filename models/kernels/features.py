@@ -1,9 +1,9 @@
-"""The kernels: what `models.layers` defines, computed with each distinct feature once a batch.
+"""Compute with each distinct feature once a batch, and sum gradients by feature.
 
 A batch of 4096 rows of ten fields has few distinct features, and few distinct pairs of them. So the embeddings of a
 batch are kept as `Embeddings`, a table with a row for each feature that occurs and where it occurs; interactions are
-computed for each distinct pair (`models.pair_kernels`); and the gradient of a table of weights is sparse, with the rows
-that occur. A sum over places that share a row is an `embedding_bag` over sorted places.
+computed for each distinct pair (`models.kernels.pairs`); and the gradient of a table of weights is sparse, with the
+rows that occur. A sum over places that share a row is an `embedding_bag` over sorted places.
 
 Each function has its plain equal in `models.layers`. Shapes: batch rows, n fields, u features that occur, K embed_dim.
 """
@@ -15,10 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
-from torch.nn.functional import embedding_bag, pad
-from torch.utils.weak import WeakTensorKeyDictionary
-
-MULTIPLE = 256  # matrices get rows of zeros up to a multiple of this: for each new shape oneDNN makes a new program
+from torch.nn.functional import embedding_bag
 
 
 class Groups(NamedTuple):
@@ -52,7 +49,7 @@ class Occurrences:
 
     def __init__(self, ids: Tensor, index: Tensor, places: Groups) -> None:
         self.ids, self.index, self.places = ids, index, places
-        self.pairs: dict[Any, Any] = {}  # what `models.pair_kernels` has found in it
+        self.pairs: dict[Any, Any] = {}  # what `models.kernels.distinct_pairs` has found in it
 
     @cached_property
     def rows(self) -> Groups:
@@ -72,25 +69,8 @@ class Occurrences:
         return list(zip(low.tolist(), (high + 1).tolist(), strict=True))
 
 
-_OCCURRENCES: Any = WeakTensorKeyDictionary()
-
-
-def occurrences(x: Tensor) -> Occurrences:
-    """The features of a batch `[batch, n]`: found once, as the layers of a model are all given the same tensor."""
-    version = None if x.is_inference() else x._version  # a batch that was changed in place is another
-    known = _OCCURRENCES.get(x)
-    if known is None or known[0] != version:
-        _OCCURRENCES[x] = known = (version, Occurrences(*grouped(x)))
-    return known[1]
-
-
 def touched_rows(weight: Tensor, ids: Tensor) -> Tensor:
-    """weight[ids] for distinct ids, with a gradient that is sparse, of those rows alone.
-
-    Calls `weight.before_reading(ids)` where an optimizer that updates rows late has set it.
-    """
-    if before_reading := getattr(weight, "before_reading", None):
-        before_reading(ids)
+    """Gather weight[ids] for distinct ids, with a gradient that is sparse, of those rows alone."""
     return TouchedRows.apply(weight, ids)  # type: ignore[no-any-return]
 
 
@@ -173,94 +153,3 @@ class BiInteraction(Function):
         grad, (table, total) = gradients[0], ctx.saved_tensors  # d/dV_i = Σ over its rows of g ⊙ (Σ_j V_j − V_i)
         rows = ctx.where.rows
         return rows.sum(total * grad).addcmul_(rows.sum(grad.contiguous()), table, value=-1), None
-
-
-def concatenated_linear(V: Embeddings, weight: Tensor, bias: Tensor) -> Tensor:
-    """W [V_1 … V_n] + b = Σ_i W_i V_i + b, each W_i V_i once: weight `[units, n K]` → `[batch, units]`."""
-    return field_sum(Projection.apply(V.table, weight, V.where), by_field(V.where)) + bias  # type: ignore[arg-type]
-
-
-class Projection(Function):
-    """W_i V_i of the features of each field i, field after field."""
-
-    @staticmethod
-    def forward(ctx: Any, table: Tensor, weight: Tensor, where: Occurrences) -> Tensor:
-        ctx.where = where
-        ctx.save_for_backward(table, weight)
-        W = weight.split(table.shape[1], dim=1)  # n of [units, K]
-        blocks = [pad_rows(table[low:high]) for low, high in where.spans]
-        sizes = [high - low for low, high in where.spans]
-        return torch.cat([matmul(a, W_i.T)[:size] for a, W_i, size in zip(blocks, W, sizes, strict=True)])
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        table, weight = ctx.saved_tensors
-        grad_table, grad_weight, start = torch.zeros_like(table), torch.empty_like(weight), 0
-        W, grad_W = (w.split(table.shape[1], dim=1) for w in (weight, grad_weight))
-        for (low, high), W_i, grad_W_i in zip(ctx.where.spans, W, grad_W, strict=True):
-            size = high - low
-            grad = pad_rows(gradients[0][start : start + size])
-            grad_table[low:high] += matmul(grad, W_i)[:size]
-            matmul(grad.T, pad_rows(table[low:high]), out=grad_W_i)
-            start += size
-        return grad_table, grad_weight, None
-
-
-def by_field(where: Occurrences) -> Occurrences:
-    """The same, with the features of each field in a range of their own, as they are where no two fields share any."""
-    start, shift = 0, []
-    for low, high in where.spans:
-        shift.append(start - low)
-        start += high - low
-    if not any(shift):
-        return where
-    index = where.index + torch.tensor(shift, device=where.index.device)
-    in_order, order = index.flatten().sort(stable=True)
-    ids = torch.arange(start, device=index.device)  # of which some may not occur
-    return Occurrences(ids, index, Groups(order, torch.searchsorted(in_order, ids)))
-
-
-def onednn_keeps_float32() -> bool:
-    """Whether oneDNN multiplies float32 as such where it may take bfloat16: without AMX, which only some CPUs have."""
-    return torch.backends.mkldnn.is_available() and not torch.cpu._is_amx_tile_supported()
-
-
-PREFER_ONEDNN = onednn_keeps_float32()
-
-
-def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """a @ b, into `out` if given. Torch gives it to oneDNN only if bfloat16 is allowed: faster on a CPU with AVX-512,
-    and as exact on one without AMX. Small products are slower by it, and so are ever new shapes."""
-    if not PREFER_ONEDNN or a.dtype != torch.float32 or a.numel() * b.shape[1] < 1 << 22:
-        return torch.mm(a, b, out=out)
-    settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    before, settings.fp32_precision = settings.fp32_precision, "bf16"
-    try:
-        return torch.mm(a, b, out=out)
-    finally:
-        settings.fp32_precision = before
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x Wᵀ + b: x `[batch, inputs]`, weight `[units, inputs]` → `[batch, units]`."""
-    return Linear.apply(x, weight, bias)  # type: ignore[no-any-return]
-
-
-class Linear(Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        return matmul(x, weight.T).add_(bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
-        grad, (x, weight) = gradients[0], ctx.saved_tensors
-        grad_x = matmul(grad, weight) if ctx.needs_input_grad[0] else None
-        return grad_x, matmul(grad.T, x), grad.sum(0)
-
-
-def pad_rows(a: Tensor) -> Tensor:
-    """With rows of zeros up to a multiple of `MULTIPLE`, unless it is small."""
-    return a if len(a) < MULTIPLE else pad(a, (0, 0) * (a.dim() - 1) + (0, -len(a) % MULTIPLE))

@@ -1,0 +1,188 @@
+"""Compute pair-wise interactions: products, attention logits and effects, each distinct pair's once a batch.
+
+Pairs are taken some pairs of fields at a time, a chunk, so that nothing of shape [batch, pair, K] is made but for the
+masks of dropout, at a byte an element. Shapes as in `models.kernels.distinct_pairs`.
+"""
+
+# pyright: reportIncompatibleMethodOverride=false
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import Function, once_differentiable
+from torch.nn.functional import embedding_bag, pad
+
+from models.kernels.distinct_pairs import Fields, Kept, Pairs, pairs_of
+from models.kernels.features import Embeddings, narrow
+from models.kernels.products import matmul
+from models.kernels.rows import RowEffects
+
+# Each row's pairs are taken for its own, `models.row_kernels`, where looking for the distinct ones gains nothing:
+OWN_PAIRS = 0.75  # with as many distinct pairs a row and pair of fields,
+OWN_FEATURES = 0.3  # or as many distinct features a place, as pairs need not be looked for then;
+OWN_NUMBERS = 1 << 16  # if a pair of fields has as many numbers, so that these take longer than calls,
+OWN_FIELDS = 6  # or there are no more pairs of fields than these
+
+
+def pair_effects(
+    V: Embeddings,
+    fields: Fields,
+    M: Tensor,
+    kept: Kept | None,
+    scale: float,
+    attention: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """hᵀ Relu(W (V_i ⊙ V_j) + b), and M_ij (V_i ⊙ V_j) with dropout on the products, for each row and pair of fields.
+    With dropout, `kept` draws what to keep, and `scale` is what to multiply it by.
+
+    attention: W `[K, K_a]`, b and h `[K_a]`, None for logits of zero; M `[P, d, K]` → `[batch, P]`, `[batch, P, d]`.
+    """
+    W, b, h = attention or (M.new_zeros(M.shape[-1], 0), M.new_zeros(0), M.new_zeros(0))
+    rest = kept, scale, torch.is_grad_enabled()
+    if seldom_shared(V, fields):
+        return RowEffects.apply(V.table, W, b, h, M, V.where, fields, *rest)  # type: ignore[no-any-return]
+    return PairEffects.apply(V.table, W, b, h, M, pairs_of(V, fields), *rest)  # type: ignore[no-any-return]
+
+
+def seldom_shared(V: Embeddings, fields: Fields) -> bool:
+    """Whether so few rows of the batch share a pair that it takes less time to have each row's for its own."""
+    places = V.where.index.numel()
+    long = len(V.where.index) * V.table.shape[-1] >= OWN_NUMBERS
+    if V.table.dim() == 3 or not (long or len(fields) <= OWN_FIELDS):
+        return False
+    if len(V.where.ids) >= OWN_FEATURES * places:
+        return True
+    pairs = pairs_of(V, fields)
+    return len(pairs.left) >= OWN_PAIRS * pairs.index.numel()
+
+
+def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """The first of `pair_effects` alone, `[batch, P]`."""
+    no_effects = V.table.new_zeros(len(fields), 1, V.table.shape[-1])
+    return pair_effects(V, fields, no_effects, None, 1.0, attention)[0]
+
+
+class PairEffects(Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        table: Tensor,
+        W: Tensor,
+        b: Tensor,
+        h: Tensor,
+        M: Tensor,
+        pairs: Pairs,
+        kept: Kept | None,
+        scale: float,
+        learns: bool,
+    ) -> tuple[Tensor, Tensor]:
+        (P, batch), d = pairs.index.shape, M.shape[1]
+        logits, effects = table.new_empty(len(pairs.left)), table.new_empty(P, batch, d)
+        active, masks = [], []
+        # d numbers for each of a chunk's field pairs should not outweigh the attention network.
+        chunks = pairs.chunks(max(W.shape), most_fields=max(1, 64 // d))
+        for chunk in chunks:
+            left, right = chunk.vectors(table)
+            products, size = left.mul_(right), chunk.size
+            hidden = matmul(products, W).add_(b).relu_()
+            logits[chunk.start : chunk.stop] = torch.mv(hidden, h)[:size]
+            if learns:  # ctx.needs_input_grad says yes in a prediction too
+                active.append(torch.gt(hidden, 0, out=hidden).to(torch.int8))
+            masks.append(chunk.effects(products, M, kept, out=effects))
+        ctx.pairs, ctx.chunks, ctx.active, ctx.masks, ctx.scale = pairs, chunks, active, masks, scale
+        ctx.save_for_backward(table, W, b, h, M)
+        return logits[pairs.index].T, effects.mul_(scale).transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        table, W, b, h, M = ctx.saved_tensors
+        pairs, batch = ctx.pairs, ctx.pairs.index.shape[1]
+        grad_table, grad_M = torch.zeros_like(table), torch.zeros_like(M)
+        grad_effects = gradients[1].transpose(0, 1).contiguous() * ctx.scale  # [P, batch, d]
+        grad_logits = gradients[0].T.reshape(-1, 1)
+        W_h, grad_hidden_W, grad_hidden_b = (W * h).T, torch.zeros_like(W), torch.zeros_like(b)
+        for chunk, sides, active, masks in zip(ctx.chunks, pairs.sides(ctx.chunks), ctx.active, ctx.masks, strict=True):
+            left, right = chunk.vectors(table)
+            products, size = left * right, chunk.size
+            of_pairs = pairs.sum_rows(grad_logits[chunk.first * batch : chunk.last * batch], chunk.first, chunk.last)
+            hidden = active * pad(of_pairs, (0, 0, 0, len(products) - size))
+            grad_hidden_W += matmul(products.T, hidden)
+            grad_hidden_b += hidden.sum(0)
+            grad = matmul(hidden, W_h)
+            chunk.add_effects_gradient(grad, grad_M, grad_effects, products, M, masks)
+            sides.add_gradient(grad_table, grad[:size], left[:size], right[:size])
+        # With the 0 or 1 of ReLU as r: the logit is Σ_k h_k r_k (W_k · products + b_k).
+        grad_h = (grad_hidden_W * W).sum(0) + grad_hidden_b * b
+        return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None
+
+
+def pair_dots(V: Embeddings, fields: Fields) -> Tensor:
+    """⟨V_i, V_j⟩ for each row and pair of fields, `[batch, P]`."""
+    return PairDots.apply(V.table, pairs_of(V, fields))  # type: ignore[no-any-return]
+
+
+class PairDots(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, pairs: Pairs) -> Tensor:
+        ctx.pairs = pairs
+        ctx.save_for_backward(table)
+        dots = table.new_empty(len(pairs.left))
+        for chunk in pairs.chunks(table.shape[-1], most_fields=len(pairs.fields)):
+            left, right = chunk.vectors(table)
+            dots[chunk.start : chunk.stop] = left.mul_(right).sum(1)[: chunk.size]
+        return dots[pairs.index].T
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (table,), pairs = ctx.saved_tensors, ctx.pairs
+        grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
+        # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets, if any.
+        in_order, order = narrow(torch.cat([pairs.left, pairs.right]), pairs.num_rows).sort()
+        rows = torch.arange(pairs.num_rows, dtype=in_order.dtype, device=order.device)
+        offsets = torch.searchsorted(in_order, rows)
+        others, weights = torch.cat([pairs.right, pairs.left])[order], grad.repeat(2)[order]
+        met = embedding_bag(others, table.flatten(0, -2), offsets, mode="sum", per_sample_weights=weights)
+        return met.view_as(table), None
+
+
+def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:
+    """Σ_{i<j} T_ij (V_i ⊙ V_j), dropout on the products: T `[batch, P]` or None (all ones) → `[batch, K]`."""
+    if T is None:
+        T = V.table.new_ones(()).expand(len(V.where.index), len(fields))
+    return PooledProducts.apply(V.table, T, pairs_of(V, fields), kept, scale)  # type: ignore[no-any-return]
+
+
+class PooledProducts(Function):
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, T: Tensor, pairs: Pairs, kept: Kept | None, scale: float) -> Tensor:
+        pooled, masks = table.new_zeros(len(T), table.shape[-1]), []
+        chunks = pairs.chunks(table.shape[-1], most_fields=1)
+        for chunk in chunks:
+            left, right = chunk.vectors(table)
+            at_rows = left.mul_(right).index_select(0, pairs.index[chunk.first] - chunk.start)
+            if kept:
+                masks.append(kept(1)[0])
+                at_rows.mul_(masks[-1])
+            pooled.addcmul_(at_rows, T[:, chunk.first, None])
+        ctx.pairs, ctx.chunks, ctx.masks, ctx.scale = pairs, chunks, masks, scale
+        ctx.save_for_backward(table, T)
+        return pooled.mul_(scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        table, T = ctx.saved_tensors
+        pairs: Pairs = ctx.pairs
+        grad = gradients[0] * ctx.scale
+        grad_table, grad_T = torch.zeros_like(table), torch.empty_like(T, memory_format=torch.contiguous_format)
+        for p, (chunk, sides) in enumerate(zip(ctx.chunks, pairs.sides(ctx.chunks), strict=True)):
+            left, right = chunk.vectors(table)
+            masked = grad * ctx.masks[p] if ctx.masks else grad
+            at_rows = (left * right).index_select(0, pairs.index[p] - chunk.start)
+            grad_T[:, p] = (at_rows * masked).sum(1)
+            size = chunk.size
+            grad_products = pairs.sum_rows(masked * T[:, p, None], p, p + 1)
+            sides.add_gradient(grad_table, grad_products, left[:size], right[:size])
+        return grad_table, grad_T, None, None, None

@@ -1,0 +1,87 @@
+"""Weigh pair-wise interactions by attention, and pool them."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.kernels import pairs as pair_kernels
+from models.kernels.features import Embeddings
+from models.layers.checks import positive
+from models.layers.networks import Dropout
+from models.layers.pairs import columns, effects_of, pair_effects, pair_kernel, pair_products, pool_pairs
+
+Placement = Literal["logits", "hidden"]
+
+
+class PairAttention(nn.Module):
+    """The feature aspect T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5).
+
+    `temperature_placement` "hidden" is the variant of the code released with the paper, which divides W (V_i ⊙ V_j) by
+    τ and leaves the logits as they are. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size
+    or τ that is not positive. Shape: pair products `[batch, P, K]`, or the embeddings → `[batch, P]`; a row sums to 1.
+    """
+
+    role = "attention"
+
+    def __init__(
+        self,
+        embed_dim: int,
+        attention_dim: int,
+        temperature: float,
+        temperature_placement: Placement = "logits",
+    ) -> None:
+        super().__init__()
+        positive(attention_dim=attention_dim, temperature=temperature)
+        scale = (2 / (embed_dim + attention_dim)) ** 0.5
+        self.W = nn.Parameter(torch.randn(embed_dim, attention_dim) * scale)
+        self.b = nn.Parameter(torch.randn(attention_dim) * scale)
+        self.h = nn.Parameter(torch.randn(attention_dim))
+        in_logits = temperature_placement == "logits"
+        self.divide_hidden, self.divide_logits = (1, temperature) if in_logits else (temperature, 1)
+
+    def forward(self, products: Tensor | Embeddings) -> Tensor:
+        if isinstance(products, Embeddings):
+            logits = pair_kernels.pair_logits(products, columns(products), self.network)
+        else:
+            logits = torch.relu(products @ self.W / self.divide_hidden + self.b) @ self.h
+        return self.softmax(logits)
+
+    @property
+    def network(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.W / self.divide_hidden, self.b, self.h
+
+    def softmax(self, logits: Tensor) -> Tensor:
+        return torch.softmax(logits / self.divide_logits, dim=-1)
+
+
+def attend(
+    attention: PairAttention, V: Tensor | Embeddings, M: Tensor, dropout: Dropout, pairs: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The attention T_ij to the pair-wise interactions, and what each gives, M_ij (V_i ⊙ V_j) x_i x_j.
+
+    T sees the interactions before dropout, M after it. Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs`
+    (None: all of them) → T `[batch, P]`, and `[batch, P]` or `[batch, P, d]`.
+    """
+    if isinstance(V, Embeddings):
+        logits, effects = pair_kernel(V, M, dropout, pairs, attention.network)
+        return attention.softmax(logits), effects
+    products = pair_products(V) if pairs is None else V[:, pairs[0]] * V[:, pairs[1]]
+    return attention(products), effects_of(products, M, dropout)
+
+
+def attentional_pooling(
+    attention: PairAttention | None, V: Tensor | Embeddings, p: Tensor, dropout: Dropout, batch_norm: nn.Module
+) -> Tensor:
+    """pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6), dropout on the products, batch norm on the pooled
+    vector; T_ij = 1 without attention. Shape: p `[K]` → `[batch]`."""
+    if isinstance(batch_norm, nn.Identity):  # Σ T_ij pᵀ (…), so that each pair's part is a number
+        num_pairs = math.comb(V.shape[1] if isinstance(V, Tensor) else V.where.index.shape[1], 2)
+        M = p.expand(num_pairs, -1)
+        if attention is None:
+            return pair_effects(V, M, dropout).sum(-1)
+        T, effect = attend(attention, V, M, dropout)
+        return (T * effect).sum(-1)
+    T = attention and attention(V if isinstance(V, Embeddings) else pair_products(V))
+    return batch_norm(pool_pairs(V, dropout, T)) @ p

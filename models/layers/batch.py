@@ -1,0 +1,35 @@
+"""Hold the rows that a model is called with."""
+
+from functools import cached_property
+
+from torch import Tensor
+
+from models.kernels.features import Occurrences, grouped
+
+
+class Batch:
+    """Rows of features, and what is found in them once for all layers.
+
+    `ids` `[batch, n]` are global feature ids (int), `values` `[batch, n]` those of the features, None where all are 1.
+    With `kernels`, layers touch each distinct feature once; the same is computed without, in more time.
+    """
+
+    def __init__(self, ids: Tensor, values: Tensor | None = None, kernels: bool = False) -> None:
+        self.ids, self.values, self.kernels = ids, values, kernels
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def num_fields(self) -> int:
+        return self.ids.shape[1]
+
+    @cached_property
+    def where(self) -> Occurrences:
+        """Which features occur, and where."""
+        return Occurrences(*grouped(self.ids))
+
+    def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
+        """Pick fields, and subtract `shift` `[fields]` from their ids."""
+        values = None if self.values is None else self.values[:, columns]
+        return Batch(self.ids[:, columns] - shift, values, self.kernels)

@@ -1,0 +1,93 @@
+"""Drop elements, and stack hidden layers."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from models.kernels import products
+from models.kernels.features import Embeddings
+from models.layers.checks import positive
+
+
+class Dropout(nn.Module):
+    """Each element is zero with probability p, else divided by 1 − p, while training (Srivastava et al. 2014).
+
+    One random byte an element decides, which is faster than a random float: p is rounded to a multiple of 1/256.
+    Raises ValueError for a p outside of [0, 1]. Shape: any, unchanged.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"dropout must be between 0 and 1, got {p}")
+        self.p = p
+        self.num_dropped = round(p * 256)  # of the 256 values of a byte
+        self.scale = 256 / max(1, 256 - self.num_dropped)
+
+    @property
+    def drops(self) -> bool:
+        return self.training and self.num_dropped > 0
+
+    def kept(self, *shape: int, device: torch.device | None = None) -> Tensor:
+        """1 for the elements to keep and 0 for those to drop, in bytes.
+
+        What is drawn for [a + b, …] is what is drawn for [a, …] and then for [b, …].
+        """
+        numel = math.prod(shape[1:])
+        words = torch.empty(shape[0], (numel + 7) // 8, dtype=torch.int64, device=device).random_(-(2**63), None)
+        random_bytes = words.view(torch.uint8)[:, :numel].view(shape)
+        if self.num_dropped == 256:
+            return torch.zeros_like(random_bytes)
+        return torch.ge(random_bytes, self.num_dropped, out=torch.empty_like(random_bytes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.drops:
+            return x
+        return x * self.kept(*x.shape, device=x.device).to(x.dtype).mul_(self.scale)
+
+    def of_pairs(self, products: Tensor) -> Tensor:
+        """The same for `[batch, P, K]`, drawn pair after pair, as the kernels do."""
+        return self(products.transpose(0, 1)).transpose(0, 1)
+
+
+class Linear(nn.Linear):
+    """torch's, computed in half the time."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return products.linear(input, self.weight, self.bias)
+
+
+class ConcatenatedLinear(nn.Linear):
+    """A linear layer on the concatenation of a row's embeddings: W [V_1 x_1 … V_n x_n] + b.
+
+    Shape: `[batch, n, K]` → `[batch, units]`.
+    """
+
+    def forward(self, V: Tensor | Embeddings) -> Tensor:  # type: ignore[override]
+        if isinstance(V, Embeddings):
+            return products.concatenated_linear(V, self.weight, self.bias)
+        return super().forward(V.flatten(1))
+
+
+def mlp(
+    input_dim: int,
+    hidden_dims: Sequence[int],
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    linear: type[nn.Linear] = Linear,
+) -> nn.Sequential:
+    """Hidden layers, each linear, batch norm (if asked for), ReLU and dropout; then a linear unit.
+
+    `linear` is the class of the first layer. Weights as torch draws them. Raises ValueError for a size that is not
+    positive. Shape: `[…, input_dim]` → `[…, 1]`.
+    """
+    layers: list[nn.Module] = []
+    for hidden_dim in hidden_dims:
+        positive(hidden_dims=hidden_dim)
+        layers += [linear(input_dim, hidden_dim)]
+        layers += [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
+        layers += [nn.ReLU()] + ([Dropout(dropout)] if dropout else [])
+        input_dim, linear = hidden_dim, Linear
+    return nn.Sequential(*layers, linear(input_dim, 1))
