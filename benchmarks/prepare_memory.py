@@ -104,7 +104,7 @@ def rows(records: list[dict[str, Any]]) -> list[list[str]]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 3:
         child(sys.argv[1], Path(sys.argv[2]))
     else:
         typer.run(main)

@@ -29,7 +29,7 @@ def page(name, measured, **values):
     return report.page_of(name, content(name)[0], measured, **values)
 
 results, (machine, records) = json.loads((report.ROOT / "results.json").read_text("utf-8")), content("roofline")
-groups = [list(group) for _, group in itertools.groupby(records, lambda record: (record["shape"], record["batch_size"]))]
+groups = [list(group) for _, group in itertools.groupby(records, lambda r: (r["shape"], r["batch_size"]))]
 pages = {"results": report.page(results)}
 pages["roofline"] = page("roofline", machine["runs_of_k_1"], **roofline.values(groups, machine["rates"]))
 measured = trainings(content("tricks")[1])

@@ -9,7 +9,7 @@ from test_dvc import PLUMBING, ROOT, closure, run_dvc
 
 PIPELINE = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
-SHOWS = PLUMBING | {"pipelines/tables.py"}
+SHOWS = PLUMBING | {"pipelines/reporting/tables.py"}
 
 
 def content(stage):
