@@ -29,7 +29,7 @@ benchmark: setup ## run the benchmark on the real data (params.yaml)
 paper: setup ## reproduce the paper (paper/params.yaml) and write docs/reproduction.md
 	cd paper && python -m pipelines.ray_cluster dvc repro
 
-bench-peers: setup $(PEERS:%=benchmarks/.venv/%/.done) benchmarks/.venv/picture/.done ## compare the speed with other packages
+bench-peers: setup $(PEERS:%=benchmarks/.venv/%/.done) ## compare the speed with other packages
 	python benchmarks/bench_peers.py
 
 tricks: setup ## measure which trick gives what

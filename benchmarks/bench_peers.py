@@ -207,7 +207,7 @@ def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="measure again what failed, or had a busy machine")] = False,
     rounds: Annotated[int, typer.Option(help="how often each is measured; figures are of all rounds")] = 1,
-    report_only: Annotated[bool, typer.Option("--report-only", help="tables and picture from results.json")] = False,
+    report_only: Annotated[bool, typer.Option("--report-only", help="page and chart from results.json")] = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="say what would be measured")] = False,
     segments: Annotated[int, typer.Option(help="timed segments a measurement")] = 3,
     seconds: Annotated[float, typer.Option(help="of a segment, at least")] = 1.0,

@@ -17,9 +17,8 @@ import polars as pl
 import typer
 from bench_peers import busy_since, is_doubtful, machine, seconds_of_others
 from inputs import FOLDER
-from report import ROOT, table
+from report import ROOT, write
 from sides.timing import peak_mib
-from trainings import write
 
 from pipelines.readers import FRAPPE_COLUMNS, TAGS_COLUMNS
 
@@ -31,11 +30,6 @@ SIZES = {  # features of each column
 FILES = {"movielens": ("tags.dat", "::", ""), "frappe": ("frappe.csv", "\t", "\t".join(FRAPPE_COLUMNS) + "\n")}
 CHUNK_LINES = 1_000_000  # generated at a time
 PARAMS = "seed: 2019\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
-
-PAGE = """\
-`prepare` of generated logs in the layouts of MovieLens (three fields) and Frappe (ten), with the frequencies of Zipf's
-law. Each line gets two negatives. *Peak* is the most memory that the process held, Python and all packages included;
-the seconds count from after the imports."""
 
 
 def write_log(dataset: str, num_lines: int, folder: Path) -> None:
@@ -99,15 +93,18 @@ def main(
 
 def report(measured: dict[tuple[str, int], dict[str, Any]]) -> None:
     """Write prepare_memory.json and prepare_memory.md."""
-    header = ["layout", "lines", "rows with negatives", "features", "log, MiB", "peak, MiB", "seconds"]
+    records = list(measured.values())
+    write("prepare_memory", machine(), records, records, rows=rows(records))
+
+
+def rows(records: list[dict[str, Any]]) -> list[list[str]]:
+    """Show a log a row."""
     keys = ("lines", "rows", "features", "log_mib", "peak_mib")
-    lines = [[r["dataset"], *(f"{r[key]:,.0f}" for key in keys), f"{r['seconds']:.1f}"] for r in measured.values()]
-    parts = ["# Memory of prepare", "Made by `make prepare-memory`; the figures are in `prepare_memory.json`.", PAGE]
-    write("prepare_memory", machine(), list(measured.values()), [*parts, table(header, lines)], measured)
+    return [[r["dataset"], *(f"{r[key]:,.0f}" for key in keys), f"{r['seconds']:.1f}"] for r in records]
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 3:
         child(sys.argv[1], Path(sys.argv[2]))
     else:
         typer.run(main)

@@ -1,12 +1,16 @@
-"""Tables and picture from results.json, without measuring."""
+"""Pages and chart from results.json, and the pages of the other measurements, without measuring."""
 
 import json
-import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from pipelines.files import write_text
+from pipelines.reporting.pages import render
+
 ROOT = Path(__file__).parent
+TEMPLATES = ROOT / "templates"
+MODELS = ("fm", "deepfm", "nfm", "afm", "ffm", "ifm", "inn", "deepifm")  # in the order of tables and charts
 PEER_SIDES = ("fuxictr", "deepctr", "torchfm", "recbole")
 VERDICT_SIDES = (*PEER_SIDES, "plain", "factorbench")  # in the order of the tables
 TITLES = {
@@ -21,37 +25,17 @@ PLACES = {"here": ".", "there": "elsewhere"}  # folders with a machine's results
 BUSY = 0.1  # share of the CPU that other processes took, from which a measurement is doubtful
 Record = dict[str, Any]
 Cell = tuple[str, int, str, float]  # shape, batch size, model, dropout
+Cells = dict[Cell, dict[str, Record]]  # by side
 Failed = dict[tuple[Cell, str], str]  # what stands in the table where a side has no figure in a cell
-
-METHOD = """\
-Each side trains by its own usual entry point with its own data loader, in a process of its own: {threads} threads, no
-worker processes, embedding size 256, attention size 256 (frappe) or 16 (movielens), hidden layers of 100 (DeepFM) and
-256 (NFM) units, Adagrad with learning rate 0.01, no penalty, no dropout but where it is named.
-*frappe* is the prepared data set (202,027 rows to train on, 10 fields, 5,382 features); *movielens* has its shape
-(1,404,801 rows, 3 fields, 90,445 features) with generated rows, ids by Zipf's law. A figure is the median, in seconds
-an epoch, over segments of at least 1 s after a warm-up, {segments} in all, each scaled to all rows; below it is the
-spread from the least to the most.
-
-Not the same everywhere, as the packages don't offer it: the loss is MSE in FuxiCTR, DeepCTR-Torch, plain PyTorch and
-factorbench, binary cross-entropy in torchfm and RecBole; torchfm has batch norm in the hidden layer of DeepFM,
-DeepCTR-Torch none in NFM, FuxiCTR none on NFM's pooled vector; FuxiCTR clips gradients at each step; the FM of
-DeepCTR-Torch is its DeepFM without hidden layers; FuxiCTR's models are put together from its layers, as its package
-does not hold them."""
-
-
-ELSEWHERE = """\
-The gain depends on the processor, most of all on the rate of its matrix products, which take a larger part of the time
-of factorbench than of its peers'. So here is what the fastest peer takes (plain PyTorch for IFM, INN and DeepIFM),
-divided by what factorbench takes, on two machines; the rates are those of `make roofline`."""
 
 
 def cell_of(record: Record) -> Cell:
     return record["shape"], record["batch_size"], record["model"], record["dropout"]
 
 
-def by_cell(records: list[Record]) -> dict[Cell, dict[str, Record]]:
+def by_cell(records: list[Record]) -> Cells:
     """The records of each cell, by side; factorbench with a setting is a side of its own."""
-    cells: dict[Cell, dict[str, Record]] = {}
+    cells: Cells = {}
     for record in records:
         cells.setdefault(cell_of(record), {})[side_of(record)] = record
     return cells
@@ -61,13 +45,10 @@ def side_of(record: Record) -> str:
     return f"{record['side']} {record['setting']}".rstrip()
 
 
-def doubtful(records: list[Record]) -> str:
-    """A sentence on the measurements during which the machine was busy otherwise."""
+def doubtful(records: list[Record]) -> list[str]:
+    """Name the measurements during which the machine was busy otherwise."""
     busy = [r for r in records if r.get("cpu_of_others", 0) > BUSY]
-    if not busy:
-        return f"During no measurement did other processes take more than {BUSY:.0%} of the CPU."
-    names = ", ".join(f"{r['shape']} {r['batch_size']} {label(cell_of(r))} {side_of(r)}" for r in busy)
-    return f"**Other processes took more than {BUSY:.0%} of the CPU during {len(busy)} measurements:** {names}."
+    return [f"{r['shape']} {r['batch_size']} {label(cell_of(r))} {side_of(r)}" for r in busy]
 
 
 def label(cell: Cell) -> str:
@@ -89,15 +70,8 @@ def ratio(seconds: float | None, own: Record | None) -> str:
     return "" if seconds is None or own is None else f"{seconds / own['median']:.2f}×"
 
 
-def table(header: list[str], rows: list[list[str]], align: str = "--:") -> str:
-    lines = [header, [":--"] + [align] * (len(header) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def side_table(
-    cells: dict[Cell, dict[str, Record]], failed: Failed, figure: Callable[[Record], str]
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows with a figure a side; what `failed` says where there is none."""
+def side_table(cells: Cells, failed: Failed, figure: Callable[[Record], str]) -> dict[str, list[Any]]:
+    """Make columns and rows with a figure a side; what `failed` says where there is none."""
     more = sorted({side for sides in cells.values() for side in sides} - {*VERDICT_SIDES})
     shown = [s for s in (*VERDICT_SIDES, *more) if any(s in sides or (c, s) in failed for c, sides in cells.items())]
     rows = [
@@ -107,19 +81,22 @@ def side_table(
         ]
         for cell, sides in cells.items()
     ]
-    return ["model", *(TITLES.get(side, side) for side in shown)], rows
+    return {"columns": ["model", *(TITLES.get(side, side) for side in shown)], "rows": rows}
 
 
-def seconds_table(cells: dict[Cell, dict[str, Record]], failed: Failed) -> str:
+def seconds_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
+    """Add to the seconds of all sides how many times as long the fastest peer and plain PyTorch take."""
+
     def figure(record: Record) -> str:
         spread = f"{number(record['min'])}–{number(record['max'])}"
         return f"{number(record['median'])}<br><sub>{spread}</sub>"
 
-    header, rows = side_table(cells, failed, figure)
-    for row, sides in zip(rows, cells.values(), strict=True):
+    found = side_table(cells, failed, figure)
+    for row, sides in zip(found["rows"], cells.values(), strict=True):
         own, plain = sides.get("factorbench"), sides.get("plain")
         row += [ratio(fastest_peer(sides), own), ratio(plain and plain["median"], own)]
-    return table([*header, "fastest peer ÷ factorbench", "plain ÷ factorbench"], rows)
+    found["columns"] += ["fastest peer ÷ factorbench", "plain ÷ factorbench"]
+    return found
 
 
 def gain(sides: dict[str, Record]) -> str:
@@ -135,101 +112,121 @@ def product_rate(folder: Path) -> str:
     return f"{rates['1']['matmul'] / 1e9:.0f} GFLOP/s a thread" if rates else "not measured"
 
 
-def two_machines(cells: dict[Cell, dict[str, Record]], elsewhere: Path) -> list[str]:
-    """The gains here and there, where another machine's results are kept; nothing else."""
+def two_machines(cells: Cells, elsewhere: Path) -> Record | None:
+    """Compare the gains here and there, where another machine's results are kept."""
     if not (elsewhere / "results.json").exists():
-        return []
+        return None
     other = json.loads((elsewhere / "results.json").read_text("utf-8"))
     there = by_cell(other["records"])
-    rows = [
-        [cell[0], str(cell[1]), label(cell), gain(sides), gain(there.get(cell, {}))] for cell, sides in cells.items()
-    ]
-    machines = [f"{where}: {product_rate(ROOT / folder)}" for where, folder in PLACES.items()]
-    table_of_both = table(["data", "batch", "model", *machines], rows)
-    return ["## On another machine", ELSEWHERE, *filter(None, [other.get("note")]), table_of_both]
+    return {
+        "note": other.get("note"),
+        "machines": [f"{where}: {product_rate(ROOT / folder)}" for where, folder in PLACES.items()],
+        "rows": [
+            (cell[0], cell[1], label(cell), gain(sides), gain(there.get(cell, {}))) for cell, sides in cells.items()
+        ],
+    }
 
 
-def memory_table(cells: dict[Cell, dict[str, Record]], failed: Failed) -> str:
-    header, rows = side_table(
-        cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>"
-    )
-    return table(header, rows)
+def memory_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
+    """Show the most that each side held, and what it held before the first batch, in MiB."""
+    return side_table(cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>")
 
 
-def evaluation_table(cells: dict[Cell, dict[str, Record]]) -> str:
+def evaluation_rows(cells: Cells) -> list[tuple[str, ...]]:
+    """Set the seconds of an evaluation beside those of an epoch, where it was measured."""
     rows = []
     for cell, sides in cells.items():
         record = sides.get("factorbench", {})
         if "evaluate_seconds" in record:
             seconds = record["evaluate_seconds"]
             share = f"{seconds / record['median']:.0%}"
-            rows.append([label(cell), number(record["median"]), number(seconds), share])
-    return (rows and table(["model", "epoch, s", "evaluation, s", "share of an epoch"], rows)) or ""
+            rows.append((label(cell), number(record["median"]), number(seconds), share))
+    return rows
 
 
-def markdown(results: Record) -> str:
-    """results.md: a section a shape and batch size, then memory, evaluation, versions and what failed."""
-    machine = results["machine"]
+def page(results: Record) -> str:
+    """Write results.md: a section a shape and batch size, then memory, evaluation, versions and what failed."""
     failed = {(cell_of(f), side_of(f)): "none" if " has no " in f["error"] else "fails" for f in results["failures"]}
-    order = {name: place for place, name in enumerate(("fm", "deepfm", "nfm", "afm", "ffm", "ifm", "inn", "deepifm"))}
     found = by_cell(results["records"])
     for cell, _ in failed:
         found.setdefault(cell, {})
+    order = {name: place for place, name in enumerate(MODELS)}
     cells = dict(sorted(found.items(), key=lambda c: (c[0][0], -c[0][1], order.get(c[0][2], 99), -c[0][3])))
-    groups: dict[tuple[str, int], dict[Cell, dict[str, Record]]] = {}
+    groups: dict[tuple[str, int], Cells] = {}
     for cell, sides in cells.items():
         groups.setdefault(cell[:2], {})[cell] = sides
     segments = sorted({len(record["segments"]) for record in results["records"]})
-    memory = f"{machine['memory_gib']} GiB, " if machine["memory_gib"] else ""
-    parts = [
-        "# Speed of factorbench and its peers",
-        "Made by `make bench-peers`; the figures are in `results.json`.",
-        f"Machine: {machine['cpu']}, {machine['cores']} cores, {memory}{machine['os']}, Python {machine['python']}.",
-        METHOD.format(threads=machine["threads"], segments="–".join(map(str, segments[:1] + segments[1:][-1:]))),
-        doubtful(results["records"]),
-        "![Seconds an epoch](../benchmarks/results.svg)",
-        "## Seconds an epoch",
-    ]
-    for (shape, batch_size), group in groups.items():
-        parts += [f"### {shape}, batch {batch_size}", seconds_table(group, failed)]
-    parts += two_machines(cells, ROOT / PLACES["there"])
-    parts += ["## Memory", "The most that the process held, in MiB; below it, what it held before the first batch."]
-    for (shape, batch_size), group in groups.items():
-        parts += [f"### {shape}, batch {batch_size}, memory", memory_table(group, failed)]
-    parts += ["## Evaluation", "`evaluate` of factorbench on all validation rows of frappe (57,722), after an epoch."]
-    for (shape, batch_size), group in groups.items():
-        if lines := evaluation_table(group):
-            parts += [f"### {shape}, batch {batch_size}, evaluation", lines]
-    versions = [
-        [TITLES[side], ", ".join(f"{package} {version}" for package, version in results["versions"][side].items())]
-        for side in VERDICT_SIDES
-        if side in results["versions"]
-    ]
-    parts += [
-        "## Versions",
-        table(["side", "packages"], versions, ":--"),
-        "## What failed",
-        failures(results["failures"]),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return render(
+        TEMPLATES / "results.md.j2",
+        machine=results["machine"],
+        segments="–".join(map(str, segments[:1] + segments[1:][-1:])),
+        busy=f"{BUSY:.0%}",
+        doubtful=doubtful(results["records"]),
+        groups=[
+            {
+                "name": f"{shape}, batch {batch_size}",
+                "seconds": seconds_table(group, failed),
+                "memory": memory_table(group, failed),
+                "evaluation": evaluation_rows(group),
+            }
+            for (shape, batch_size), group in groups.items()
+        ],
+        elsewhere=two_machines(cells, ROOT / PLACES["there"]),
+        versions=[
+            (TITLES[side], ", ".join(f"{package} {version}" for package, version in results["versions"][side].items()))
+            for side in VERDICT_SIDES
+            if side in results["versions"]
+        ],
+        failures=failures(results["failures"]),
+    )
 
 
-def failures(failed: list[Record]) -> str:
-    """A line for each error of a side on a model, with the cells that it hits."""
+def failures(failed: list[Record]) -> list[Record]:
+    """Gather each error of a side on a model, with the cells that it hits."""
     hits: dict[tuple[str, str, str], list[str]] = {}
     for failure in failed:
-        key = (failure["side"], failure["model"], failure["error"])
+        key = (TITLES[failure["side"]], failure["model"], failure["error"])
         hits.setdefault(key, []).append(f"{failure['shape']} {failure['batch_size']}")
-    lines = [
-        f"- {TITLES[side]}, {model} ({', '.join(cells)}): `{error}`" for (side, model, error), cells in hits.items()
-    ]
-    return "\n".join(lines) or "Nothing."
+    return [{"side": side, "model": model, "error": error, "cells": c} for (side, model, error), c in hits.items()]
+
+
+def chart(results: Record, path: Path) -> None:
+    """Draw a panel a shape and batch size: the models with dropout, where they were measured with any."""
+    from pipelines.reporting import charts
+
+    cells = by_cell(results["records"])
+    colours = (charts.SKY, charts.BLUE, charts.GREEN, charts.PURPLE, charts.GREY, charts.RED)
+    panels: dict[str, dict[str, dict[str, tuple[float, float, float]]]] = {}
+    for shape, batch_size in sorted({cell[:2] for cell in cells}, key=lambda group: (group[0], -group[1])):
+        panel = panels.setdefault(f"{shape}, batch {batch_size}", {})
+        for model in MODELS:
+            most = max(
+                (cell for cell in cells if cell[:3] == (shape, batch_size, model)), key=lambda c: c[3], default=None
+            )
+            if most:
+                name = f"{model}\ndropout {most[3]}" if most[3] else model
+                sides = cells[most].items()
+                panel[name] = {TITLES[s]: (r["min"], r["median"], r["max"]) for s, r in sides if s in VERDICT_SIDES}
+    titles = dict(zip((TITLES[side] for side in VERDICT_SIDES), colours, strict=True))
+    charts.save(charts.spread_chart(panels, titles, "seconds an epoch"), path, "Seconds an epoch of each package")
 
 
 def write_report(results: Path) -> None:
-    """results.md, and results.svg where the picture's environment is there, beside results.json."""
+    """Write results.md and results.svg beside results.json."""
     content = json.loads(results.read_text("utf-8"))
-    results.with_suffix(".md").write_text(markdown(content), encoding="utf-8")
-    python = ROOT / ".venv" / "picture" / "bin" / "python"
-    if python.exists():
-        subprocess.run([python, ROOT / "picture.py", results], check=True)
+    write_text(results.with_suffix(".md"), page(content))
+    chart(content, results.with_suffix(".svg"))
+
+
+def write(name: str, machine: Record, records: list[Record], measured: Iterable[Record], **values: Any) -> None:
+    """Write NAME.json and NAME.md, by its template; the page says on which machine, and how busy that was, if known."""
+    (ROOT / f"{name}.json").write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n", "utf-8")
+    write_text(ROOT / f"{name}.md", page_of(name, machine, measured, **values))
+    print(f"written: {name}.json, {name}.md")
+
+
+def page_of(name: str, machine: Record, measured: Iterable[Record], **values: Any) -> str:
+    """Fill in the template of a measurement."""
+    shares = [result.get("cpu_of_others", 0) for result in measured]
+    busy = {"share": f"{BUSY:.0%}", "during": sum(share > BUSY for share in shares), "of": len(shares)}
+    return render(TEMPLATES / f"{name}.md.j2", machine=machine, busy=busy, **values)

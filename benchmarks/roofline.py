@@ -15,23 +15,9 @@ import typer
 from bench_peers import ATTENTION_DIM, DROPOUTS, OWN_MODELS, RESULTS, SHAPES, THREADS, machine
 from inputs import write_inputs
 from least import count, hardware, least, needs
-from report import cell_of, label, number, table
+from report import MODELS, cell_of, label, number, write
 from sides.timing import EMBED_DIM
-from trainings import Result, Training, epoch_seconds, measure_all, write
-
-MODELS = ("fm", "deepfm", "nfm", "afm", "ffm", "ifm", "inn", "deepifm")
-
-PAGE = """\
-The least seconds of an epoch are the larger of two: its FLOPs at the rate of a matrix product, and its bytes at the
-rate of a copy over as much memory as the weights, their accumulators and what is kept for the gradient take (so from
-the cache, where they fit). Both count each distinct feature and pair of a batch once; `benchmarks/least.py` has the
-sums. *Measured* is factorbench in the tables of the peers, with {threads} threads. *K = 1* is the same training with
-embeddings and attention of one number: what it takes to find the distinct features and pairs and to call the operators,
-whatever the size of the vectors."""
-REST = """\
-The least seconds are {least} of the measured ones, and the training with K = 1 takes {small}. What is left goes to
-vectors that pass through the caches more than once: gathered by feature and by pair, multiplied element by element, and
-summed by group."""
+from trainings import Result, Training, epoch_seconds, measure_all
 
 
 def cells(shape: str, batch_size: int) -> list[Training]:
@@ -82,31 +68,24 @@ def line(record: Result) -> list[str]:
     ]
 
 
-def section(records: list[Result]) -> list[str]:
-    """A heading, the table of a shape and batch size, and where the rest goes."""
-    r = records[0]
-    B, u, q = r["B"], r["u"], r["q"]
-    header = ["model", "GFLOP", "GB", "s by FLOPs", "s by bytes", "measured, s", "measured ÷ least", "K = 1, s"]
-    parts = [
-        f"## {r['shape']}, batch {r['batch_size']}, least and measured",
-        f"A batch has {u:,.0f} distinct features at {B * r['n']:,.0f} places, and {q:,.0f} distinct pairs at "
-        f"{B * r['P']:,.0f}.",
-        table(header, [line(record) for record in records]),
-    ]
+def section(records: list[Result]) -> dict[str, Any]:
+    """Gather the table of a shape and batch size, the sizes of a batch, and where the rest of the time goes."""
+    first = records[0]
     known = [record for record in records if record["measured"] and record["small"]]
     shares = {name: [record[name] / record["measured"] for record in known] for name in ("least", "small")}
     texts = {k: f"{min(v):.0%} to {max(v):.0%} (median {median(v):.0%})" for k, v in shares.items() if v}
-    return [*parts, REST.format(**texts)] if known else parts
+    places = {"features": first["B"] * first["n"], "pairs": first["B"] * first["P"]}
+    return {"first": first, "places": places, "rows": [line(record) for record in records], "rest": texts}
 
 
-def rates_table(rates: dict[int, Any]) -> str:
-    copies = next(iter(rates.values()))["copy"]
-    header = ["threads", "product, GFLOP/s", *(f"copy of {mib} MiB, GB/s" for mib in copies)]
+def values(groups: list[list[Result]], rates: dict[int, Any]) -> dict[str, Any]:
+    """Gather what the page says: the rates of the machine, and a section a shape and batch size."""
     rows = [
-        [str(threads), f"{rate['matmul'] / 1e9:,.0f}", *(f"{copy / 1e9:,.0f}" for copy in rate["copy"].values())]
+        [threads, f"{rate['matmul'] / 1e9:,.0f}", *(f"{copy / 1e9:,.0f}" for copy in rate["copy"].values())]
         for threads, rate in rates.items()
     ]
-    return table(header, rows)
+    copies = [f"copy of {mib} MiB, GB/s" for mib in next(iter(rates.values()))["copy"]]
+    return {"threads": THREADS, "copies": copies, "rates": rows, "sections": [section(records) for records in groups]}
 
 
 def main(
@@ -121,11 +100,10 @@ def main(
     rates = hardware((1, THREADS))
     torch.manual_seed(2019)
     groups = [records_of(*names, rates[THREADS], small) for names in tables]
-    parts = ["# Against what the machine allows", "Made by `make roofline`; the figures are in `roofline.json`."]
-    parts += [PAGE.format(threads=THREADS), rates_table(rates), *(part for group in groups for part in section(group))]
     records = [record for group in groups for record in group]
     runs = [asdict(cell) | result for cell, result in small.items()]
-    write("roofline", machine() | {"rates": rates, "runs_of_k_1": runs}, records, parts, small)
+    more = {"rates": rates, "runs_of_k_1": runs}
+    write("roofline", machine() | more, records, small.values(), **values(groups, rates))
 
 
 if __name__ == "__main__":

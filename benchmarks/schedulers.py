@@ -21,28 +21,18 @@ import typer
 import yaml
 from bench_peers import machine
 from inputs import FOLDER
-from report import ROOT, table
-from trainings import write
+from report import ROOT, write
 
 from pipelines.cell import load_cell
 from pipelines.params import Params
 from pipelines.paths import Paths
 from pipelines.ray_cluster import cluster
+from pipelines.reporting.tables import figure
 
 MODELS, SCHEDULERS, SEEDS = ("fm",), ("none", "asha", "median"), (1, 2, 3)
 SECONDS = 60
 TRIVIAL, ALONE = "20 trivial trials", "no search"
 RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for way in ("own", "shared", ALONE))]
-
-PAGE = f"""\
-Each search of Frappe has {SECONDS} s, trials of at most 27 epochs (patience 3), embed_dim 32, batches of 1024, and two
-trials at once. The RMSE is that of the best complete trial on the validation rows, the mean ± standard deviation over
-{len(SEEDS)} root seeds, and the trials are means."""
-OVERHEAD = """\
-The whole stage `tune` with 20 trials of `lr` for one epoch each on Frappe, two at once: Python's start and the imports
-of torch and Ray included. With a cluster of its own the stage also starts and ends Ray; in a shared one
-(`python -m pipelines.ray_cluster dvc repro`) it does not. *No search* is half the time of the same number of
-trainings, one after the other in one process: what the trials themselves take."""
 
 
 def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
@@ -120,19 +110,21 @@ def main(
 
 def report(measured: dict[Any, dict[str, Any]]) -> None:
     """Write schedulers.json and schedulers.md."""
+    write("schedulers", machine(), list(measured.values()), [], **values(measured))
+
+
+def values(measured: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    """Compute the rows of both tables."""
     lines = []
     for model, scheduler in itertools.product(MODELS, SCHEDULERS):
         found = [measured[model, scheduler, seed] for seed in SEEDS if (model, scheduler, seed) in measured]
         if len(found) > 1:
             scores = [result["valid_rmse"] for result in found]
             trials = (f"{fmean(result[state] for result in found):.1f}" for state in ("complete", "stopped"))
-            lines.append([model, scheduler, f"{fmean(scores):.4f} ± {stdev(scores):.4f}", *trials])
-    races = table(["model", "scheduler", "valid RMSE", "complete trials", "stopped trials"], lines)
-    trivial = [[way, f"{measured[TRIVIAL, way, 1]['seconds']:.1f}"] for way in ("own", "shared", ALONE)
-               if (TRIVIAL, way, 1) in measured]  # fmt: skip
-    parts = ["# Schedulers", "Made by `make schedulers`; the figures are in `schedulers.json`.", PAGE, races]
-    parts += ["## What a search costs by itself", OVERHEAD, table(["cluster", "seconds of the stage"], trivial)]
-    write("schedulers", machine(), list(measured.values()), parts, {})
+            lines.append([model, scheduler, figure(fmean(scores), stdev(scores)), *trials])
+    ways = [way for way in ("own", "shared", ALONE) if (TRIVIAL, way, 1) in measured]
+    trivial = [(way, f"{measured[TRIVIAL, way, 1]['seconds']:.1f}") for way in ways]
+    return {"seconds": SECONDS, "num_seeds": len(SEEDS), "races": lines, "trivial": trivial}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 
 from bench_peers import busy_since, is_doubtful, last_line, remark, seconds_of_others
 from inputs import FOLDER, write_inputs
-from report import BUSY, ROOT, number
+from report import ROOT, number
 from rich.console import Console
 
 TIMEOUT = 300  # seconds after which a training is given up
@@ -127,17 +127,6 @@ def measure_all(
             f"{done + 1}/{len(todo)}  {training}: {figure}{remark(result)}  ({left / 60:.0f} min left)", highlight=False
         )
     return {training: kept[training] for training in wanted if "seconds" in kept[training]}
-
-
-def write(name: str, machine: Result, records: list[Result], parts: list[str], measured: dict[Any, Result]) -> None:
-    """NAME.json and NAME.md beside this file; the page says on which machine, and how busy it was, if that is known."""
-    (ROOT / f"{name}.json").write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n", "utf-8")
-    memory = f"{machine['memory_gib']} GiB, " if machine["memory_gib"] else ""
-    where = f"Machine: {machine['cpu']}, {machine['cores']} cores, {memory}{machine['os']}, Python {machine['python']}."
-    busy = sum(result.get("cpu_of_others", 0) > BUSY for result in measured.values())
-    others = f" Other processes took more than {BUSY:.0%} of the CPU during {busy} of {len(measured)} measurements."
-    (ROOT / f"{name}.md").write_text("\n\n".join([*parts, where + others * bool(measured)]) + "\n", "utf-8")
-    print(f"written: {name}.json, {name}.md")
 
 
 if __name__ == "__main__":

@@ -6,26 +6,21 @@ where it stopped.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 from bench_peers import machine
-from report import number, table
+from report import number, write
 from torch import Tensor
 from torch.utils.data import DataLoader
-from trainings import Result, Training, epoch_seconds, measure_all, write
+from trainings import Result, Training, epoch_seconds, measure_all
 
 from models import kernels, layers, pair_kernels
 from pipelines import optimizers, training
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
          for model, dropout in (("fm", 0.0), ("ifm", 0.0), ("ifm", 0.1), ("ffm", 0.0))]  # fmt: skip
-
-PAGE = """\
-Seconds an epoch of Frappe, K = 256, K_a = 256, Adagrad, {threads}: with all tricks, and with one at a time
-turned off, and how many times the seconds with all of them that is. Each figure is the median of at least {segments}
-epochs on a part of the rows, scaled to all; a process each. An empty place: the model does not use the trick."""
 
 
 def no_malloc() -> None:
@@ -142,8 +137,8 @@ def uses(cell: Training, trick: str) -> bool:
     return cell.model in models or (cell.dropout > 0 and f"{cell.model} with dropout" in models)
 
 
-def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int) -> str:
-    """A row a trick, a column a model."""
+def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int) -> dict[str, Any]:
+    """Make a row a trick, a column a model."""
     cells = [replace(cell, threads=threads) for cell in CELLS if cell.batch_size == batch_size]
 
     def figure(cell: Training, trick: str) -> str:
@@ -154,7 +149,8 @@ def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int
 
     header = [f"{cell.model}, dropout {cell.dropout}" if cell.dropout else cell.model for cell in cells]
     texts = {"": "all tricks"} | {trick: text for trick, (text, _, _) in OFF.items()}
-    return table(["", *header], [[text, *(figure(c, trick) for c in cells)] for trick, text in texts.items()])
+    rows = [[text, *(figure(cell, trick) for cell in cells)] for trick, text in texts.items()]
+    return {"batch_size": batch_size, "columns": ["", *header], "rows": rows}
 
 
 def main(
@@ -167,14 +163,15 @@ def main(
     counts = threads or [2]
     wanted = [training for count in counts for training in plan(count)]
     measured = measure_all("tricks", wanted, fresh, segments, seconds)
-    parts = ["# What each trick gives", "Made by `make tricks`; the figures are in `tricks.json`."]
-    for count in counts:
-        text = f"{count} thread{'s' * (count > 1)}"
-        parts += [PAGE.format(threads=text, segments=segments)]
-        for batch_size in (4096, 128):
-            parts += [f"## batch {batch_size}, {text}", tricks_table(measured, count, batch_size)]
     records = [asdict(key) | {"median": epoch_seconds(result)} | result for key, result in measured.items()]
-    write("tricks", machine() | {"threads": counts}, records, parts, measured)
+    more = {"segments": segments, "sections": [section(measured, count) for count in counts]}
+    write("tricks", machine() | {"threads": counts}, records, measured.values(), **more)
+
+
+def section(measured: dict[Training, Result], threads: int) -> dict[str, Any]:
+    """Gather the tables of one number of threads."""
+    tables = [tricks_table(measured, threads, batch_size) for batch_size in (4096, 128)]
+    return {"threads": f"{threads} thread{'s' * (threads > 1)}", "tables": tables}
 
 
 if __name__ == "__main__":

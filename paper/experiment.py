@@ -20,7 +20,7 @@ from pipelines.files import write_json, write_text, written_whole
 from pipelines.params import Params, Schema, explain, load_params
 from pipelines.paths import Paths
 from pipelines.provenance import made_by
-from pipelines.tables import markdown_table
+from pipelines.reporting.tables import markdown_table
 
 
 class Defaults(Schema):
@@ -214,7 +214,7 @@ def plan(config: Params, defaults: Defaults, experiments: dict[str, Experiment],
         rows.append((name, *place, experiment.max_epochs, experiment.num_seeds, seconds[place], minutes))
     head = ("experiment", "model", "data set", "epochs", "seeds", "s / epoch", "minutes")
     shown = ([*row[:5], f"{row[5]:.2f}", f"{row[6]:.1f}"] for row in rows)
-    return [*markdown_table(head, shown), "", f"{sum(row[6] for row in rows):.0f} minutes of one core in all"]
+    return [markdown_table(head, shown), "", f"{sum(row[6] for row in rows):.0f} minutes of one core in all"]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The figures, from the results of experiment.py, importance.py and sampling.py: nothing is trained here."""
 
-import subprocess
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from experiment import Experiment, load_experiments
@@ -11,22 +11,93 @@ from pipelines.files import write_text
 from pipelines.paths import Paths
 
 PARAMETERS = {"keep": "keep_probability", "l2_field": "l2_field", "field_embed_dim": "field_embed_dim"}
-ROOT = Path(__file__).resolve().parent.parent
-PYTHON = ROOT / "benchmarks" / ".venv" / "picture" / "bin" / "python"  # has matplotlib
+EVEN = ("l2_field", "field_embed_dim")  # parameters whose values stand side by side, at even distances
+OWN_PANELS = ("code", "sizes")  # figures that set variants of a model side by side, not models
+PANELS = {"frappe-nfm": "Frappe", "movielens": "MovieLens tags", "generated": "generated, 40 fields"}
+AXES = {
+    "epoch": "epoch",
+    "keep_probability": "keep probability",
+    "l2_field": "λ_F",
+    "field_embed_dim": "K_F",
+    "share": "share of the pairs that a batch sees, %",
+    "valid_rmse": "validation RMSE",
+    "seconds_per_epoch": "seconds an epoch",
+}
+MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance of T · Fᵀ(V ⊙ V)"}
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
     """Gather what each figure shows into results/figures/FIGURE-DATASET.csv, and draw them into ../docs/figures/."""
-    if not PYTHON.exists():
-        raise ValueError(f"no {PYTHON}: run make benchmarks/.venv/picture/.done")
     paths = Paths(params.parent)
     _, experiments = load_experiments(paths.root / "experiments.yaml")
-    folder = paths.root / "results" / "figures"
-    for name, table in tables(experiments, paths).items():
-        write_text(folder / f"{name}.csv", table.write_csv())
-    importance = existing(paths.root / "results" / "importance" / "frappe-nfm.csv", "importance.py frappe-nfm")
-    drawn = paths.root.resolve().parent / "docs" / "figures"
-    subprocess.run([PYTHON, Path(__file__).with_name("picture.py"), folder, importance, drawn], check=True)
+    found = tables(experiments, paths)
+    for name, table in found.items():
+        write_text(paths.root / "results" / "figures" / f"{name}.csv", table.write_csv())
+    pairs = pl.read_csv(existing(paths.root / "results" / "importance" / "frappe-nfm.csv", "importance.py frappe-nfm"))
+    draw(found, pairs, paths.root.resolve().parent / "docs" / "figures")
+
+
+def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> None:
+    """Draw FIGURE.svg of all tables called FIGURE-DATASET, a panel a data set, and importance.svg of the pairs."""
+    from pipelines.reporting import charts  # matplotlib takes time to import
+
+    figures: dict[str, dict[str, pl.DataFrame]] = {}
+    for name, table in found.items():
+        figure, _, dataset = name.partition("-")
+        figures.setdefault(figure, {})[dataset] = table
+    for figure, by_dataset in figures.items():
+        if figure == "sampling":
+            names = ("valid_rmse", "seconds_per_epoch")
+            rows = [[share_panel(dataset, table, name) for dataset, table in by_dataset.items()] for name in names]
+            chart, title = charts.line_chart(rows, 2.5), "RMSE and seconds an epoch by the share sampled"
+        else:
+            groups = {PANELS[dataset]: table for dataset, table in by_dataset.items()}
+            if figure in OWN_PANELS:
+                groups = {
+                    f"{title}, {model}": part for title, table in groups.items() for model, part in by_model(table)
+                }
+            panels = [rmse_panel(title, table) for title, table in groups.items()]
+            chart, title = charts.line_chart([panels], 3.8), f"Validation RMSE by {panels[0].x}"
+        charts.save(chart, folder / f"{figure}.svg", title)
+    maps: dict[str, dict[tuple[str, str], float]] = {}
+    for measure, title in MEASURES.items():
+        shares = 100 * pairs[measure] / pairs[measure].sum()
+        maps[f"{title}, % of the sum"] = dict(zip(pairs.select("i", "j").iter_rows(), shares, strict=True))
+    framed = set(pairs.filter("has_label_information").select("i", "j").iter_rows())
+    # darkest at 10 % or more in all panels, so that even shares look even
+    top = max(10, *(value for shares in maps.values() for value in shares.values()))
+    chart = charts.pair_chart(maps, top, framed, "pairs with the field that negatives replace")
+    charts.save(chart, folder / "importance.svg", "The share of each pair of fields by each measure of importance")
+
+
+def by_model(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """Take a table apart: the first column, and the variants of one model."""
+    name, *labels = table.columns
+    models = {label.partition(",")[0]: None for label in labels}
+    return [
+        (model, table.select(name, *(label for label in labels if label.startswith(f"{model},")))) for model in models
+    ]
+
+
+def rmse_panel(title: str, table: pl.DataFrame) -> Any:
+    """Make a panel of the RMSE by the table's first column, a line a label."""
+    from pipelines.reporting.charts import Panel
+
+    name, *labels = table.columns
+    even = name in EVEN
+    x = list(range(table.height)) if even else table[name].to_list()
+    lines = {label: [(at, y) for at, y in zip(x, table[label], strict=True) if y is not None] for label in labels}
+    ticks = [f"{value:g}" for value in table[name]] if even else ()
+    return Panel(title, AXES[name], AXES["valid_rmse"], lines, ticks, epochs=name == "epoch")
+
+
+def share_panel(dataset: str, table: pl.DataFrame, name: str) -> Any:
+    """Make a panel of one measure of IFM-sampling by the share of the pairs."""
+    from pipelines.reporting.charts import Panel
+
+    points = list(zip(100 * table["share"], table[name], strict=True))
+    title = PANELS[dataset]
+    return Panel(title, AXES["share"], AXES[name], {"IFM-sampling": points}, zero=name == "seconds_per_epoch")
 
 
 def tables(experiments: dict[str, Experiment], paths: Paths) -> dict[str, pl.DataFrame]:

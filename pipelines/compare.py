@@ -9,7 +9,7 @@ from pipelines.cli import DatasetOption, ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import Params, load_params
 from pipelines.paths import Paths
-from pipelines.tables import markdown_table
+from pipelines.reporting.pages import TEMPLATES, render
 
 NUM_EPOCHS = 10
 SETTING = {"model.embed_dim": 64, "model.attention_dim": 16}  # the rest as in each paper
@@ -65,18 +65,14 @@ def measure(cell: Any) -> dict[str, Any]:
 def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
     """The table, smallest RMSE first, and under which setting it was made."""
     ranked = sorted((entry for entry in rows if "declined" not in entry), key=lambda entry: entry["valid_rmse"])
-    columns = ("model", "parameters", "s / epoch", "best epoch", "valid RMSE", "valid AUC")
-    setting = ", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items())
-    return "\n".join(
-        [
-            f"# All models on {dataset}",
-            "",
-            *markdown_table(columns, map(shown, ranked)),
-            "",
-            *(f"{entry['model']} is not here: {entry['declined']}\n" for entry in rows if "declined" in entry),
-            f"One run each, seed {params.seed}: {setting}, {params.training.optimizer}; the rest as by default.",
-            "",
-        ]
+    return render(
+        TEMPLATES / "models.md.j2",
+        dataset=dataset,
+        rows=map(shown, ranked),
+        declined=[entry for entry in rows if "declined" in entry],
+        seed=params.seed,
+        setting=", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items()),
+        optimizer=params.training.optimizer,
     )
 
 

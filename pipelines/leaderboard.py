@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,12 +11,13 @@ import polars as pl
 import typer
 from rich.markdown import Markdown
 
-from pipelines.catalog import DATASETS, get_dataset
+from pipelines.catalog import DATASETS, PUBLISHED, get_dataset
 from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import Params, load_params
 from pipelines.paths import Paths
-from pipelines.tables import console, markdown_table
+from pipelines.reporting.pages import TEMPLATES, render
+from pipelines.reporting.tables import console, figure
 
 COLUMNS = {
     "model": "model",
@@ -28,6 +30,13 @@ COLUMNS = {
     "num_trials": "trials",
     "num_seeds": "seeds",
     "published_rmse": "published RMSE",
+}
+FORMATS = {  # of the figures that have not four decimals
+    "model": str,
+    "num_params": "{:,}".format,
+    "seconds_per_epoch": "{:.2f}".format,
+    "num_trials": str,
+    "num_seeds": str,
 }
 
 
@@ -48,7 +57,7 @@ def main(
                 raise
             missing.append(f"{model} on {dataset}")
     cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell)))
-    text = markdown(cells, config) + (f"\nNot run yet: {', '.join(missing)}.\n" if missing else "")
+    text = markdown(cells, config, missing)
     write_json(paths.leaderboard.with_suffix(".json"), cells)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
@@ -83,42 +92,40 @@ def rank(cell: dict[str, Any]) -> float:
     return math.inf if cell["test_rmse_mean"] is None else cell["test_rmse_mean"]
 
 
-def markdown(cells: list[dict[str, Any]], config: Params) -> str:
-    """A table a data set, best test RMSE first, and what the figures are."""
-    lines = ["# Leaderboard", ""]
-    for dataset in dict.fromkeys(cell["dataset"] for cell in cells):
-        here = [cell for cell in cells if cell["dataset"] == dataset]
-        rows = ([shown(cell, column) for column in COLUMNS] for cell in here if not cell["declined"])
-        lines += [f"## {dataset}", "", *markdown_table(COLUMNS.values(), rows), ""]
-        lines += [f"{cell['model']} is not here: {cell['declined']}\n" for cell in here if cell["declined"]]
-    fixed = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items())
-    epochs = f"at most {config.training.max_epochs} epochs"
-    if config.tune.max_epochs:
-        epochs = f"at most {config.tune.max_epochs} epochs a trial and {config.training.max_epochs} in the final runs"
-    if config.tune.scheduler != "none":
-        epochs += f", trials that fell behind stopped by {config.tune.scheduler}"
-    lines += [
-        "Mean ± standard deviation over the seeds, each tested once, at its best validation epoch. RMSE is on labels"
-        " ±1, predictions clipped to [−1, 1]. Published RMSE: Table 2 of the IFM paper, where it is on the same data.",
-        f"Held fixed in every trial: {fixed or 'nothing'}; {epochs}. The paper has embed_dim 256 and up to 100 epochs.",
-        "",
-    ]
-    return "\n".join(lines)
+def markdown(cells: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
+    """Write the page: a table a data set, best test RMSE first, and what the figures are."""
+    boards: dict[str, dict[str, list[Any]]] = {}
+    for cell in cells:
+        board = boards.setdefault(cell["dataset"], {"shown": [], "declined": []})
+        if cell["declined"]:
+            board["declined"].append(cell)
+        else:
+            board["shown"].append([shown(cell, column) for column in COLUMNS])
+    return render(
+        TEMPLATES / "leaderboard.md.j2",
+        boards=boards,
+        columns=columns(config),
+        fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
+        tune=config.tune,
+        training=config.training,
+        published=PUBLISHED,
+        missing=missing,
+    )
+
+
+def columns(config: Params) -> list[str]:
+    """Name the columns; the published figures' says their K, where that is not the K of all trials."""
+    size = PUBLISHED["embed_dim"]
+    other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
+    return [*list(COLUMNS.values())[:-1], COLUMNS["published_rmse"] + other]
 
 
 def shown(cell: dict[str, Any], column: str) -> str:
     """One figure as the table shows it."""
     if f"{column}_mean" in cell:
-        mean, std = cell[f"{column}_mean"], cell[f"{column}_std"]
-        return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+        return figure(cell[f"{column}_mean"], cell[f"{column}_std"])
     value = cell[column]
-    if value is None:
-        return "–"
-    if column == "num_params":
-        return f"{value:,}"
-    if column == "seconds_per_epoch":
-        return f"{value:.2f}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return FORMATS.get(column, figure)(value) if value is not None else figure(None)
 
 
 if __name__ == "__main__":

@@ -14,17 +14,16 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import mpmath
 import numpy as np
 import polars as pl
 
-from pipelines import svg
 from pipelines.catalog import get_dataset
 from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
 from pipelines.params import load_params
 from pipelines.paths import Paths
-from pipelines.tables import markdown_table
+from pipelines.reporting.pages import TEMPLATES, render
+from pipelines.reporting.tables import figure
 
 LEVEL = 0.05
 Cells = dict[str, tuple[list[float], np.ndarray]]  # by model: test RMSE `[seeds]`, and on resamples `[resamples]`, mean
@@ -39,8 +38,11 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     for dataset in config.datasets:
         get_dataset(dataset)
     results = {dataset: compare(paths, dataset, config.models) for dataset in config.datasets}
+    from pipelines.reporting import charts  # matplotlib takes time to import
+
     write_json(paths.significance.with_suffix(".json"), results)
-    write_text(paths.significance.with_suffix(".svg"), picture(results))
+    chart = charts.interval_chart(results, "test RMSE")
+    charts.save(chart, paths.significance.with_suffix(".svg"), "Test RMSE of each model, and which models differ")
     write_text(paths.significance.with_suffix(".md"), markdown(results))
     for dataset, result in results.items():
         print(f"{dataset}: {sum(pair['differ'] for pair in result['pairs'])} of {len(result['pairs'])} pairs differ")
@@ -99,7 +101,8 @@ def compare_pairs(cells: Cells) -> list[dict[str, Any]]:
         difference = statistics.fmean(cells[a][0]) - statistics.fmean(cells[b][0])
         resampled = cells[a][1] - cells[b][1]
         p_seeds = welch(cells[a][0], cells[b][0])
-        p_rows = math.erfc(ratio(difference, float(resampled.std(ddof=1))) / math.sqrt(2))
+        error = float(resampled.std(ddof=1))
+        p_rows = math.erfc(abs(difference) / error / math.sqrt(2)) if error else float(difference == 0)
         pairs.append(
             {
                 "models": [a, b],
@@ -114,18 +117,16 @@ def compare_pairs(cells: Cells) -> list[dict[str, Any]]:
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float:
-    """The two-sided p of Welch's t test: that samples with means so far apart have the same expectation."""
-    parts = [statistics.variance(sample) / len(sample) for sample in (a, b)]
-    t = ratio(statistics.fmean(a) - statistics.fmean(b), math.sqrt(sum(parts)))
-    if t in (0, math.inf):
-        return float(t == 0)
-    freedom = sum(parts) ** 2 / sum(part**2 / (len(s) - 1) for part, s in zip(parts, (a, b), strict=True))
-    return float(mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True))
+    """Compute the two-sided p of Welch's t test: that samples with means so far apart have the same expectation.
 
+    Samples without spread, of which it says nothing: 1 where they are equal, else 0.
+    """
+    from scipy.stats import ttest_ind  # takes time to import
 
-def ratio(difference: float, error: float) -> float:
-    """|difference| in standard errors: without an error, no difference is 0 and any other infinite."""
-    return abs(difference) / error if error else math.inf if difference else 0.0
+    if len({*a}) == len({*b}) == 1:
+        return float(a[0] == b[0])
+    result: Any = ttest_ind(a, b, equal_var=False)
+    return float(result.pvalue)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -158,90 +159,44 @@ def groups(ranked: Sequence[str], pairs: Sequence[dict[str, Any]]) -> list[list[
 
 
 def markdown(results: dict[str, dict[str, Any]]) -> str:
-    """The tables: a line a model, and a line a pair."""
-    lines = ["# Which models differ", ""]
-    for dataset, result in results.items():
-        lines += [f"## {dataset}", ""]
-        same: dict[str, list[str]] = {entry["model"]: [] for entry in result["models"]}
-        for pair in result["pairs"]:
-            if not pair["differ"]:
-                a, b = pair["models"]
-                same[a].append(b)
-                same[b].append(a)
-        if same:
-            columns = ("model", "test RMSE", "95 % over test rows", "does not differ from")
-            rows = (
-                (
-                    entry["model"],
-                    f"{entry['test_rmse_mean']:.4f} ± {entry['test_rmse_std']:.4f}",
-                    "{:.4f} … {:.4f}".format(*entry["interval"]),
-                    ", ".join(same[entry["model"]]) or "–",
-                )
-                for entry in result["models"]
+    """Write the page: for each data set a line a model, and a line a pair."""
+    shown = {dataset: {**result, **tables(result)} for dataset, result in results.items()}
+    return render(TEMPLATES / "significance.md.j2", results=shown, level=LEVEL)
+
+
+def tables(result: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+    """Show models and pairs as the rows of their tables."""
+    same: dict[str, list[str]] = {entry["model"]: [] for entry in result["models"]}
+    for pair in result["pairs"]:
+        if not pair["differ"]:
+            a, b = pair["models"]
+            same[a].append(b)
+            same[b].append(a)
+    return {
+        "models": [
+            (
+                entry["model"],
+                figure(entry["test_rmse_mean"], entry["test_rmse_std"]),
+                "{:.4f} … {:.4f}".format(*entry["interval"]),
+                ", ".join(same[entry["model"]]) or "–",
             )
-            lines += [*markdown_table(columns, rows), ""]
-        if result["pairs"]:
-            columns = ("pair", "difference", "95 % over test rows", "p, seeds", "p, rows", "p, corrected", "differ")
-            rows = (
-                (
-                    " − ".join(pair["models"]),
-                    f"{pair['difference']:+.4f}",
-                    "{:+.4f} … {:+.4f}".format(*pair["interval"]),
-                    *(shown_p(pair[name]) for name in ("p_seeds", "p_rows", "p")),
-                    "yes" if pair["differ"] else "no",
-                )
-                for pair in result["pairs"]
+            for entry in result["models"]
+        ],
+        "pairs": [
+            (
+                " − ".join(pair["models"]),
+                f"{pair['difference']:+.4f}",
+                "{:+.4f} … {:+.4f}".format(*pair["interval"]),
+                *(shown_p(pair[name]) for name in ("p_seeds", "p_rows", "p")),
+                "yes" if pair["differ"] else "no",
             )
-            summary = f"<details><summary>The {len(result['pairs'])} pairs</summary>"
-            lines += [summary, "", *markdown_table(columns, rows), "", "</details>", ""]
-        lines += [f"{model} is left out: {reason}.\n" for model, reason in result["left_out"].items()]
-    lines += [
-        "Test RMSE is mean ± standard deviation over the seeds. Intervals are by the bootstrap over test rows, on the"
-        " same resamples for all models. Two models differ where the larger of two p values, that of Welch's t test"
-        " over the seeds and that of the bootstrap over test rows, is below"
-        f" {LEVEL} after Holm's correction for all pairs of the data set.",
-        "",
-    ]
-    return "\n".join(lines)
+            for pair in result["pairs"]
+        ],
+    }
 
 
 def shown_p(p: float) -> str:
     return "< 0.0001" if p < 1e-4 else f"{p:.4f}"
-
-
-def picture(results: dict[str, dict[str, Any]]) -> str:
-    """A panel a data set: a line a model with its test RMSE; bars at the right join models that do not differ."""
-    width, left, right, step = 720, 110, 520, 24
-    parts, y = [], 20.0
-    for dataset, result in results.items():
-        models = result["models"]
-        parts.append(svg.text(10, y, dataset, style='font-weight="bold"'))
-        if not models:
-            parts.append(svg.text(left, y, "no model to compare"))
-            y += 2 * step
-            continue
-        parts.append(svg.text(width - 10, y, "joined: no difference shown", "end", 'fill="#555"'))
-        top, bottom = y + 10, y + 10 + step * len(models)
-        scale = svg.Scale([bound for entry in models for bound in entry["interval"]], left, right)
-        for value, label in scale.ticks():
-            parts.append(svg.line([(scale(value), top), (scale(value), bottom)], "#dddddd"))
-            parts.append(svg.text(scale(value), bottom + 15, label, "middle", 'fill="#555"'))
-        place = {entry["model"]: top + step * (row + 0.5) for row, entry in enumerate(models)}
-        for entry in models:
-            at, mean, std = place[entry["model"]], entry["test_rmse_mean"], entry["test_rmse_std"]
-            parts.append(svg.text(left - 10, at + 4, entry["model"], "end"))
-            parts.append(svg.line([(scale(bound), at) for bound in entry["interval"]], "#9ecae1", 6))
-            parts.append(svg.line([(scale(mean - std), at), (scale(mean + std), at)], "#0072b2", 2))
-            parts.append(svg.dot(scale(mean), at, "#0072b2"))
-        for number, group in enumerate(result["groups"]):
-            x = right + 20 + 12 * number
-            ends = [(x, place[group[0]] - 6), (x, place[group[-1]] + 6)]
-            parts.append(svg.line(ends, "black", 4, 'stroke-linecap="round"'))
-        parts.append(svg.text((left + right) / 2, bottom + 32, "test RMSE", "middle"))
-        y = bottom + 32 + 2 * step
-    note = "dot: mean over seeds, dark bar: ± standard deviation over seeds, light bar: 95 % over test rows"
-    parts.append(svg.text(10, y - 10, note, style='fill="#555"'))
-    return svg.picture(width, y, parts)
 
 
 if __name__ == "__main__":

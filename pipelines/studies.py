@@ -7,7 +7,7 @@ from rich.table import Table
 
 from pipelines.cli import ParamsOption, run
 from pipelines.paths import Paths
-from pipelines.tables import console
+from pipelines.reporting.tables import console
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:

@@ -8,7 +8,7 @@ from platform import python_version
 from xml.etree import ElementTree
 
 from pipelines.files import write_text
-from pipelines.tables import markdown_table
+from pipelines.reporting.pages import render
 
 TABLE = Path(__file__).parents[1] / "results" / "faults.md"
 MANY = 8  # from so many on, a row names the files of its tests and not each test
@@ -54,14 +54,8 @@ def main(files: list[str]) -> int:
     held = {name: outcome(cases[name]) for name in ROWS}
     rows = [(*ROWS[name], tests(cases[name]), held[name]) for name in ROWS]
     versions = ", ".join(f"{package} {version(package)}" for package in ("ray", "optuna", "dvc", "torch"))
-    lines = [
-        "# Faults",
-        "",
-        f"Made by `make faults`, with Python {python_version()}, {versions}.",
-        "",
-        *markdown_table(("fault", "what holds", "test", "last outcome"), rows),
-    ]
-    write_text(TABLE, "\n".join(lines) + "\n")
+    page = render(Path(__file__).with_suffix(".md.j2"), python=python_version(), versions=versions, rows=rows)
+    write_text(TABLE, page)
     return int(any(text.startswith(("FAILED", "not tried")) for text in held.values()))
 
 

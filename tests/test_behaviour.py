@@ -184,7 +184,9 @@ def test_comments_renames_and_moves_make_nothing_expensive_stale(tree):
     moved = root / "models" / "pairs_of_rows.py"
     (root / "models" / "row_kernels.py").rename(moved)
     pair_kernels = root / "models" / "pair_kernels.py"
-    pair_kernels.write_text(pair_kernels.read_text().replace("models.row_kernels import", "models.pairs_of_rows import"))
+    pair_kernels.write_text(
+        pair_kernels.read_text().replace("models.row_kernels import", "models.pairs_of_rows import")
+    )
     try:
         stale = newly_stale(tree)
         assert not [stage for stage in stale if is_expensive(stage)]

@@ -12,7 +12,7 @@ from pipelines.cli import one_of, run
 
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
-HEAVY = {"torch", "ray", "optuna"}
+HEAVY = {"torch", "ray", "optuna", "matplotlib", "scipy", "jinja2"}
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ PAPER_STAGES = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())["stages
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
+CODE = (".py", ".j2")  # what a stage's results depend on beside data
+TEMPLATES = "pipelines/reporting/templates"
 PLUMBING = {f"pipelines/{name}.py" for name in ("cli", "paths", "files", "progress")}  # they only show or store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
 TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # what takes hours
@@ -26,7 +28,10 @@ CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
 def imported_files(path):
-    """The repository's files that a file imports, anywhere in it; a script of paper/ may import those beside it."""
+    """The repository's files that a file imports, anywhere in it, and the templates of pipelines/ that it names; a
+    script of paper/ may import those beside it."""
+    if not path.endswith(".py"):
+        return set()
     found, places = set(), ["", "paper/"] if path.startswith("paper/") else [""]
     for node in ast.walk(ast.parse((ROOT / path).read_text())):
         if isinstance(node, ast.Import):
@@ -34,6 +39,9 @@ def imported_files(path):
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports are not followed"
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Constant) and str(node.value).endswith(".j2"):
+            found |= {file for file in (f"{TEMPLATES}/{node.value}",) if (ROOT / file).exists()}
+            continue
         else:
             continue
         files = (f"{place}{name.replace('.', '/')}.py" for name in names for place in places)
@@ -53,7 +61,7 @@ def closure(*paths):
 
 def code_deps(stage):
     """The code among a stage's deps."""
-    return {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
+    return {dep for dep in STAGES[stage]["deps"] if dep.endswith(CODE)}
 
 
 def stage_names(stages, params):
@@ -71,6 +79,7 @@ def stage_names(stages, params):
 def test_the_walk_over_imports_finds_those_inside_functions_and_of_modules():
     assert imported_files("pipelines/pretrain.py") >= {"pipelines/training.py", "pipelines/catalog.py"}
     assert "pipelines/libfm.py" in closure("pipelines/prepare.py")
+    assert f"{TEMPLATES}/leaderboard.md.j2" in closure("pipelines/leaderboard.py")
 
 
 @pytest.mark.parametrize("stage", CHEAP)
@@ -113,7 +122,7 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
     if stage in GATHER:  # a folder with the outputs of all its cells
         earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
-    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(".py") and "behaviour/" not in dep}
+    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(CODE) and "behaviour/" not in dep}
     assert {dep.removesuffix("/recipe.json").removesuffix("/schema.json") for dep in deps} <= earlier
 
 
@@ -184,8 +193,9 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
     deps = PAPER_STAGES["report"]["deps"]
     assert PAPER_STAGES["report"]["cmd"] == "python report.py"
     code = closure("paper/report.py") - PLUMBING
-    assert {dep for dep in deps if dep.endswith(".py")} == {os.path.relpath(file, "paper") for file in code}
+    assert {dep for dep in deps if dep.endswith(CODE)} == {os.path.relpath(file, "paper") for file in code}
     results = {
+        "templates",
         "results/experiments",
         "results/importance",
         "results/sampling.csv",

@@ -1,6 +1,4 @@
-import csv
 import re
-import subprocess
 from xml.etree import ElementTree
 
 import figures
@@ -10,7 +8,6 @@ from experiment import Experiment
 
 from pipelines.paths import Paths
 
-PICTURES = pytest.mark.skipif(not figures.PYTHON.exists(), reason="no matplotlib: make benchmarks/.venv/picture/.done")
 START = {"start": "../search_spaces/ifm.py", "max_epochs": 3}
 
 
@@ -29,7 +26,11 @@ EXPERIMENTS = {
     "l2-1": entry("l2_field", "IFM", x=1.0),
     "sampling-5": entry("sampling", "IFM-sampling", x=0.05),
     "sampling-100": entry("sampling", "IFM-sampling", x=1.0),
+    "code-ifm": entry("code", "IFM, τ on the logits"),
+    "code-afm-on": entry("code", "AFM, attention on"),
+    "code-afm-inert": entry("code", "AFM, attention inert"),
 }
+INFORMATIVE = "has_label_information"
 
 
 @pytest.fixture
@@ -80,23 +81,21 @@ def test_a_figure_with_a_missing_result_is_left_out_and_the_command_named(paths,
     )
 
 
-@PICTURES
-def test_each_figure_is_drawn_and_the_same_again(paths, tmp_path):
-    folder = paths.root / "results" / "figures"
-    folder.mkdir()
-    for name, table in figures.tables(EXPERIMENTS, paths).items():
-        table.write_csv(folder / f"{name}.csv")
+def test_each_figure_is_drawn_with_a_panel_a_data_set_and_the_same_again(paths, tmp_path):
     pairs = [("user", "item", 3), ("user", "city", 1), ("item", "city", 2)]
-    with (tmp_path / "pairs.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["i", "j", "norm", "attention", "product", "has_label_information"])
-        writer.writerows([i, j, n, n, n, str("item" in (i, j)).lower()] for i, j, n in pairs)
+    table = [{"i": i, "j": j, **dict.fromkeys(figures.MEASURES, n), INFORMATIVE: "item" in (i, j)} for i, j, n in pairs]
     drawn = {}
     for place in ("one", "two"):
-        arguments = [figures.ROOT / "paper" / "picture.py", folder, tmp_path / "pairs.csv", tmp_path / place]
-        subprocess.run([figures.PYTHON, *arguments], check=True)
-        drawn[place] = {file.name: file.read_bytes() for file in (tmp_path / place).iterdir()}
-    assert set(drawn["one"]) == {"aspects.svg", "keep.svg", "l2_field.svg", "sampling.svg", "importance.svg"}
+        figures.draw(figures.tables(EXPERIMENTS, paths), pl.DataFrame(table), tmp_path / place)
+        drawn[place] = {file.stem: file.read_text() for file in (tmp_path / place).iterdir()}
+    assert set(drawn["one"]) == {"aspects", "keep", "l2_field", "sampling", "code", "importance"}
     assert drawn["one"] == drawn["two"]
-    for content in drawn["one"].values():
-        assert ElementTree.fromstring(content).tag.endswith("svg")
+    words = {
+        name: {text.text for text in ElementTree.fromstring(content).iter("{http://www.w3.org/2000/svg}text")}
+        for name, content in drawn["one"].items()
+    }
+    assert {"Frappe", "MovieLens tags", "epoch", "validation RMSE", "FM", "IFM"} <= words["aspects"]
+    assert {"Frappe, IFM", "Frappe, AFM", "AFM, attention on", "AFM, attention inert"} <= words["code"]
+    assert {"generated, 40 fields", "seconds an epoch", "validation RMSE"} <= words["sampling"]
+    assert {"user", "item", "city", "50", "33", "17", "norm of F, % of the sum"} <= words["importance"]
+    assert "pairs with the field that negatives replace" in words["importance"]

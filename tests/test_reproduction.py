@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from findings import FEW
-from verdicts import nearly_all, verdict
+from chapters.findings import FEW
+from chapters.verdicts import nearly_all, verdict
 
 from pipelines import leaderboard, significance
-from pipelines.catalog import DATASETS
+from pipelines.catalog import DATASETS, PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "paper"
@@ -96,6 +96,12 @@ def test_the_published_figures_are_those_that_the_leaderboard_shows():
     for family, models in yaml.safe_load((PAPER / "published.yaml").read_text())["test_rmse"].items():
         shown = dict(DATASETS[f"{family}-nfm"].published_rmse)
         assert {model: entry["rmse"] for model, entry in models.items()} == shown
+
+
+def test_the_published_setting_is_that_which_the_leaderboard_names():
+    settings = yaml.safe_load((PAPER / "published.yaml").read_text())["settings"]
+    for key in ("model.embed_dim", "training.max_epochs"):
+        assert set(settings[key].values()) == {PUBLISHED[key.partition(".")[2]]}
 
 
 def test_without_results_nothing_is_said_but_what_to_run(study):

@@ -1,11 +1,10 @@
 """The rules by which docs/reproduction.md says whether a statement of the paper holds."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines import significance
-from pipelines.tables import markdown_table
 
 HOLDS = {True: "yes", False: "no", None: "open"}
 Table = list[dict[str, Any]]  # a CSV's rows
@@ -97,10 +96,6 @@ def best_value(by_x: dict[float, Table]) -> float:
 def lowest(curve: Table) -> float:
     """The lowest validation RMSE of a run."""
     return best_epoch(curve)["valid_rmse"]
-
-
-def statement_table(rows: Iterable[Row]) -> list[str]:
-    return [*markdown_table(("statement", "here", "holds"), ((*row[:2], HOLDS[row[2]]) for row in rows)), ""]
 
 
 def best_epoch(curve: Table) -> dict[str, Any]:

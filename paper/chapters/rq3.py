@@ -1,15 +1,14 @@
 """RQ3: factorisation of the field aspect (Figure 3)."""
 
-from findings import Findings
-from verdicts import Row, compared, lowest
+from typing import Any
 
+from chapters.findings import Findings
+from chapters.verdicts import Row, compared, lowest
 from pipelines.catalog import get_dataset
 
 
-def rq3(findings: Findings) -> list[str]:
-    """IFM beside IFM⁻."""
-    lines = ["## RQ3: factorisation (Figure 3)", "", "IFM⁻ has F itself, not its factors. No early stopping.", ""]
-    lines += findings.by_label("factorization")
+def rq3(findings: Findings) -> dict[str, Any]:
+    """Compare IFM with IFM⁻."""
     rows: list[Row] = []
     for dataset, curves in findings.labelled("factorization").items():
         if {"IFM", "IFM⁻"} <= curves.keys():
@@ -26,4 +25,4 @@ def rq3(findings: Findings) -> list[str]:
                 _, ours, better = compared(statement, curves, "IFM", "IFM⁻")
                 close = abs(best["IFM"] / best["IFM⁻"] - 1) < 0.005
                 rows.append((statement, ours, None if better is None else close))
-    return [*lines, *findings.statements("RQ3: Figure 3", rows, "; worse means by more than 0.001")]
+    return {"runs": findings.by_label("factorization"), "statements": findings.statements("RQ3: Figure 3", rows)}

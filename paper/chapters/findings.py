@@ -6,11 +6,11 @@ from typing import Any
 
 import polars as pl
 import yaml
-from verdicts import Row, Table, best_epoch, lowest, statement_table
 
+from chapters.verdicts import HOLDS, Row, Table, best_epoch, lowest
 from pipelines.params import load_params
 from pipelines.paths import Paths
-from pipelines.tables import markdown_table
+from pipelines.reporting.tables import figure as shown
 
 FEW = 4  # missing experiments, which are named
 
@@ -52,73 +52,61 @@ class Findings:
                 found.setdefault(dataset, {}).setdefault(entry["label"], {})[float(entry["x"])] = curve
         return found
 
-    def by_label(self, figure: str) -> list[str]:
-        """A row a curve: the best epoch and the last one."""
+    def by_label(self, figure: str) -> dict[str, Any]:
+        """Gather a row a curve: the best epoch and the last one."""
         rows = []
         for dataset, curves in self.labelled(figure).items():
             for label, curve in curves.items():
                 best = best_epoch(curve)
                 rmse = shown(best["valid_rmse"], best.get("valid_rmse_std"))
                 rows.append((dataset, label, rmse, best["epoch"], shown(curve[-1]["valid_rmse"]), len(curve)))
-        columns = ("data set", "", "best valid RMSE", "in epoch", "last valid RMSE", "epochs")
-        table = [*markdown_table(columns, rows), ""] if rows else []
-        return [*table, *self.missing(figure), *self.picture(figure, "Validation RMSE by epoch")]
+        return {"rows": rows, **self.part(figure)}
 
-    def by_value(self, figure: str, parameter: str) -> list[str]:
-        """A row a value of the hyperparameter, a column a data set and label."""
+    def by_value(self, figure: str) -> dict[str, Any]:
+        """Gather a row a value of the hyperparameter, a column a data set and label."""
         columns = {
             (dataset, label): {x: lowest(curve) for x, curve in by_x.items()}
             for dataset, table in self.values(figure).items()
             for label, by_x in table.items()
         }
-        rows = (
+        rows = [
             [f"{x:g}", *(bold(by_x[x], min(by_x.values())) if x in by_x else "–" for by_x in columns.values())]
             for x in sorted({x for by_x in columns.values() for x in by_x})
-        )
-        head = [parameter, *(f"{label}, {dataset}" for dataset, label in columns)]
-        table = [*markdown_table(head, rows), ""] if columns else []
-        return [*table, *self.missing(figure), *self.picture(figure, f"Validation RMSE by {parameter}")]
+        ]
+        return {"columns": [f"{label}, {dataset}" for dataset, label in columns], "rows": rows, **self.part(figure)}
 
-    def missing(self, figure: str) -> list[str]:
-        """The experiments of a figure that are not there, with the command that runs them."""
+    def part(self, figure: str) -> dict[str, Any]:
+        """Say which experiments of a figure are not there, and the name of its picture, if that is there."""
         names = [name for name, entry in self.experiments.items() if entry["figure"] == figure]
         left = [name for name in names if not (self.results / "experiments" / f"{name}.csv").exists()]
-        if 0 < len(left) <= FEW:
-            return [not_run(f"`cd paper && python experiment.py {' '.join(left)}`"), ""]
-        if left or not names:
-            return [not_run(f"`cd paper && dvc repro experiment`, {len(left)} of {len(names)} runs"), ""]
-        return []
+        return {"left": left, "few": len(left) <= FEW, "num_runs": len(names), "picture": self.picture(figure)}
 
-    def picture(self, name: str, title: str) -> list[str]:
+    def picture(self, name: str) -> str | None:
+        """Find a picture in docs/figures; None where it is not drawn."""
         there = (self.paths.root.resolve().parent / "docs" / "figures" / f"{name}.svg").exists()
-        return [f"![{title}](figures/{name}.svg)", ""] if there else []
+        return name if there else None
 
     def note(self, part: str, statement: str, ours: str, holds: bool | None) -> None:
         self.found.setdefault(part, []).append((statement, ours, holds))
 
-    def statements(self, part: str, rows: list[Row], note: str = "") -> list[str]:
-        """A table of what the paper says and what we find; all of it counts in the summary."""
+    def statements(self, part: str, rows: list[Row]) -> list[tuple[str, str, str]]:
+        """Note what the paper says and what we find, all of which counts in the summary; as the rows of a table."""
         for row in rows or [("", "", None)]:
             self.note(part, *row)
-        return [f"What the paper says, and what we find{note}:", "", *statement_table(rows)] if rows else []
+        return judged(rows)
 
     def csv(self, name: str) -> Table | None:
         path = self.results / name
         return pl.read_csv(path).rows(named=True) if path.exists() and path.stat().st_size > 1 else None
 
 
-def shown(mean: float | None, std: float | None = None) -> str:
-    if mean is None:
-        return "–"
-    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+def judged(rows: list[Row]) -> list[tuple[str, str, str]]:
+    """Put whether statements hold into words."""
+    return [(statement, ours, HOLDS[holds]) for statement, ours, holds in rows]
 
 
 def bold(value: float, least: float) -> str:
     return f"**{value:.4f}**" if value == least else f"{value:.4f}"
-
-
-def not_run(command: str) -> str:
-    return f"Not run yet: {command}."
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

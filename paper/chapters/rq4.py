@@ -1,15 +1,23 @@
 """RQ4: hyperparameters (Figures 4 to 6)."""
 
-from findings import Findings
-from verdicts import Row, best_value, compared, inner, lowest, nearly_all, still_learning
+from typing import Any
 
+from chapters.findings import Findings
+from chapters.verdicts import Row, best_value, compared, inner, lowest, nearly_all, still_learning
 from pipelines.catalog import get_dataset
 
 
-def rq4(findings: Findings) -> list[str]:
-    """Figures 4 to 6: the RMSE by one hyperparameter."""
-    lines = ["## RQ4: hyperparameters", "", "Best validation RMSE of a run, the lowest of a column in bold.", ""]
-    lines += ["### Keep probability (Figure 4)", "", *findings.by_value("keep", "keep probability")]
+def rq4(findings: Findings) -> dict[str, Any]:
+    """Take the RMSE by one hyperparameter, of Figures 4 to 6."""
+    figures = {"keep": keep(findings), "l2_field": l2_field(findings), "field_embed_dim": field_embed_dim(findings)}
+    return {
+        figure: {"runs": findings.by_value(figure), "statements": findings.statements(f"RQ4: Figure {number}", rows)}
+        for number, (figure, rows) in enumerate(figures.items(), 4)
+    }
+
+
+def keep(findings: Findings) -> list[Row]:
+    """Judge the keep probabilities of Figure 4."""
     rows: list[Row] = []
     for dataset, table in findings.values("keep").items():
         if {"FM", "IFM"} <= table.keys():
@@ -18,9 +26,12 @@ def rq4(findings: Findings) -> list[str]:
             pairs = [compared("IFM is better", by_label, "IFM", "FM") for by_label in curves]
             rows.append(nearly_all(f"IFM is better than FM for nearly all keep probabilities on {dataset}", pairs))
         rows += [inner(label, dataset, by_x, "keep probability") for label, by_x in table.items()]
-    lines += findings.statements("RQ4: Figure 4", rows, "; nearly all: eight in ten")
-    lines += ["### L2 of the field aspect (Figure 5)", "", *findings.by_value("l2_field", "λ_F")]
-    rows = []
+    return rows
+
+
+def l2_field(findings: Findings) -> list[Row]:
+    """Judge the L2 of the field aspect, Figure 5."""
+    rows: list[Row] = []
     for dataset, table in findings.values("l2_field").items():
         by_x = table.get("IFM", {})
         if 0 in by_x and len(by_x) > 1:
@@ -31,9 +42,13 @@ def rq4(findings: Findings) -> list[str]:
             holds = gain >= (paper / 2 if paper else 1e-9)
             learning = any(still_learning(curve) for x, curve in by_x.items() if (x > 0) != holds)
             rows.append((statement, f"by {gain:.1%}, with λ_F {best:g}", None if learning else holds))
-    lines += findings.statements("RQ4: Figure 5", rows, "; by an amount: at least half of it")
-    lines += ["### Factors of the field aspect (Figure 6)", "", *findings.by_value("field_embed_dim", "K_F")]
-    rows, best_of = [], {}
+    return rows
+
+
+def field_embed_dim(findings: Findings) -> list[Row]:
+    """Judge the number of factors of the field aspect, Figure 6."""
+    rows: list[Row] = []
+    best_of: dict[str, float] = {}
     for dataset, table in findings.values("field_embed_dim").items():
         if by_x := table.get("IFM"):
             rows.append(inner("IFM", dataset, by_x, "K_F"))
@@ -42,4 +57,4 @@ def rq4(findings: Findings) -> list[str]:
         ours = f"{best_of['movielens']:g} and {best_of['frappe']:g}"
         statement = "the best K_F is lower on MovieLens than on Frappe"
         rows.append((statement, ours, best_of["movielens"] < best_of["frappe"]))
-    return [*lines, *findings.statements("RQ4: Figure 6", rows)]
+    return rows

@@ -1,0 +1,126 @@
+"""RQ1: which model is best (Table 2), and the questions on it."""
+
+from math import comb
+from typing import Any
+
+from chapters.findings import Findings, read_json
+from chapters.verdicts import Row, compared, gains_from_fm, judge, verdict
+from pipelines import significance
+from pipelines.catalog import get_dataset
+from pipelines.reporting.pages import nested
+from pipelines.reporting.tables import figure as shown
+
+
+def rq1(findings: Findings) -> dict[str, Any]:
+    """Set Table 2 beside our figures, with the tests between models and the questions on them."""
+    tests = nested(significance.markdown(findings.significance), 2) if findings.significance else None
+    families = [family_of(findings, family) for family in findings.published["test_rmse"]]
+    return {"families": families, "tests": tests, "pretrained": pretrained(findings)}
+
+
+def family_of(findings: Findings, family: str) -> dict[str, Any]:
+    """Compute the part of one column of Table 2, from the data set of that family which is in params.yaml."""
+    dataset = next((name for name in findings.params.datasets if get_dataset(name).family == family), None)
+    table = table_2(findings, family, dataset)
+    return {
+        "family": family,
+        "dataset": dataset,
+        "is_the_papers": dataset == f"{family}-nfm",
+        "table": table,
+        "short": short_searches(findings, dataset),
+        "all_pairs": all_sampled(findings, dataset),
+        "statements": claims(findings, family, dataset),
+        "luck": luck(findings, dataset),
+    }
+
+
+def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[object, ...]]:
+    """Make a row a model: its size and test RMSE, the published ones, and the verdict."""
+    cells = {cell["model"]: cell for cell in findings.board if cell["dataset"] == dataset}
+    paper, own = findings.published["test_rmse"][family], findings.published["own_papers"][family]
+    rows = []
+    for model in dict.fromkeys([*paper, *(findings.params.models if dataset else [])]):
+        cell = cells.get(model, {})
+        theirs = paper.get(model, {})
+        mean, std = cell.get("test_rmse_mean"), cell.get("test_rmse_std")
+        judged, holds = verdict(mean, std, theirs.get("rmse"), own.get(model))
+        if cell and dataset != f"{family}-nfm":
+            judged, holds = "other data", None
+        if theirs:
+            statement = f"{model} on {family}: {theirs['rmse']:.4f}"
+            findings.note("RQ1: Table 2", statement, judged, holds)
+        rows.append(
+            (
+                model,
+                f"{cell['num_params']:,}" if cell.get("num_params") else "–",
+                theirs.get("num_params", "–"),
+                cell.get("declined") or shown(mean, std),
+                shown(theirs.get("rmse")),
+                shown(own.get(model)),
+                judged,
+            )
+        )
+    return rows
+
+
+def short_searches(findings: Findings, dataset: str | None) -> list[str]:
+    """Name the models that longer trials might have made better: their best trial was best in its last epoch."""
+    short = []
+    for cell in findings.board:
+        trials = findings.csv(f"{dataset}/{cell['model']}/trials.csv") if cell["dataset"] == dataset else None
+        complete = [row for row in trials or [] if row["state"] == "complete"]
+        best = min(complete, key=lambda row: row["valid"], default=None)
+        if best and best["best_epoch"] == best["epochs"]:
+            short.append(cell["model"])
+    return short
+
+
+def all_sampled(findings: Findings, dataset: str | None) -> int | None:
+    """Count the pairs of fields, where the best setting of ifm_sampling leaves none of them out."""
+    best = read_json(findings.results / str(dataset) / "ifm_sampling" / "best.json", {})
+    num_sampled = best.get("setting", {}).get("model.num_sampled")
+    num_pairs = comb(len(get_dataset(dataset).fields), 2) if dataset else 0
+    return None if num_sampled is None or num_sampled < num_pairs else num_pairs
+
+
+def luck(findings: Findings, dataset: str | None) -> list[tuple[str, ...]]:
+    """Set what the best trial of a search promised beside what its setting reaches with other seeds."""
+    rows = []
+    for model in findings.params.models:
+        folder = findings.results / str(dataset) / model
+        best, metrics = (read_json(folder / name, {}) for name in ("best.json", "metrics.json"))
+        if "valid_rmse" in best and metrics:
+            promised, reached = best["valid_rmse"], metrics["valid_rmse_mean"]
+            seeds = sorted(metrics["seeds"].values(), key=lambda seed: seed["best_epoch"])
+            each = ", ".join(f"{seed['test_rmse']:.4f} ({seed['best_epoch']})" for seed in seeds)
+            mean = shown(reached, metrics["valid_rmse_std"])
+            rows.append((model, shown(promised), mean, f"{reached - promised:+.4f}", each))
+    return rows
+
+
+def claims(findings: Findings, family: str, dataset: str | None) -> list[tuple[str, str, str]]:
+    """Judge what the paper says of pairs of models by what the tests say."""
+    rows: list[Row] = []
+    pairs = {frozenset(pair["models"]): pair for pair in findings.significance.get(dataset, {}).get("pairs", [])}
+    for better, worse in findings.published["claims"]:
+        ours, holds = judge(pairs.get(frozenset((better, worse))), better)
+        rows.append((f"{better} is better than {worse}", ours, holds))
+    for a, b in findings.published["similar"]:
+        if a in findings.published["test_rmse"][family]:
+            pair = pairs.get(frozenset((a, b)))
+            rows.append((f"{a} is about as good as {b}", judge(pair, a)[0], None if not pair else not pair["differ"]))
+    return findings.statements("RQ1: order of models", rows)
+
+
+def pretrained(findings: Findings) -> dict[str, Any]:
+    """Compare IFM with AFM and NFM without a start from FM, and ask what each gains from it."""
+    rows: list[Row] = []
+    for dataset, curves in findings.labelled("pretrained").items():
+        for other in ("AFM", "NFM"):
+            statement = f"without pretraining, IFM is better than {other} on {dataset}"
+            rows.append(compared(statement, curves, "IFM, random", f"{other}, random"))
+        rows += [gains_from_fm(model, dataset, curves) for model in ("IFM", "AFM", "NFM")]
+    return {
+        "runs": findings.by_label("pretrained"),
+        "statements": findings.statements("RQ1: without pretraining", rows),
+    }

@@ -1,0 +1,1 @@
+"""Tables, charts and pages: how results are shown."""

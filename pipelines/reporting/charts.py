@@ -1,0 +1,223 @@
+"""Charts that are the same to the byte on each run, on white, so that they can be read on a dark page too.
+
+A chart that names models gives each its own colour, and variants of a model ("IFM, from FM", "IFM, random") that colour
+in other strokes. The colours are Okabe and Ito's, which the colour-blind can tell apart, and three that keep apart from
+them.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import ticker
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from pipelines.files import written_whole
+
+INK, SOFT = "#333333", "#d0d0d0"
+BLUE, SKY, GREEN, PURPLE, ORANGE, RED = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#d55e00"
+BLACK, GREY, WINE, OLIVE, INDIGO = "#000000", "#555555", "#882255", "#999933", "#332288"
+COLOURS = {  # of models; two that share one meet in no chart whose lines are told apart by colour alone
+    "lr": BLACK, "fm": GREY, "ffm": ORANGE, "afm": PURPLE, "afm_ffm": OLIVE, "nfm": GREEN, "deepfm": WINE,
+    "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
+}  # fmt: skip
+FRAME = {"ec": RED, "lw": 1.4}
+STROKES = ("solid", "dashed", "dotted", "dashdot")  # of a model's variants
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "factorbench",
+    # Text stays text, which makes files small and can be searched. It is laid out by DejaVu Sans, which comes with
+    # matplotlib; Verdana is as wide.
+    "svg.fonttype": "none",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": SOFT,
+    "grid.linewidth": 0.5,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 3.5,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextlib.contextmanager
+def style() -> Iterator[None]:
+    """Draw by `STYLE`, whatever matplotlibrc this machine has."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+def save(figure: Figure, path: Path, title: str) -> None:
+    """Write a chart as SVG, whole or not at all; `title` is its name for who can't see it."""
+    with style(), written_whole(path) as partial:
+        figure.savefig(partial, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
+
+
+def model_of(label: str) -> str:
+    """Find the model that a label speaks of: "IFM⁻, from FM" → "ifm_full"."""
+    return label.split(",")[0].lower().replace("-", "_").replace("ifm⁻", "ifm_full")
+
+
+def colour(label: str) -> str:
+    """Choose the colour of a model, by its name or by a label."""
+    return COLOURS.get(model_of(label), INK)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes of a line chart: points by label.
+
+    `ticks` are words for x = 0, 1, …; `zero`: y starts there. `epochs`: x is on a log scale, as some lines are much
+    longer than others, points have no dots, and the first tenth of a line may start above the top.
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    ticks: Sequence[str] = ()
+    epochs: bool = False
+    zero: bool = False
+
+
+@style()
+def line_chart(rows: Sequence[Sequence[Panel]], height: float) -> Figure:
+    """Draw panels, `height` inches each: a line a label, a legend below where there are several."""
+    figure = Figure(figsize=(4.6 * len(rows[0]), height * len(rows)))
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
+    for axis, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
+        seen: dict[str, int] = {}
+        for label, points in panel.lines.items():
+            model = model_of(label)
+            stroke = STROKES[seen.get(model, 0) % len(STROKES)]
+            seen[model] = seen.get(model, 0) + 1
+            marker = "" if panel.epochs else "o"
+            axis.plot(*zip(*points, strict=True), marker=marker, ls=stroke, color=colour(label), label=label)
+        if panel.epochs:
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+            axis.xaxis.set_minor_locator(ticker.NullLocator())
+            later = [y for line in panel.lines.values() for _, y in line[len(line) // 10 :]]
+            axis.set_ylim(top=min(axis.get_ylim()[1], 1.5 * max(later) - 0.5 * min(later)))
+        if panel.zero:
+            axis.set_ylim(bottom=0)
+        if panel.ticks:
+            axis.set_xticks(range(len(panel.ticks)), panel.ticks)
+        axis.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+        if len(panel.lines) > 1:
+            columns = 1 if max(map(len, panel.lines)) > 25 else 2
+            axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, handlelength=3)
+    return figure
+
+
+@style()
+def interval_chart(results: Mapping[str, Any], x: str) -> Figure:
+    """Draw a panel a data set: a line a model, and bars at the right that join models which do not differ.
+
+    `results` is that of pipelines.significance.
+    """
+    heights = [max(2, len(result["models"])) for result in results.values()]
+    figure = Figure(figsize=(7.5, 0.25 * sum(heights) + 0.8 * len(heights) + 0.6))
+    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (dataset, result) in zip(axes, results.items(), strict=True):
+        place = {entry["model"]: row for row, entry in enumerate(result["models"])}
+        for entry in result["models"]:
+            y, mean, std = place[entry["model"]], entry["test_rmse_mean"], entry["test_rmse_std"]
+            own = colour(entry["model"])
+            axis.hlines(y, *entry["interval"], color=own, alpha=0.3, lw=6)
+            axis.hlines(y, mean - std, mean + std, color=own, lw=2)
+            axis.plot(mean, y, "o", ms=5, color=own)
+        for number, group in enumerate(result["groups"]):
+            ends = [place[group[0]] - 0.25, place[group[-1]] + 0.25]
+            right = axis.get_yaxis_transform()  # x from 0 to 1 over the axes, y a row a model
+            axis.plot([1.03 + 0.02 * number] * 2, ends, color=BLACK, lw=3.5, transform=right, clip_on=False)
+        if not place:
+            axis.text(0.5, 0.5, "no model to compare", ha="center", va="center", transform=axis.transAxes)
+        axis.set_yticks(range(len(place)), place)
+        axis.set_ylim(max(len(place), 1) - 0.5, -0.5)
+        axis.grid(axis="x")
+        axis.grid(visible=False, axis="y")
+        axis.tick_params(axis="y", length=0)
+        axis.set(title=dataset, xlabel=x)
+    meanings = [
+        (Line2D([], [], color=INK, marker="o", ls="", ms=5), "mean over seeds"),
+        (Line2D([], [], color=INK, lw=2), "± standard deviation over seeds"),
+        (Line2D([], [], color=INK, lw=6, alpha=0.3), "95 % over test rows"),
+        (Line2D([], [], color=BLACK, marker="|", ms=10, mew=3.5, ls=""), "joined: no difference shown"),
+    ]
+    figure.legend(*zip(*meanings, strict=True), loc="outside lower center", ncols=2)
+    return figure
+
+
+@style()
+def pair_chart(
+    maps: Mapping[str, Mapping[tuple[str, str], float]], top: float, framed: set[tuple[str, str]], why: str
+) -> Figure:
+    """Draw a heat map a title: the value of each pair, darkest at `top`; `why` says which pairs are `framed`."""
+    names = list(dict.fromkeys(name for pairs in maps.values() for pair in zip(*pairs, strict=True) for name in pair))
+    figure = Figure(figsize=(4.2 * len(maps), 4.2))
+    axes = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
+    shades = mpl.colormaps["Blues"]
+    for axis, (title, pairs) in zip(axes, maps.items(), strict=True):
+        for (i, j), value in pairs.items():
+            x, y = names.index(i), names.index(j)
+            frame = FRAME if (i, j) in framed else {"ec": "white", "lw": 1}
+            axis.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fc=shades(value / top), **frame))
+            words = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+            ink = "white" if value > 0.6 * top else "black"
+            axis.text(x, y, words, ha="center", va="center", fontsize=7, color=ink)
+        axis.set_title(title)
+        axis.set_xticks(range(len(names) - 1), names[:-1], rotation=60, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(1, len(names)), names[1:])
+        axis.set(xlim=(-0.5, len(names) - 1.5), ylim=(len(names) - 0.5, 0.5), aspect="equal")
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        axis.grid(visible=False)
+    figure.legend([Rectangle((0, 0), 1, 1, fc="white", **FRAME)], [why], loc="outside lower center")
+    return figure
+
+
+@style()
+def spread_chart(
+    panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]], colours: Mapping[str, str], y: str
+) -> Figure:
+    """Draw a panel a title, on a log scale: at each name a dot a side, with a bar from the least to the most.
+
+    `panels[title][name][side]` is least, middle and most; the order and colours of the sides are those of `colours`.
+    """
+    figure = Figure(figsize=(9, 2.9 * len(panels)))
+    axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axis, (title, names) in zip(axes, panels.items(), strict=True):
+        for place, side in enumerate(colours):
+            there = [(at, *sides[side]) for at, sides in enumerate(names.values()) if side in sides]
+            x = [at + 0.13 * (place - (len(colours) - 1) / 2) for at, *_ in there]
+            bars = [[middle - low for _, low, middle, _ in there], [high - middle for _, _, middle, high in there]]
+            middles = [middle for _, _, middle, _ in there]
+            axis.errorbar(x, middles, bars, fmt="o", ms=5, lw=1, color=colours[side], label=side)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axis.grid(axis="y", which="both")
+        axis.set(title=title, ylabel=y)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(colours))
+    return figure

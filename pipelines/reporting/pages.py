@@ -1,0 +1,40 @@
+"""Pages in Markdown: rendered from templates, or put into other pages between two comments."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pipelines.reporting.tables import figure, markdown_table
+
+TEMPLATES = Path(__file__).with_name("templates")
+INCLUDE = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- /include -->)", re.DOTALL)
+
+
+def render(template: Path, **values: Any) -> str:
+    """Fill in a Jinja2 template, which may include others of its folder.
+
+    Templates call `table` (`markdown_table`) and `figure`. Blank lines in a row become one, so that loops and
+    conditions may stand on lines of their own. Raises jinja2.UndefinedError for a name that is not in `values`.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # takes time to import
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals |= {"table": markdown_table, "figure": figure}
+    text = environment.get_template(template.name).render(values)
+    return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
+
+
+def up_to_date(page: str, folder: Path) -> str:
+    """Read again what a page includes: `<!-- include FILE -->` … `<!-- /include -->`, FILE relative to `folder`.
+
+    Raises OSError for a FILE that is not there.
+    """
+    return INCLUDE.sub(lambda match: match[1] + nested((folder / match[2]).read_text("utf-8")) + match[3], page)
+
+
+def nested(page: str, levels: int = 1) -> str:
+    """Lower a page's headings by some levels, and leave its title out."""
+    lines = (line for line in page.splitlines(keepends=True) if not line.startswith("# "))
+    return "".join("#" * levels + line if line.startswith("#") else line for line in lines)

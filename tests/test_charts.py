@@ -1,0 +1,110 @@
+import os
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+import yaml
+from matplotlib.colors import to_rgb
+
+from pipelines.reporting import charts
+from pipelines.reporting.charts import Panel
+
+EXPERIMENTS = Path(__file__).parents[1] / "paper" / "experiments.yaml"
+DRAW = """
+from pathlib import Path
+from pipelines.reporting import charts
+panel = charts.Panel("title", "epoch", "RMSE", {"FM": [(1, 0.4), (2, 0.3)], "IFM": [(1, 0.2)]}, epochs=True)
+charts.save(charts.line_chart([[panel]], 3), Path("chart.svg"), "a name")
+"""
+# Machado, Oliveira and Fernandes 2009: linear RGB as seen with no red and with no green cones
+CONES = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+LAB = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour, cones=None):
+    """A colour in CIELAB, in which a distance of 15 is seen at a glance."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    if cones:
+        linear = np.clip(np.array(CONES[cones]) @ linear, 0, 1)
+    x, y, z = np.cbrt(LAB @ linear / np.array([0.9505, 1.0, 1.089]) + 1e-9)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_a_chart_is_the_same_in_another_process_whatever_its_matplotlibrc(tmp_path):
+    found = set()
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        (folder / "matplotlibrc").write_text(f"font.size: {seed}0\nxtick.labelsize: {seed}\n")
+        subprocess.run([sys.executable, "-c", DRAW], cwd=folder, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        found.add((folder / "chart.svg").read_bytes())
+    (content,) = found
+    assert b"<dc:date>" not in content
+    assert ElementTree.fromstring(content).find("{http://www.w3.org/2000/svg}title").text == "a name"
+
+
+def test_nothing_of_matplotlibs_settings_is_left_changed():
+    before = dict(charts.mpl.rcParams)
+    charts.line_chart([[Panel("", "x", "y", {"FM": [(0, 1)]})]], 2)
+    assert dict(charts.mpl.rcParams) == before
+
+
+def test_a_model_has_one_colour_however_it_is_called():
+    names = {"ifm": "IFM, from FM", "ifm_full": "IFM⁻", "fa_ifm": "FA-IFM", "ifm_sampling": "IFM-sampling", "fm": "FM"}
+    for model, label in names.items():
+        assert charts.colour(label) == charts.colour(model) == charts.COLOURS[model]
+    assert charts.colour("my_model") == charts.INK
+
+
+def test_variants_of_a_model_have_its_colour_and_strokes_of_their_own():
+    lines = {label: [(1, 0.5), (2, 0.4)] for label in ("IFM, from FM", "AFM, from FM", "IFM, random")}
+    (axis,) = charts.line_chart([[Panel("", "epoch", "RMSE", lines, epochs=True)]], 3).axes
+    ifm, afm, other = axis.lines
+    assert ifm.get_color() == other.get_color() != afm.get_color()
+    assert ifm.get_linestyle() == afm.get_linestyle() != other.get_linestyle()
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == list(lines)
+
+
+@pytest.mark.parametrize("cones", [None, *CONES])
+def test_colours_of_models_that_meet_in_a_figure_are_told_apart_by_the_colour_blind(cones):
+    experiments = yaml.safe_load(EXPERIMENTS.read_text(encoding="utf-8"))["experiments"].values()
+    met = {}
+    for entry in experiments:
+        met.setdefault(entry["figure"], {})[charts.model_of(entry["label"])] = charts.colour(entry["label"])
+    assert any(len(colours) > 3 for colours in met.values())
+    for colours in met.values():
+        for (a, one), (b, other) in combinations(colours.items(), 2):
+            assert np.linalg.norm(lab(one, cones) - lab(other, cones)) > 15, (a, b)
+
+
+def test_no_line_is_hidden_by_a_legend_and_none_is_cut_off_but_at_its_start():
+    lines = {"FM": [(epoch, 1 / epoch) for epoch in range(1, 101)], "IFM": [(epoch, 0.3) for epoch in range(1, 11)]}
+    figure = charts.line_chart([[Panel("", "epoch", "RMSE", lines, epochs=True)]], 3)
+    (axis,) = figure.axes
+    figure.canvas.draw()
+    assert axis.get_legend().get_window_extent().y1 < axis.get_window_extent().y0
+    low, high = axis.get_ylim()
+    assert low < 0.01
+    assert high > max(y for line in lines.values() for _, y in line[len(line) // 10 :])
+
+
+def test_bars_join_the_groups_and_stand_right_of_the_axes():
+    entries = [
+        {"model": model, "test_rmse_mean": rmse, "test_rmse_std": 0.01, "interval": [rmse - 0.02, rmse + 0.02]}
+        for model, rmse in (("ifm", 0.3), ("inn", 0.31), ("fm", 0.5))
+    ]
+    results = {"frappe": {"models": entries, "groups": [["ifm", "inn"]]}, "empty": {"models": [], "groups": []}}
+    frappe, empty = charts.interval_chart(results, "test RMSE").axes
+    assert [label.get_text() for label in frappe.get_yticklabels()] == ["ifm", "inn", "fm"]
+    (bar,) = [line for line in frappe.lines if not line.get_clip_on()]
+    assert min(bar.get_xdata()) > 1
+    assert list(bar.get_ydata()) == [-0.25, 1.25]
+    assert [text.get_text() for text in empty.texts] == ["no model to compare"]
