@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.cli import DatasetOption, ParamsOption, run
 from pipelines.files import write_json, write_text
+from pipelines.metric import METRICS
 from pipelines.params import Params, load_params
 from pipelines.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
@@ -49,7 +50,7 @@ def measure(cell: Any) -> dict[str, Any]:
         return {"model": cell.model, "declined": reason}
     known = hyperparameters(cell.model)
     setting = {key: value for key, value in SETTING.items() if key.removeprefix("model.") in known}
-    model, epochs = cell.start(setting, "compare")
+    model, epochs = cell.start(setting, cell.seed("compare"))
     done = list(epochs)
     best = training.best(done, cell.training.metric)
     return {
@@ -57,14 +58,15 @@ def measure(cell: Any) -> dict[str, Any]:
         "num_params": training.num_params(model),
         "seconds_per_epoch": statistics.median(epoch.seconds for epoch in done),
         "best_epoch": best.epoch,
-        "valid_rmse": best.valid.rmse,
-        "valid_auc": best.valid.auc,
+        **best.valid.named("valid"),
     }
 
 
 def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
-    """The table, smallest RMSE first, and under which setting it was made."""
-    ranked = sorted((entry for entry in rows if "declined" not in entry), key=lambda entry: entry["valid_rmse"])
+    """Render the table, the best first, and under which setting it was made."""
+    metric = METRICS[params.training.metric]
+    trained = (entry for entry in rows if "declined" not in entry)
+    ranked = sorted(trained, key=lambda entry: metric.score(entry[f"valid_{metric.name}"]))
     return render(
         TEMPLATES / "models.md.j2",
         dataset=dataset,
@@ -77,8 +79,8 @@ def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
 
 
 def shown(entry: dict[str, Any]) -> list[str]:
-    model, num_params, seconds, epoch, rmse, auc = entry.values()
-    return [model, f"{num_params:,}", f"{seconds:.2f}", str(epoch), f"{rmse:.4f}", f"{auc:.4f}"]
+    sizes = [f"{entry['num_params']:,}", f"{entry['seconds_per_epoch']:.2f}", str(entry["best_epoch"])]
+    return [entry["model"], *sizes, f"{entry['valid_rmse']:.4f}", f"{entry['valid_auc']:.4f}"]
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
     write_json(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
-    print(f"{model} on {dataset}: {final_runs.headline(runs)}")
+    print(f"{model} on {dataset}: {final_runs.headline(runs, config.training.metric)}")
 
 
 if __name__ == "__main__":

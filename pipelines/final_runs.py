@@ -1,7 +1,7 @@
 """The final runs of a cell: its best setting, trained with several seeds, each tested once.
 
-The test RMSE is also taken on resamples of the test rows, drawn with replacement. They are the same for all models of a
-data set, so that two models can be compared row by row without their predictions (`pipelines.significance`).
+The metric of `training` is also taken on resamples of the test rows, drawn with replacement. They are the same for all
+models of a data set: two models can be compared row by row without their predictions (`pipelines.significance`).
 """
 
 import json
@@ -10,28 +10,27 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import ray
 import torch
 from ray.exceptions import RayError
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from pipelines import training
 from pipelines.cell import Cell
 from pipelines.data import Rows
 from pipelines.files import locked, write_json
-from pipelines.metrics import compute_metrics, predictions
+from pipelines.metric import METRICS
+from pipelines.metrics import compute_metrics, on_resamples
 from pipelines.params import Params
 from pipelines.provenance import made_by
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
 from pipelines.seeds import seed_for
-from pipelines.settings import Setting
+from pipelines.settings import Setting, resolve
 from pipelines.study import fingerprint
 
-# "test": metrics, "resamples": test RMSE on each, "num_params", "epochs": a row an epoch, "made_by"
+# "test": metrics, "resamples": the metric on each, "num_params", "epochs": a row an epoch, "made_by"
 Run = dict[str, Any]
 
 NUM_RESAMPLES = 1000
@@ -86,10 +85,10 @@ def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int) -> Run
     cell, test_rows, setting = shared
     model, epochs = cell.start(setting, final_seed(cell, seed))
     rows = [epoch.row() for epoch in epochs]
-    logits, loss = training.predict(model, test_rows), cell.training.loss
+    logits, run = training.predict(model, test_rows), resolve(setting, cell.training)[1]
     return {
-        "test": compute_metrics(logits, test_rows.labels, loss).named("test"),
-        "resamples": resampled_rmse(predictions(logits, loss), test_rows.labels, resamples_seed(cell)),
+        "test": compute_metrics(logits, test_rows.labels, run.loss).named("test"),
+        "resamples": on_resamples(run.metric, logits, test_rows.labels, run.loss, resamples_seed(cell), NUM_RESAMPLES),
         "num_params": training.num_params(model),
         "epochs": rows,
     }
@@ -103,17 +102,6 @@ def final_seed(cell: Cell, number: int) -> int:
 def resamples_seed(cell: Cell) -> int:
     """The seed of the resamples of the test rows, the same for all models."""
     return seed_for(cell.root_seed, "resamples", cell.dataset)
-
-
-def resampled_rmse(predicted: Tensor, labels: Tensor, seed: int, num_resamples: int = NUM_RESAMPLES) -> list[float]:
-    """The RMSE of predictions `[rows]` on resamples of the rows, each as many as there are, drawn with replacement.
-
-    The resamples depend on the seed and the number of rows alone.
-    """
-    squares = (predicted.double() - labels.double()).square().cpu().numpy()
-    rng = np.random.default_rng(seed)
-    drawn = (squares[rng.integers(len(squares), size=len(squares))] for _ in range(num_resamples))
-    return [round(float(np.sqrt(resample.mean())), 6) for resample in drawn]
 
 
 def summary(runs: list[Run], metric: str) -> dict[str, Any]:
@@ -140,8 +128,7 @@ def summary(runs: list[Run], metric: str) -> dict[str, Any]:
 
 def seed_figures(run: Run, metric: str) -> dict[str, float]:
     """Test metrics, validation metrics at the best epoch, and how long that took."""
-    sign = -1 if metric == "auc" else 1
-    best = min(run["epochs"], key=lambda row: sign * row[f"valid_{metric}"])
+    best = min(run["epochs"], key=lambda row: METRICS[metric].score(row[f"valid_{metric}"]))
     return {
         **run["test"],
         **{name: value for name, value in best.items() if name.startswith("valid_")},
@@ -151,12 +138,12 @@ def seed_figures(run: Run, metric: str) -> dict[str, float]:
     }
 
 
-def headline(runs: list[Run]) -> str:
+def headline(runs: list[Run], metric: str) -> str:
     """The result in a few words."""
     if not runs:
         return "declined"
-    mean = statistics.fmean(run["test"]["test_rmse"] for run in runs)
-    return f"test rmse {mean:.4f} over {len(runs)} seeds"
+    mean = statistics.fmean(run["test"][f"test_{metric}"] for run in runs)
+    return f"test {metric} {mean:.4f} over {len(runs)} seeds"
 
 
 def curves(runs: list[Run]) -> pl.DataFrame:
@@ -165,6 +152,6 @@ def curves(runs: list[Run]) -> pl.DataFrame:
 
 
 def resamples(runs: list[Run]) -> pl.DataFrame:
-    """A row a resample of the test rows: its number, and the test RMSE of each seed."""
+    """A row a resample of the test rows: its number, and each seed's metric."""
     columns = {f"seed_{seed}": run["resamples"] for seed, run in enumerate(runs)}
     return pl.DataFrame(columns).with_row_index("resample") if runs else pl.DataFrame()

@@ -20,6 +20,8 @@ from pipelines.catalog import DATASETS
 from pipelines.cell import Cell
 from pipelines.golden import SEED, TRAINING
 from pipelines.golden_files import Figures
+from pipelines.metric import METRICS
+from pipelines.metrics import on_resamples
 from pipelines.params import Params, TuneParams
 from pipelines.paths import Paths
 from pipelines.prepare import prepare
@@ -117,14 +119,20 @@ def study_of(done: int) -> optuna.Study:
 
 
 def evaluate_behaviour() -> Figures:
-    """The seeds of final runs, the RMSE of fixed predictions on resamples, and which epoch's figures count."""
+    """The seeds of final runs, metrics of fixed logits on resamples, and which epoch's figures count."""
     rows, rng = golden.splits()["few features"].valid, np.random.default_rng(SEED)
-    predicted = rows.labels * torch.tensor(rng.random(len(rows)))
-    resampled = final_runs.resampled_rmse(predicted, rows.labels, final_runs.resamples_seed(cell()))
+    logits = rows.labels * torch.tensor(rng.random(len(rows))) - torch.tensor(rng.random(len(rows))).round(decimals=1)
+    seed = final_runs.resamples_seed(cell())
+    resampled = {
+        metric: on_resamples(metric, logits, rows.labels, "squared_error", seed, final_runs.NUM_RESAMPLES)
+        for metric in METRICS
+    }
     epochs = [{"epoch": n, "seconds": n, "valid_rmse": abs(n - 2.5), "valid_auc": abs(n - 1.5)} for n in (1, 2, 3)]
     run = {"test": {"test_rmse": 0.5}, "epochs": epochs}
     return {
         "seeds": [final_runs.final_seed(cell(), number) for number in range(3)],
-        "resamples": [*resampled[:5], statistics.fmean(resampled), len(resampled)],
+        "resamples": {
+            metric: [*figures[:5], statistics.fmean(figures), len(figures)] for metric, figures in resampled.items()
+        },
         "seed_figures": {metric: final_runs.seed_figures(run, metric) for metric in ("rmse", "auc")},
     }

@@ -14,17 +14,13 @@ from rich.markdown import Markdown
 from pipelines.catalog import DATASETS, PUBLISHED, get_dataset
 from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
+from pipelines.metric import METRICS, Metric
 from pipelines.params import Params, load_params
 from pipelines.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
-COLUMNS = {
-    "model": "model",
-    "test_rmse": "test RMSE",
-    "test_auc": "test AUC",
-    "test_logloss": "test logloss",
-    "valid_rmse": "valid RMSE",
+COLUMNS = {  # behind those of the metrics
     "num_params": "parameters",
     "seconds_per_epoch": "s / epoch",
     "num_trials": "trials",
@@ -56,7 +52,8 @@ def main(
             if not so_far:
                 raise
             missing.append(f"{model} on {dataset}")
-    cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell)))
+    metric = METRICS[config.training.metric]
+    cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell, metric)))
     text = markdown(cells, config, missing)
     write_json(paths.leaderboard.with_suffix(".json"), cells)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
@@ -72,12 +69,12 @@ def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:
             raise ValueError(f"no {folder / file}: run python -m pipelines.{stage} --model {model} --dataset {dataset}")
     best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    spread = ("test_rmse", "test_auc", "test_logloss")
+    spread = [f"test_{metric}" for metric in METRICS]
     return {
         "dataset": dataset,
         "model": model,
         **{f"{name}_{part}": metrics.get(f"{name}_{part}") for name in spread for part in ("mean", "std")},
-        "valid_rmse": metrics.get("valid_rmse_mean"),
+        **{f"valid_{metric}": metrics.get(f"valid_{metric}_mean") for metric in METRICS},
         "num_params": metrics.get("num_params"),
         "seconds_per_epoch": metrics.get("seconds_per_epoch_mean"),
         "num_trials": best.get("num_trials", 0),
@@ -87,24 +84,26 @@ def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:
     }
 
 
-def rank(cell: dict[str, Any]) -> float:
-    """By test RMSE, those without one last."""
-    return math.inf if cell["test_rmse_mean"] is None else cell["test_rmse_mean"]
+def rank(cell: dict[str, Any], metric: Metric) -> float:
+    """Score a cell by a test metric, infinitely badly without one."""
+    mean = cell[f"test_{metric.name}_mean"]
+    return math.inf if mean is None else metric.score(mean)
 
 
 def markdown(cells: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
-    """Write the page: a table a data set, best test RMSE first, and what the figures are."""
+    """Write the page: a table a data set, the best first, and what the figures are."""
     boards: dict[str, dict[str, list[Any]]] = {}
     for cell in cells:
         board = boards.setdefault(cell["dataset"], {"shown": [], "declined": []})
         if cell["declined"]:
             board["declined"].append(cell)
         else:
-            board["shown"].append([shown(cell, column) for column in COLUMNS])
+            board["shown"].append([shown(cell, column) for column in columns(config)])
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
-        columns=columns(config),
+        columns=list(columns(config).values()),
+        metric=METRICS[config.training.metric],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
@@ -113,11 +112,22 @@ def markdown(cells: list[dict[str, Any]], config: Params, missing: Sequence[str]
     )
 
 
-def columns(config: Params) -> list[str]:
-    """Name the columns; the published figures' says their K, where that is not the K of all trials."""
+def columns(config: Params) -> dict[str, str]:
+    """Name the columns, the deciding metric first.
+
+    The published figures' says their K, where that is not the K of all trials.
+    """
+    decides = METRICS[config.training.metric]
+    tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
-    return [*list(COLUMNS.values())[:-1], COLUMNS["published_rmse"] + other]
+    return {
+        "model": "model",
+        **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
+        f"valid_{decides.name}": f"valid {decides.title}",
+        **COLUMNS,
+        "published_rmse": COLUMNS["published_rmse"] + other,
+    }
 
 
 def shown(cell: dict[str, Any], column: str) -> str:

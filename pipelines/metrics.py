@@ -1,9 +1,14 @@
 """How predictions are judged. Labels are ±1."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from pipelines.metric import METRICS
 
 LEAST_PROBABILITY = 1e-6  # keeps the logloss of a clipped prediction finite
 
@@ -16,9 +21,8 @@ class Metrics(NamedTuple):
     logloss: float
 
     def score(self, metric: str) -> float:
-        """The metric with its sign turned where higher is better: always to be minimised."""
-        value = getattr(self, metric)
-        return -value if metric == "auc" else value
+        """Turn a metric so that less is better."""
+        return METRICS[metric].score(getattr(self, metric))
 
     def named(self, split: str) -> dict[str, float]:
         """`{"test_rmse": …, "test_auc": …, "test_logloss": …}`"""
@@ -41,12 +45,17 @@ def compute_metrics(logits: Tensor, labels: Tensor, loss: str) -> Metrics:
     """
     logits, labels = logits.double().cpu(), labels.double().cpu()
     predicted = predictions(logits, loss)
-    likelihood = ((1 + labels * predicted) / 2).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
     return Metrics(
         rmse=(predicted - labels).square().mean().sqrt().item(),
         auc=auc(logits, labels),
-        logloss=-likelihood.log().mean().item(),
+        logloss=surprises(predicted, labels).mean().item(),
     )
+
+
+def surprises(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Compute each row's logloss, in nats."""
+    likelihood = ((1 + labels * predicted) / 2).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return -likelihood.log()
 
 
 def auc(scores: Tensor, labels: Tensor) -> float:
@@ -62,3 +71,38 @@ def auc(scores: Tensor, labels: Tensor) -> float:
     ranks = counts.cumsum(0) - (counts - 1).double() / 2  # the mean of the ranks 1, 2, … that a run of ties takes
     surplus = ranks[inverse[positive]].sum() - num_positives * (num_positives + 1) / 2
     return (surplus / (num_positives * num_negatives)).item()
+
+
+def on_resamples(metric: str, logits: Tensor, labels: Tensor, loss: str, seed: int, num_resamples: int) -> list[float]:
+    """Compute a metric on resamples of the rows, each as many as there are, drawn with replacement.
+
+    The resamples depend on the seed and the number of rows alone.
+    """
+    logits, labels = logits.double().cpu(), labels.double().cpu()
+    rng, num_rows = np.random.default_rng(seed), len(labels)
+    of_rows = row_figures(metric, predictions(logits, loss), labels)
+    compute = auc_by_rows(logits, labels) if of_rows is None else lambda drawn: float(of_rows[drawn].mean())
+    figures = [compute(rng.integers(num_rows, size=num_rows)) for _ in range(num_resamples)]
+    return [round(math.sqrt(figure) if metric == "rmse" else figure, 6) for figure in figures]
+
+
+def row_figures(metric: str, predicted: Tensor, labels: Tensor) -> np.ndarray | None:
+    """Compute what a metric is the mean of over rows; None for the AUC, which is of pairs of rows."""
+    if metric == "auc":
+        return None
+    return ((predicted - labels).square() if metric == "rmse" else surprises(predicted, labels)).numpy()
+
+
+def auc_by_rows(scores: Tensor, labels: Tensor) -> Callable[[np.ndarray], float]:
+    """Make a function that computes the AUC on drawn rows, with one sort for all draws."""
+    _, place = scores.unique(return_inverse=True)
+    place, positive, num_places = place.numpy(), (labels > 0).numpy(), int(place.max()) + 1
+
+    def compute(drawn: np.ndarray) -> float:
+        positives, negatives = (
+            np.bincount(place[drawn[positive[drawn] == sign]], minlength=num_places) for sign in (True, False)
+        )
+        below = np.cumsum(negatives) - negatives
+        return float((positives * (below + negatives / 2)).sum() / (positives.sum() * negatives.sum()))
+
+    return compute

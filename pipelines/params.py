@@ -16,8 +16,9 @@ from pydantic import (
     model_validator,
 )
 
+from pipelines.metric import MetricName
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Metric = Literal["rmse", "auc", "logloss"]
 
 
 class Schema(BaseModel):
@@ -47,7 +48,7 @@ class TrainingParams(Schema):
     batch_size: PositiveInt = 128
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
-    metric: Metric = "rmse"
+    metric: MetricName = "rmse"  # decides: early stopping, the search, ranks and significance
     l2: NonNegativeFloat = 0.0  # λ on the embeddings and the linear weights
     l2_rows: Literal["all", "touched"] = "all"  # with adagrad: where λ acts in a step; touched: on the batch's rows
     l1: NonNegativeFloat = 0.0  # λ_1 of FTRL-proximal

@@ -36,10 +36,12 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
     origin = made_by(cell.behaviour)
     model, epochs = cell.start(setting, cell.seed("pretrain"))
-    done = []
+    done, metric = [], config.training.metric
     for epoch in epochs:
         done.append(epoch)
-        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid rmse {epoch.valid.rmse:.4f}", flush=True)
+        print(
+            f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {getattr(epoch.valid, metric):.4f}", flush=True
+        )
     content = io.BytesIO()  # as torch raises no OSError for a full disk
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:

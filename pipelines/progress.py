@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipelines.metric import Metric
+
 
 class TrialTable(Callback):
     """The trials that run, and above them how many are done, the best so far and the time left.
@@ -16,9 +18,15 @@ class TrialTable(Callback):
     """
 
     def __init__(
-        self, title: str, done: int, num_trials: int | None, seconds_left: float | None, best: float | None
+        self,
+        title: str,
+        metric: Metric,
+        done: int,
+        num_trials: int | None,
+        seconds_left: float | None,
+        best: float | None,
     ) -> None:
-        self.title, self.done, self.best = title, done, best
+        self.title, self.metric, self.done, self.best = title, metric, done, best
         self.num_trials, self.seconds_left = num_trials, seconds_left
         self.start, self.done_before = time.monotonic(), done
         self.running: dict[str, tuple[str, int, float | None]] = {}  # trial id: setting, epoch, best
@@ -51,7 +59,7 @@ class TrialTable(Callback):
             return
         if value is not None:
             self.best = value if self.best is None else min(self.best, value)
-        self.end_trial(f"{epochs} epochs, {shown(value)}, {describe(trial.config)}")
+        self.end_trial(f"{epochs} epochs, {self.shown(value)}, {describe(trial.config)}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.pop(trial.trial_id, None)
@@ -67,7 +75,7 @@ class TrialTable(Callback):
 
     def summary(self) -> str:
         total = f" of {self.num_trials}" if self.num_trials else ""
-        return f"{self.title}: {self.done}{total} trials, best {shown(self.best)}, {self.time_left()}"
+        return f"{self.title}: {self.done}{total} trials, best {self.shown(self.best)}, {self.time_left()}"
 
     def time_left(self) -> str:
         """The shorter of what the time budget leaves and what the trials so far suggest."""
@@ -79,16 +87,15 @@ class TrialTable(Callback):
             estimates.append(elapsed / (self.done - self.done_before) * left)
         return f"about {max(0, min(estimates)):.0f} s left" if estimates else "time left not known yet"
 
+    def shown(self, score: float | None) -> str:
+        """Show the value of the metric that a score stands for."""
+        return "–" if score is None else f"{self.metric.score(score):.4f}"
+
     def render(self) -> Table:
         table = Table("running", "epoch", "best", title=self.summary(), title_justify="left")
         for setting, epoch, value in list(self.running.values()):
-            table.add_row(setting, str(epoch), shown(value))
+            table.add_row(setting, str(epoch), self.shown(value))
         return table
-
-
-def shown(score: float | None) -> str:
-    """A score, turned to be minimised, as the metric it stands for."""
-    return "–" if score is None else f"{abs(score):.4f}"
 
 
 def describe(setting: dict[str, Any]) -> str:

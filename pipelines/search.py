@@ -32,6 +32,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from pipelines.cell import Cell
 from pipelines.files import locked
+from pipelines.metric import METRICS
 from pipelines.params import Params, TuneParams
 from pipelines.progress import TrialTable
 from pipelines.ray_cluster import cluster, last_line, resources_per_run
@@ -102,7 +103,14 @@ def spend_budget(
     done, start = finished_trials(study), time.monotonic()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
     best = min((trial.value for trial in done if trial.value is not None), default=None)
-    shown = TrialTable(f"{cell.model} on {cell.dataset}", len(done), budget.num_trials, seconds_left, best)
+    shown = TrialTable(
+        f"{cell.model} on {cell.dataset}",
+        METRICS[cell.training.metric],
+        len(done),
+        budget.num_trials,
+        seconds_left,
+        best,
+    )
     drawn = len(ended_trials(study))  # with those that a killed search left running, so that none is drawn twice
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)

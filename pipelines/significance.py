@@ -1,9 +1,9 @@
 """Which models of a data set differ: tests of each pair, over seeds and over test rows.
 
-Two things make a difference of test RMSE uncertain: the seed of a run, and which rows happen to be in the test split.
-A pair differs only if it would with other seeds (Welch's t test on the RMSE of the seeds) and with other rows (the
-bootstrap's standard error, on the same resamples of the test rows for both models): the larger p of the two counts,
-corrected by Holm's method for all pairs of the data set.
+The metric of `training` decides. Two things make a difference uncertain: the seed of a run, and which rows happen to be
+in the test split. A pair differs only if it would with other seeds (Welch's t test on the seeds' figures) and with
+other rows (the bootstrap's standard error, on the same resamples of the test rows for both models): the larger p of the
+two counts, corrected by Holm's method for all pairs of the data set.
 """
 
 import json
@@ -20,54 +20,59 @@ import polars as pl
 from pipelines.catalog import get_dataset
 from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
+from pipelines.metric import METRICS, Metric
 from pipelines.params import load_params
 from pipelines.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import figure
 
 LEVEL = 0.05
-Cells = dict[str, tuple[list[float], np.ndarray]]  # by model: test RMSE `[seeds]`, and on resamples `[resamples]`, mean
+Cells = dict[
+    str, tuple[list[float], np.ndarray]
+]  # by model: test metric `[seeds]`, and on resamples `[resamples]`, mean
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
-    """Test which models differ in test RMSE, on each data set.
+    """Test which models differ in the test metric, on each data set.
 
     Writes results/significance.json, .md and .svg. A model that `evaluate` has not tested on resamples is left out.
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
         get_dataset(dataset)
-    results = {dataset: compare(paths, dataset, config.models) for dataset in config.datasets}
+    metric = METRICS[config.training.metric]
+    results = {dataset: compare(paths, dataset, config.models, metric) for dataset in config.datasets}
     from pipelines.reporting import charts  # matplotlib takes time to import
 
     write_json(paths.significance.with_suffix(".json"), results)
-    chart = charts.interval_chart(results, "test RMSE")
-    charts.save(chart, paths.significance.with_suffix(".svg"), "Test RMSE of each model, and which models differ")
-    write_text(paths.significance.with_suffix(".md"), markdown(results))
+    chart = charts.interval_chart(results, metric)
+    title = f"Test {metric.title} of each model, and which models differ"
+    charts.save(chart, paths.significance.with_suffix(".svg"), title)
+    write_text(paths.significance.with_suffix(".md"), markdown(results, metric))
     for dataset, result in results.items():
         print(f"{dataset}: {sum(pair['differ'] for pair in result['pairs'])} of {len(result['pairs'])} pairs differ")
 
 
-def compare(paths: Paths, dataset: str, models: Sequence[str]) -> dict[str, Any]:
+def compare(paths: Paths, dataset: str, models: Sequence[str], metric: Metric) -> dict[str, Any]:
     """All about one data set: models, best first, pairs, groups that do not differ, and why models are left out."""
     cells: Cells = {}
     left_out: dict[str, str] = {}
     for model in models:
-        read = read_cell(paths, dataset, model)
+        read = read_cell(paths, dataset, model, metric)
         if isinstance(read, str):
             left_out[model] = read
         else:
             cells[model] = read
     if len({len(resampled) for _, resampled in cells.values()}) > 1:
         raise ValueError(f"the models of {dataset} have different numbers of resamples: run pipelines.evaluate again")
-    ranked = sorted(cells, key=lambda model: statistics.fmean(cells[model][0]))
+    ranked = sorted(cells, key=lambda model: metric.score(statistics.fmean(cells[model][0])))
     pairs = compare_pairs({model: cells[model] for model in ranked})
     return {
         "models": [
             {
                 "model": model,
-                "test_rmse_mean": statistics.fmean(cells[model][0]),
-                "test_rmse_std": statistics.stdev(cells[model][0]),
+                f"test_{metric.name}_mean": statistics.fmean(cells[model][0]),
+                f"test_{metric.name}_std": statistics.stdev(cells[model][0]),
                 "interval": interval(cells[model][1]),
             }
             for model in ranked
@@ -78,20 +83,23 @@ def compare(paths: Paths, dataset: str, models: Sequence[str]) -> dict[str, Any]
     }
 
 
-def read_cell(paths: Paths, dataset: str, model: str) -> tuple[list[float], np.ndarray] | str:
-    """The test RMSE of each seed, and on each resample their mean; or why the cell can't be compared."""
+def read_cell(paths: Paths, dataset: str, model: str, metric: Metric) -> tuple[list[float], np.ndarray] | str:
+    """Read the test metric of each seed, and on each resample their mean; or why the cell can't be compared."""
     folder = paths.results(dataset, model)
     if not (folder / "metrics.json").exists():
         return "not evaluated yet"
-    seeds = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["seeds"]
+    metrics, best = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("metrics.json", "best.json"))
+    seeds = metrics.get("seeds")
     if not seeds:
         return "it declines the data set"
+    if best["metric"] != metric.name:
+        return f"searched and evaluated with training.metric {best['metric']}"
     if len(seeds) < 2:
         return "one seed says nothing of the spread over seeds"
     if not (folder / "resamples.csv").exists():
         return "evaluated without resamples of the test rows"
     table = pl.read_csv(folder / "resamples.csv").drop("resample")
-    return [figures["test_rmse"] for figures in seeds.values()], table.to_numpy().mean(axis=1)
+    return [figures[f"test_{metric.name}"] for figures in seeds.values()], table.to_numpy().mean(axis=1)
 
 
 def compare_pairs(cells: Cells) -> list[dict[str, Any]]:
@@ -158,13 +166,13 @@ def groups(ranked: Sequence[str], pairs: Sequence[dict[str, Any]]) -> list[list[
     return found
 
 
-def markdown(results: dict[str, dict[str, Any]]) -> str:
+def markdown(results: dict[str, dict[str, Any]], metric: Metric) -> str:
     """Write the page: for each data set a line a model, and a line a pair."""
-    shown = {dataset: {**result, **tables(result)} for dataset, result in results.items()}
-    return render(TEMPLATES / "significance.md.j2", results=shown, level=LEVEL)
+    shown = {dataset: {**result, **tables(result, metric)} for dataset, result in results.items()}
+    return render(TEMPLATES / "significance.md.j2", results=shown, level=LEVEL, metric=metric)
 
 
-def tables(result: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
+def tables(result: dict[str, Any], metric: Metric) -> dict[str, list[tuple[str, ...]]]:
     """Show models and pairs as the rows of their tables."""
     same: dict[str, list[str]] = {entry["model"]: [] for entry in result["models"]}
     for pair in result["pairs"]:
@@ -176,7 +184,7 @@ def tables(result: dict[str, Any]) -> dict[str, list[tuple[str, ...]]]:
         "models": [
             (
                 entry["model"],
-                figure(entry["test_rmse_mean"], entry["test_rmse_std"]),
+                figure(*(entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))),
                 "{:.4f} … {:.4f}".format(*entry["interval"]),
                 ", ".join(same[entry["model"]]) or "–",
             )

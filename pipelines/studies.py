@@ -6,6 +6,8 @@ from typing import Any
 from rich.table import Table
 
 from pipelines.cli import ParamsOption, run
+from pipelines.metric import METRICS, Metric
+from pipelines.params import load_params
 from pipelines.paths import Paths
 from pipelines.reporting.tables import console
 
@@ -20,16 +22,17 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
+    metric = METRICS[load_params(params).training.metric if params.exists() else "rmse"]
     table = Table("data set", "model", "study", "complete", "stopped", "failed", "running", "best", "last started")
     for journal in sorted(Paths(params.parent).studies.glob("*/*/journal.log")):
         storage = JournalStorage(JournalFileBackend(str(journal)))
         for summary in get_all_study_summaries(storage):
             study = load_study(study_name=summary.study_name, storage=storage)
-            table.add_row(journal.parts[-3], journal.parts[-2], summary.study_name, *progress(study))
+            table.add_row(journal.parts[-3], journal.parts[-2], summary.study_name, *progress(study, metric))
     console().print(table if table.rows else "no studies yet")
 
 
-def progress(study: Any) -> list[str]:
+def progress(study: Any, metric: Metric) -> list[str]:
     """The last columns of a study's row."""
     from pipelines.study import finished_trials
 
@@ -39,7 +42,7 @@ def progress(study: Any) -> list[str]:
     failed = len(finished_trials(study)) - len(complete) - stopped
     running = sum(trial.state.name == "RUNNING" for trial in trials)
     started = max((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
-    best = f"{abs(min(complete)):.4f}" if complete else "–"
+    best = f"{metric.score(min(complete)):.4f}" if complete else "–"
     counts = map(str, (len(complete), stopped, failed, running))
     return [*counts, best, f"{started:%Y-%m-%d %H:%M}" if started else "–"]
 

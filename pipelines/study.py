@@ -15,6 +15,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.cell import Cell
+from pipelines.metric import Metric
 from pipelines.params import TuneParams
 from pipelines.settings import Setting
 from search_spaces.shared import Space
@@ -91,13 +92,13 @@ def seconds_of_trials(trials: list[FrozenTrial]) -> float:
     return seconds
 
 
-def trials_table(study: Study) -> pl.DataFrame:
+def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
     """A row a finished trial: number, state, validation metric, epochs, seconds, setting, and why it failed, if so."""
     rows = [
         {
             "trial": trial.number,
             "state": trial.state.name.lower(),
-            "valid": None if trial.value is None else abs(trial.value),
+            "valid": None if trial.value is None else metric.score(trial.value),
             "best_epoch": best_step(trial),
             "epochs": max(trial.intermediate_values, default=0),
             "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,

@@ -5,6 +5,7 @@ from pathlib import Path
 from pipelines.catalog import get_dataset
 from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
 from pipelines.files import write_json, write_text
+from pipelines.metric import METRICS
 from pipelines.params import load_params
 from pipelines.paths import Paths
 from pipelines.provenance import made_by
@@ -29,13 +30,14 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         return
     origin = made_by(cell.behaviour)
     study = search.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
-    metric, trial = config.training.metric, study.best_trial
+    metric, trial = METRICS[config.training.metric], study.best_trial
+    value = metric.score(study.best_value)
     best = {
         "model": model,
         "dataset": dataset,
         "setting": {**search.fixed_setting(model, config), **trial.params},
-        f"valid_{metric}": abs(study.best_value),
-        "metric": metric,
+        f"valid_{metric.name}": value,
+        "metric": metric.name,
         "trial": trial.number,
         "num_trials": len(finished_trials(study)),
         "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
@@ -43,9 +45,9 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         "study": study.study_name,
         "made_by": origin,
     }
-    write_text(folder / "trials.csv", trials_table(study).write_csv())
+    write_text(folder / "trials.csv", trials_table(study, metric).write_csv())
     write_json(folder / "best.json", best)
-    print(f"{model} on {dataset}: best valid {metric} {abs(study.best_value):.4f} in trial {trial.number}")
+    print(f"{model} on {dataset}: best valid {metric.name} {value:.4f} in trial {trial.number}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from pipelines.files import written_whole
+from pipelines.metric import Metric
 
 INK, SOFT = "#333333", "#d0d0d0"
 BLUE, SKY, GREEN, PURPLE, ORANGE, RED = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#d55e00"
@@ -130,7 +131,7 @@ def line_chart(rows: Sequence[Sequence[Panel]], height: float) -> Figure:
 
 
 @style()
-def interval_chart(results: Mapping[str, Any], x: str) -> Figure:
+def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
     """Draw a panel a data set: a line a model, and bars at the right that join models which do not differ.
 
     `results` is that of pipelines.significance.
@@ -141,7 +142,8 @@ def interval_chart(results: Mapping[str, Any], x: str) -> Figure:
     for axis, (dataset, result) in zip(axes, results.items(), strict=True):
         place = {entry["model"]: row for row, entry in enumerate(result["models"])}
         for entry in result["models"]:
-            y, mean, std = place[entry["model"]], entry["test_rmse_mean"], entry["test_rmse_std"]
+            y = place[entry["model"]]
+            mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
             own = colour(entry["model"])
             axis.hlines(y, *entry["interval"], color=own, alpha=0.3, lw=6)
             axis.hlines(y, mean - std, mean + std, color=own, lw=2)
@@ -157,7 +159,7 @@ def interval_chart(results: Mapping[str, Any], x: str) -> Figure:
         axis.grid(axis="x")
         axis.grid(visible=False, axis="y")
         axis.tick_params(axis="y", length=0)
-        axis.set(title=dataset, xlabel=x)
+        axis.set(title=dataset, xlabel=f"test {metric.title}")
     meanings = [
         (Line2D([], [], color=INK, marker="o", ls="", ms=5), "mean over seeds"),
         (Line2D([], [], color=INK, lw=2), "± standard deviation over seeds"),
