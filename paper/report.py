@@ -4,6 +4,7 @@ from pathlib import Path
 
 from chapters.audit import code, ffm, longer, sizes
 from chapters.findings import Findings
+from chapters.origin import origin
 from chapters.overview import budget, overview
 from chapters.rq1 import rq1
 from chapters.rq2 import rq2
@@ -28,7 +29,8 @@ def page(params: Path) -> str:
     """Write the whole page."""
     findings = Findings(params)
     chapters = {
-        chapter.__name__: chapter(findings) for chapter in (rq1, rq2, rq3, rq4, code, sizes, longer, ffm, budget)
+        chapter.__name__: chapter(findings)
+        for chapter in (rq1, rq2, rq3, rq4, code, sizes, longer, ffm, budget, origin)
     }
     return render(TEMPLATE, overview=overview(findings), **chapters)  # the overview counts what the chapters note
 

@@ -14,8 +14,9 @@ from rich.markdown import Markdown
 from pipelines.catalog import DATASETS, PUBLISHED, get_dataset
 from pipelines.cli import ParamsOption, run
 from pipelines.files import write_json, write_text
+from pipelines.golden_files import accepted_behaviour
 from pipelines.metric import METRICS, Metric
-from pipelines.params import Params, load_params
+from pipelines.params import Params, TrainingParams, load_params
 from pipelines.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
@@ -47,7 +48,7 @@ def main(
     cells, missing = [], []
     for dataset, model in product(config.datasets, config.models):
         try:
-            cells.append(read_cell(paths, dataset, model))
+            cells.append(read_cell(paths, dataset, model, config.training))
         except ValueError:
             if not so_far:
                 raise
@@ -61,8 +62,11 @@ def main(
     console().print(Markdown(text))
 
 
-def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:
-    """The leaderboard's row of one cell. Raises ValueError that names the stage to run when it is not there."""
+def read_cell(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
+    """Read the leaderboard's row of one cell. Raises ValueError that names the stage to run when it is not there.
+
+    `other_behaviour` says whether another behaviour than the accepted one made its search or its final runs.
+    """
     folder = paths.results(dataset, model)
     for file, stage in (("best.json", "tune"), ("metrics.json", "evaluate")):
         if not (folder / file).exists():
@@ -81,6 +85,9 @@ def read_cell(paths: Paths, dataset: str, model: str) -> dict[str, Any]:
         "num_seeds": metrics["num_seeds"],
         "published_rmse": dict(DATASETS[dataset].published_rmse).get(model),
         "declined": best.get("declined"),
+        "other_behaviour": "declined" not in best
+        and {accepted_behaviour(model, training)}
+        != {result.get("made_by", {}).get("behaviour") for result in (best, metrics)},
     }
 
 
@@ -109,6 +116,7 @@ def markdown(cells: list[dict[str, Any]], config: Params, missing: Sequence[str]
         training=config.training,
         published=PUBLISHED,
         missing=missing,
+        outdated=any(cell["other_behaviour"] for cell in cells),
     )
 
 
@@ -135,6 +143,8 @@ def shown(cell: dict[str, Any], column: str) -> str:
     if f"{column}_mean" in cell:
         return figure(cell[f"{column}_mean"], cell[f"{column}_std"])
     value = cell[column]
+    if column == "model" and cell["other_behaviour"]:
+        return f"{value} †"
     return FORMATS.get(column, figure)(value) if value is not None else figure(None)
 
 

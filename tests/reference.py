@@ -1,8 +1,11 @@
 """The models' equations as plain loops over rows, pairs and coordinates, and what compares models to them."""
 
+import inspect
 from itertools import combinations
 
 import torch
+
+from models.layers.batch import Batch
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
@@ -39,7 +42,8 @@ def assert_equals_loops(module, loops, *inputs):
         [t.detach().clone().requires_grad_(t.is_floating_point()) for t in inputs] for _ in ("module", "loops")
     )
     module.zero_grad()
-    output, expected = module(*mine), loops(weights, *theirs)
+    takes_batch = "batch" in inspect.signature(module.forward).parameters
+    output, expected = module(Batch(*mine)) if takes_batch else module(*mine), loops(weights, *theirs)
     assert output.shape == expected.shape
     assert output.dtype == torch.float64
     torch.testing.assert_close(output, expected, **TOLERANCE)

@@ -13,6 +13,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 FRAPPE = (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233)
 MOVIELENS = (17045, 23743, 49657)
@@ -47,8 +48,8 @@ def test_inert_attention_gives_each_interaction_the_weight_1(batch_norm):
     even.attention.forward = lambda V: torch.ones(len(x), 6, dtype=torch.float64)  # type: ignore[method-assign]
     even.attention.softmax = torch.ones_like  # type: ignore[method-assign]
     x, values = random_input(num_rows=5)
-    assert torch.allclose(inert(x, values), even(x, values))
-    inert(x, values).sum().backward()
+    assert torch.allclose(inert(Batch(x, values)), even(Batch(x, values)))
+    inert(Batch(x, values)).sum().backward()
     assert all(weight.grad is None for weight in inert.attention.parameters())
 
 
@@ -85,20 +86,22 @@ def test_with_even_attention_and_p_of_ones_it_is_an_fm_divided_by_the_number_of_
     torch.nn.init.zeros_(afm.attention.h)
     torch.nn.init.ones_(afm.p)
     x, values = random_input()
-    linear = fm.linear(x, values)
-    torch.testing.assert_close(afm(x, values), linear + (fm(x, values) - linear) / 6, rtol=1e-9, atol=1e-9)
+    linear = fm.linear(Batch(x, values))
+    torch.testing.assert_close(
+        afm(Batch(x, values)), linear + (fm(Batch(x, values)) - linear) / 6, rtol=1e-9, atol=1e-9
+    )
 
 
 def test_dropout_takes_all_interactions_or_none():
     model, (x, values) = randomize(create(dropout=1.0)), random_input()
-    torch.testing.assert_close(model.train()(x, values), model.linear(x, values))
+    torch.testing.assert_close(model.train()(Batch(x, values)), model.linear(Batch(x, values)))
 
 
 def test_the_attention_sees_the_interactions_before_dropout():
     model = randomize(create(dropout=0.5))
     x, values = (t[:1] for t in random_input())
-    expected = model(x, values)
-    drawn = model.train()(x.expand(20_000, -1), values.expand(20_000, -1))
+    expected = model(Batch(x, values))
+    drawn = model.train()(Batch(x.expand(20_000, -1), values.expand(20_000, -1)))
     assert len(drawn.unique()) > 2**6  # pairs are dropped, not coordinates of the pooled vector
     assert abs(drawn.mean() - expected) < 5 * drawn.std() / 20_000**0.5  # linear in what is dropped
 

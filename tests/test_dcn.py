@@ -3,6 +3,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, embedded, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 
 
 def create(**settings):
@@ -50,7 +51,7 @@ def test_its_crosses_reach_one_degree_more_than_there_are_layers():
     model.w_logits.weight.data[:, 12:] = 0
     x = random_input(1)[0]
     scales = torch.arange(1.0, 7.0, dtype=torch.float64)
-    outputs = model(x.expand(6, -1), scales[:, None].expand(6, 4))
+    outputs = model(Batch(x.expand(6, -1), scales[:, None].expand(6, 4)))
     differences = outputs - 0  # a polynomial of degree 4 in the scale: its fifth differences vanish, the fourth don't
     for _ in range(4):
         differences = differences.diff()
@@ -63,15 +64,17 @@ def test_batch_norm_is_in_the_deep_layers_before_relu():
     kinds = [type(layer).__name__ for layer in model.deep]
     assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 2
     x, values = random_input(5)
-    h = model.embedding(x, values).flatten(1)
+    h = model.embedding(Batch(x, values)).flatten(1)
     for linear, norm in ((model.deep[0], model.deep[1]), (model.deep[3], model.deep[4])):
         a = linear(h)
         a = (a - a.mean(0)) / (a.var(0, unbiased=False) + 1e-5).sqrt()
         h = (norm.weight * a + norm.bias).clamp(min=0)
     weights = dict(model.named_parameters())
-    x_l = torch.stack([torch.stack(crosses(weights, list(row))) for row in model.embedding(x, values).flatten(1)])
+    x_l = torch.stack(
+        [torch.stack(crosses(weights, list(row))) for row in model.embedding(Batch(x, values)).flatten(1)]
+    )
     expected = torch.cat([x_l, h], 1) @ model.w_logits.weight[0]
-    torch.testing.assert_close(model(x, values), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(Batch(x, values)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_as_many_parameters_as_the_paper_s_layers_have():

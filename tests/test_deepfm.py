@@ -14,6 +14,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 FRAPPE = (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233)
 MOVIELENS = (17045, 23743, 49657)
@@ -50,17 +51,17 @@ def fm_of(model):
 def test_without_its_mlp_it_is_an_fm():
     model = randomize(create())
     x, values = random_input(8)
-    deep = model.mlp(model.embedding(x, values).flatten(1)).squeeze(-1)
-    torch.testing.assert_close(model(x, values) - deep, fm_of(model)(x, values), rtol=1e-9, atol=1e-9)
+    deep = model.mlp(model.embedding(Batch(x, values)).flatten(1)).squeeze(-1)
+    torch.testing.assert_close(model(Batch(x, values)) - deep, fm_of(model)(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_the_two_dropouts_are_apart():
     x, values = random_input()
     model = randomize(create(dropout=1.0, mlp_dropout=0.0)).train()
-    deep = model.mlp(model.embedding(x, values).flatten(1)).squeeze(-1)
-    torch.testing.assert_close(model(x, values), model.linear(x, values) + deep)
+    deep = model.mlp(model.embedding(Batch(x, values)).flatten(1)).squeeze(-1)
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)) + deep)
     model = randomize(create(dropout=0.0, mlp_dropout=1.0)).train()
-    torch.testing.assert_close(model(x, values), fm_of(model)(x, values) + model.mlp[-1].bias)
+    torch.testing.assert_close(model(Batch(x, values)), fm_of(model)(Batch(x, values)) + model.mlp[-1].bias)
 
 
 @pytest.mark.parametrize(("field_dims", "expected"), [(FRAPPE, 1_639_376), (MOVIELENS, 23_321_367)])

@@ -15,6 +15,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
 
@@ -54,16 +55,16 @@ def test_without_its_mlp_it_is_ifm():
     ifm = registry.create("ifm", FIELD_DIMS, SIZES).double().eval()
     ifm.load_state_dict({key: value for key, value in model.state_dict().items() if not key.startswith("mlp")})
     x, values = random_input(8)
-    deep = model.mlp(model.embedding(x, values).flatten(1)).squeeze(-1)
-    torch.testing.assert_close(model(x, values) - deep, ifm(x, values), rtol=1e-9, atol=1e-9)
+    deep = model.mlp(model.embedding(Batch(x, values)).flatten(1)).squeeze(-1)
+    torch.testing.assert_close(model(Batch(x, values)) - deep, ifm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_the_two_dropouts_are_apart():
     x, values = random_input()
     model = randomize(create(dropout=1.0, mlp_dropout=0.0)).train()
-    deep = model.mlp(model.embedding(x, values).flatten(1)).squeeze(-1)
-    torch.testing.assert_close(model(x, values), model.linear(x, values) + deep)
+    deep = model.mlp(model.embedding(Batch(x, values)).flatten(1)).squeeze(-1)
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)) + deep)
     model = randomize(create(dropout=0.0, mlp_dropout=1.0)).train()
     ifm = registry.create("ifm", FIELD_DIMS, SIZES).double().eval()
     ifm.load_state_dict({key: value for key, value in model.state_dict().items() if not key.startswith("mlp")})
-    torch.testing.assert_close(model(x, values), ifm(x, values) + model.mlp[-1].bias)
+    torch.testing.assert_close(model(Batch(x, values)), ifm(Batch(x, values)) + model.mlp[-1].bias)

@@ -13,6 +13,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 SIZES = {"embed_dim": 3, "attention_dim": 2}
 
@@ -51,10 +52,10 @@ def test_it_is_ifm_with_a_field_aspect_of_ones():
     model = create().double().eval()
     model.load_state_dict({key: value for key, value in ifm.state_dict().items() if "field_aspect" not in key})
     x, values = random_input(8)
-    torch.testing.assert_close(model(x, values), ifm(x, values), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(Batch(x, values)), ifm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_all_interactions_or_none():
     model = randomize(create(dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.linear(x, values))
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)))

@@ -5,6 +5,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, embedded, linear_terms, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 
 FRAPPE = (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233)
 MOVIELENS = (17045, 23743, 49657)
@@ -54,16 +55,16 @@ def test_batch_norm_normalises_the_pooled_interactions():
 def test_dropout_is_last_takes_from_the_interactions_only_and_only_in_training(batch_norm):
     model = randomize(create(dropout=1.0, batch_norm=batch_norm))
     x, values = random_input()
-    whole = model(x, values)
-    torch.testing.assert_close(model.train()(x, values), model.linear(x, values))
-    assert (whole - model.linear(x, values)).abs().min() > 1e-3
+    whole = model(Batch(x, values))
+    torch.testing.assert_close(model.train()(Batch(x, values)), model.linear(Batch(x, values)))
+    assert (whole - model.linear(Batch(x, values))).abs().min() > 1e-3
 
 
 def test_dropout_leaves_the_mean_as_it_is():
     model = randomize(create(dropout=0.3))
     x, values = (t[:1] for t in random_input())
-    expected = model(x, values)
-    drawn = model.train()(x.expand(20_000, -1), values.expand(20_000, -1))
+    expected = model(Batch(x, values))
+    drawn = model.train()(Batch(x.expand(20_000, -1), values.expand(20_000, -1)))
     assert drawn.std() > 0
     assert abs(drawn.mean() - expected) < 5 * drawn.std() / 20_000**0.5
 

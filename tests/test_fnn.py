@@ -3,6 +3,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 from pipelines.training import new_model
 
 SCHEMA = {"field_dims": FIELD_DIMS, "fields": ["a", "b", "c", "d"]}
@@ -37,7 +38,7 @@ def test_the_equation(hidden_dims):
 def test_dropout_is_in_the_hidden_layers():
     model = randomize(create(mlp_dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.mlp[-1].bias.expand(4))
+    torch.testing.assert_close(model(Batch(x, values)), model.mlp[-1].bias.expand(4))
 
 
 def test_it_starts_from_a_trained_fm():

@@ -6,6 +6,7 @@ from reference import FIELD_DIMS, assert_equals_loops, by_row, linear_terms, ran
 
 from models import registry
 from models.hofm import anova
+from models.layers.batch import Batch
 
 
 def create(field_dims=FIELD_DIMS, **settings):
@@ -46,14 +47,14 @@ def test_the_equation_for_any_number_of_fields(field_dims):
 def test_of_two_fields_it_has_no_triples():
     model, (x, values) = randomize(create((3, 4))), random_input(field_dims=(3, 4))
     expected = equation(2)(dict(model.named_parameters()), x, values)
-    torch.testing.assert_close(model(x, values), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(Batch(x, values)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_of_order_2_it_is_an_fm():
     hofm, fm = randomize(create(order=2)), randomize(registry.create("fm", FIELD_DIMS, {"embed_dim": 3}))
     fm.load_state_dict({key.replace("embedding.0.", "embedding."): value for key, value in hofm.state_dict().items()})
     x, values = random_input()
-    torch.testing.assert_close(hofm(x, values), fm(x, values), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(hofm(Batch(x, values)), fm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
@@ -64,7 +65,7 @@ def test_the_kernel_of_ones_counts_the_sets_of_features(order):
 
 def test_dropout_takes_from_the_interactions_only():
     model, (x, values) = randomize(create(dropout=1.0)), random_input()
-    torch.testing.assert_close(model.train()(x, values), model.linear(x, values))
+    torch.testing.assert_close(model.train()(Batch(x, values)), model.linear(Batch(x, values)))
 
 
 @pytest.mark.parametrize("order", [1, 4])

@@ -12,6 +12,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 SIZES = {"embed_dim": 3, "field_embed_dim": 2}
 
@@ -42,10 +43,10 @@ def test_it_is_the_limit_of_ifm_at_a_high_temperature():
         ifm = randomize(registry.create("ifm", FIELD_DIMS, {**SIZES, **settings}))
         model = create().double().eval()
         model.load_state_dict({key: value for key, value in ifm.state_dict().items() if "attention" not in key})
-        torch.testing.assert_close(model(x, values), ifm(x, values), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(model(Batch(x, values)), ifm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_all_interactions_or_none():
     model = randomize(create(dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.linear(x, values))
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)))

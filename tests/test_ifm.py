@@ -14,6 +14,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 FRAPPE = (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233)
 MOVIELENS = (17045, 23743, 49657)
@@ -57,25 +58,25 @@ def test_with_even_attention_and_equal_fields_it_is_an_fm_divided_by_the_number_
     torch.nn.init.ones_(ifm.field_aspect.U)
     torch.nn.init.constant_(ifm.field_aspect.D, 1 / 2)  # K_F is 2: F is all ones
     x, values = random_input(8)
-    linear = fm.linear(x, values)
-    expected = linear + (fm(x, values) - linear) / 6
-    torch.testing.assert_close(ifm(x, values), expected, rtol=1e-9, atol=1e-9)
+    linear = fm.linear(Batch(x, values))
+    expected = linear + (fm(Batch(x, values)) - linear) / 6
+    torch.testing.assert_close(ifm(Batch(x, values)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_all_interactions_or_none():
     model = randomize(create(dropout=1.0))
     x, values = random_input()
-    whole = model(x, values)
-    torch.testing.assert_close(model.train()(x, values), model.linear(x, values))
-    assert (whole - model.linear(x, values)).abs().min() > 1e-3
+    whole = model(Batch(x, values))
+    torch.testing.assert_close(model.train()(Batch(x, values)), model.linear(Batch(x, values)))
+    assert (whole - model.linear(Batch(x, values))).abs().min() > 1e-3
 
 
 def test_the_attention_sees_the_interactions_before_dropout():
     model, seen = randomize(create(dropout=1.0, temperature=1.0)), []
     model.attention.register_forward_hook(lambda module, inputs, T: seen.append(T))
     x, values = random_input()
-    model(x, values)
-    model.train()(x, values)
+    model(Batch(x, values))
+    model.train()(Batch(x, values))
     assert torch.equal(*seen)
     assert seen[0].std() > 0.01
 

@@ -14,6 +14,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 from pipelines.optimizers import make_optimizer
 from pipelines.params import TrainingParams
 
@@ -28,7 +29,7 @@ def equation(temperature=10.0, placement="logits"):
     """w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨F_ij, V_i ⊙ V_j⟩ x_i x_j"""
 
     def logit(weights, ids, values):
-        products, F = products_of(embedded(weights, ids, values)), weights["field_aspect"]
+        products, F = products_of(embedded(weights, ids, values)), weights["field_aspect.F"]
         T = attention(weights, products, temperature, placement)
         total = linear_terms(weights, ids, values)
         for p, (t, product) in enumerate(zip(T, products, strict=True)):
@@ -54,21 +55,21 @@ def test_it_is_ifm_when_its_field_aspect_is_factorised():
     weights = {key: value for key, value in ifm.state_dict().items() if not key.startswith("field_aspect")}
     F = torch.stack([torch.stack(row) for row in field_aspect(dict(ifm.named_parameters()))]).detach()
     full = create().double().eval()
-    full.load_state_dict({**weights, "field_aspect": F})
+    full.load_state_dict({**weights, "field_aspect.F": F})
     x, values = random_input(8)
-    torch.testing.assert_close(full(x, values), ifm(x, values), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(full(Batch(x, values)), ifm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_l2_on_the_field_aspect_reaches_it():
     model = create()
     optimizer = make_optimizer(model, TrainingParams(l2_field=0.25))
     (group,) = (g for g in optimizer.param_groups if g["weight_decay"] == 0.25)
-    assert [id(p) for p in group["params"]] == [id(model.field_aspect)]
+    assert [id(p) for p in group["params"]] == [id(model.field_aspect.F)]
 
 
 def test_the_field_aspect_starts_with_the_variance_that_ifm_starts_with():
     torch.manual_seed(0)
-    F = registry.create("ifm_full", [2] * 40, {"embed_dim": 64}).field_aspect
+    F = registry.create("ifm_full", [2] * 40, {"embed_dim": 64}).field_aspect()
     assert abs(F.mean()) < 0.1
     assert abs(F.var() / 26 - 1) < 0.05
     factors = registry.create("ifm", [2] * 400, {"embed_dim": 64}).field_aspect()  # K_F is 26
@@ -78,11 +79,11 @@ def test_the_field_aspect_starts_with_the_variance_that_ifm_starts_with():
 def test_dropout_takes_all_interactions_or_none():
     model = randomize(create(dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.linear(x, values))
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)))
 
 
 def test_as_many_entries_of_the_field_aspect_as_in_the_paper():
     with torch.device("meta"):
         model = registry.create("ifm_full", (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233), {})
-    assert model.field_aspect.numel() == 11_520
+    assert model.field_aspect.F.numel() == 11_520
     assert sum(p.numel() for p in model.parameters()) == 1_449_479 - 256 + 11_520  # AFM's without its p, and F

@@ -17,6 +17,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
@@ -56,7 +57,7 @@ def pairs_seen(model, num_draws):
     x, values = random_input(3)
     with torch.no_grad():
         outputs = torch.stack([equation([p])(dict(model.named_parameters()), x, values) for p in PAIRS])
-        seen = torch.stack([model.train()(x, values) for _ in range(num_draws)])
+        seen = torch.stack([model.train()(Batch(x, values)) for _ in range(num_draws)])
     distances = (seen[:, None] - outputs).abs().amax(-1)  # [draws, pairs]
     assert ((distances < 1e-9).sum(1) == 1).all()
     return Counter(distances.argmin(1).tolist())
@@ -88,7 +89,7 @@ def test_with_all_pairs_training_is_that_of_ifm(num_sampled):
     ifm = registry.create("ifm", FIELD_DIMS, {**SIZES, "dropout": 0.0}).double().train()
     ifm.load_state_dict(model.state_dict())
     x, values = random_input(8)
-    output, expected = model(x, values), ifm(x, values)
+    output, expected = model(Batch(x, values)), ifm(Batch(x, values))
     torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-9)
     output.sum().backward()
     expected.sum().backward()
@@ -132,10 +133,10 @@ def test_a_pair_without_weight_is_drawn_last():
 def test_all_rows_of_a_batch_see_the_same_pairs_and_prediction_draws_nothing():
     model = randomize(create(num_sampled=1)).train()
     x, values = (t[:1].expand(50, -1) for t in random_input())
-    outputs = model(x, values)
+    outputs = model(Batch(x, values))
     torch.testing.assert_close(outputs, outputs[:1].expand(50))
     state = torch.get_rng_state()
-    model.eval()(x, values)
+    model.eval()(Batch(x, values))
     assert torch.equal(state, torch.get_rng_state())
 
 

@@ -15,6 +15,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
 
@@ -55,23 +56,23 @@ def test_with_a_layer_that_sums_it_is_an_ifm(placement):
     torch.nn.init.ones_(inn.mlp[0].weight)
     torch.nn.init.zeros_(inn.mlp[0].bias)
     x, values = random_input(8)
-    torch.testing.assert_close(inn(x, values), ifm(x, values), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(inn(Batch(x, values)), ifm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_from_the_interactions():
     model = randomize(create(dropout=1.0))
     x, values = random_input()
-    whole, nothing = model(x, values), model.mlp(torch.zeros(1, 18, dtype=torch.float64)).squeeze()
-    torch.testing.assert_close(model.train()(x, values), model.linear(x, values) + nothing)
-    assert (whole - model.linear(x, values) - nothing).abs().max() > 1e-3
+    whole, nothing = model(Batch(x, values)), model.mlp(torch.zeros(1, 18, dtype=torch.float64)).squeeze()
+    torch.testing.assert_close(model.train()(Batch(x, values)), model.linear(Batch(x, values)) + nothing)
+    assert (whole - model.linear(Batch(x, values)) - nothing).abs().max() > 1e-3
 
 
 def test_the_attention_sees_the_interactions_before_dropout():
     model, seen = randomize(create(dropout=1.0, temperature=1.0)), []
     model.attention.register_forward_hook(lambda module, inputs, T: seen.append(T))
     x, values = random_input()
-    model(x, values)
-    model.train()(x, values)
+    model(Batch(x, values))
+    model.train()(Batch(x, values))
     assert torch.equal(*seen)
     assert seen[0].std() > 0.01
 

@@ -3,7 +3,8 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, embedded, random_input, randomize, relu_network
 
 from models import registry
-from models.product_layers import InnerProducts
+from models.layers.batch import Batch
+from models.layers.products import InnerProducts
 
 SIZES = {"embed_dim": 3, "hidden_dims": [4, 3]}
 
@@ -60,7 +61,7 @@ def test_the_start():
 def test_dropout_is_in_all_hidden_layers(hidden_dims):
     model = randomize(create(hidden_dims=hidden_dims, mlp_dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.mlp[-1].bias.expand(4))
+    torch.testing.assert_close(model(Batch(x, values)), model.mlp[-1].bias.expand(4))
 
 
 def test_as_many_parameters_as_the_equation_has():

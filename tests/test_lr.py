@@ -2,6 +2,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, linear_terms, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 
 
 def test_the_equation():
@@ -12,7 +13,7 @@ def test_the_equation():
 
 
 def test_it_starts_at_zero():
-    assert registry.create("lr", FIELD_DIMS, {})(random_input()[0]).tolist() == [0] * 4
+    assert registry.create("lr", FIELD_DIMS, {})(Batch(random_input()[0])).tolist() == [0] * 4
 
 
 def test_a_weight_a_feature_and_one_more():

@@ -3,6 +3,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 
 FIELDS = ("city", "item", "weekday", "user")
 
@@ -50,15 +51,15 @@ def test_it_is_an_fm_that_sees_no_other_field():
     mf.embedding["user_item"].weight.data = fm.embedding.weight.data[used]
     x, values = random_input()
     unseen = values * torch.tensor([name in ("user", "item") for name in FIELDS])
-    torch.testing.assert_close(mf(x, values), fm(x, unseen), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(mf(Batch(x, values)), fm(Batch(x, unseen)), rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_from_the_interaction_only():
     model, (x, values) = randomize(create(dropout=1.0)), random_input()
-    whole = model(x, values)
+    whole = model(Batch(x, values))
     model.embedding["user_item"].weight.data.zero_()
-    without = model(x, values)
-    torch.testing.assert_close(model.train()(x, values), without)
+    without = model(Batch(x, values))
+    torch.testing.assert_close(model.train()(Batch(x, values)), without)
     assert (whole - without).abs().min() > 1e-3
 
 

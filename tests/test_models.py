@@ -9,7 +9,7 @@ from optuna.distributions import CategoricalDistribution
 from torch import nn
 
 from models import registry
-from models.layers import use_kernels
+from models.layers.batch import Batch
 from pipelines.catalog import FRAPPE_FIELDS
 from pipelines.data import Rows
 from pipelines.params import TrainingParams
@@ -97,7 +97,7 @@ def test_every_weight_is_learnt(name):
         x = random_rows(field_dims, 64, seed)
         of_feature[x] = True
         model.zero_grad()
-        model(x).square().sum().backward()
+        model(Batch(x)).square().sum().backward()
         for key, parameter in model.named_parameters():
             assert parameter.grad is not None, f"{key} has no gradient"
             slopes = parameter.grad.abs()
@@ -114,10 +114,10 @@ def test_rows_do_not_see_each_other(name):
     x = random_rows(field_dims, 16)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        logits = model(x)
+        logits = model(Batch(x))
         assert logits.unique().numel() > 4
-        torch.testing.assert_close(model(x[order]), logits[order])
-        torch.testing.assert_close(model(x[:3]), logits[:3])
+        torch.testing.assert_close(model(Batch(x[order])), logits[order])
+        torch.testing.assert_close(model(Batch(x[:3])), logits[:3])
 
 
 @every_model
@@ -125,12 +125,12 @@ def test_a_batch_of_one(name):
     model, field_dims = create(name)
     x = random_rows(field_dims, 4)
     with torch.no_grad():
-        logits = model.eval()(x)
-        assert model(x[:1]).shape == (1,)
-        torch.testing.assert_close(model(x[:1]), logits[:1])
+        logits = model.eval()(Batch(x))
+        assert model(Batch(x[:1])).shape == (1,)
+        torch.testing.assert_close(model(Batch(x[:1])), logits[:1])
     if has_batch_norm(model):
         return  # torch has no variance of one row
-    logit = model.train()(x[:1])
+    logit = model.train()(Batch(x[:1]))
     assert logit.shape == (1,)
     logit.sum().backward()
 
@@ -169,10 +169,10 @@ def test_weights_can_be_put_into_another_model(name):
     other, _ = create(name, seed=1)
     shaken(model)
     x = random_rows(field_dims, 16)
-    model.train()(x)  # moves running averages, if any
+    model.train()(Batch(x))  # moves running averages, if any
     other.double().load_state_dict(model.state_dict())
     with torch.no_grad():
-        assert torch.equal(model.eval()(x), other.eval()(x))
+        assert torch.equal(model.eval()(Batch(x)), other.eval()(Batch(x)))
 
 
 @every_model
@@ -191,14 +191,14 @@ def test_values_scale_features(name):
     shaken(model).eval()
     x = random_rows(field_dims, 16)
     with torch.no_grad():
-        logits = model(x)
+        logits = model(Batch(x))
         ones = torch.ones(x.shape, dtype=torch.float64)
-        torch.testing.assert_close(model(x, ones), logits)
+        torch.testing.assert_close(model(Batch(x, ones)), logits)
         used = set()
         for field in range(len(field_dims)):
             values = ones.clone()
             values[:8, field] = 0.5
-            scaled = model(x, values)
+            scaled = model(Batch(x, values))
             torch.testing.assert_close(scaled[8:], logits[8:])
             used |= {field} if (scaled[:8] - logits[:8]).abs().max() > 1e-4 else set()
     names_matter = "fields" in inspect.signature(registry.get_model(name)).parameters  # so others can be left out
@@ -211,7 +211,7 @@ def test_ids_of_either_width(name):
     x = random_rows(field_dims, 16)
     model.eval()
     with torch.no_grad():
-        assert torch.equal(model(x.int()), model(x.long()))
+        assert torch.equal(model(Batch(x.int())), model(Batch(x.long())))
 
 
 def with_and_without_kernels(name, **settings):
@@ -372,7 +372,7 @@ def test_a_gpu_computes_the_same(name):
     shaken(model).eval()
     x = random_rows(field_dims, 16)
     with torch.no_grad():
-        logits = model(x)
+        logits = model(Batch(x))
         torch.testing.assert_close(model.cuda()(x.cuda()).cpu(), logits, rtol=1e-3, atol=1e-3)
 
 

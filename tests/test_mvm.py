@@ -5,6 +5,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 
 K = 3
 
@@ -35,14 +36,14 @@ def test_the_equation():
 def test_of_two_fields_it_is_matrix_factorisation_with_biases_that_are_factors():
     model = randomize(create((3, 4)))
     x, values = random_input(field_dims=(3, 4))
-    V, b = model.embedding(x, values), model.bias
+    V, b = model.embedding(Batch(x, values)), model.bias
     expected = (b[0] * b[1]).sum() + V[:, 0] @ b[1] + V[:, 1] @ b[0] + (V[:, 0] * V[:, 1]).sum(-1)
-    torch.testing.assert_close(model(x, values), expected, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(Batch(x, values)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_whole_products():
     model, (x, values) = randomize(create(dropout=1.0)), random_input()
-    assert not model.train()(x, values).any()
+    assert not model.train()(Batch(x, values)).any()
 
 
 @pytest.mark.parametrize("num_fields", [2, 3, 10, 40])
@@ -51,7 +52,7 @@ def test_it_starts_near_zero_with_gradients_that_are_not(num_fields):
     field_dims = (20,) * num_fields
     model = create(field_dims, embed_dim=256)
     x, _ = random_input(64, field_dims)
-    logits = model(x)
+    logits = model(Batch(x))
     assert logits.abs().max() < 0.5
     logits.sum().backward()
     assert model.embedding.weight.grad[x.unique()].abs().median() > 1e-3

@@ -12,6 +12,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 FRAPPE = (957, 4082, 7, 7, 2, 3, 2, 9, 80, 233)
 MOVIELENS = (17045, 23743, 49657)
@@ -96,16 +97,16 @@ def test_without_hidden_layers_and_with_h_of_ones_it_is_an_fm():
     nfm.load_state_dict(fm.state_dict(), strict=False)
     torch.nn.init.ones_(nfm.h.weight)
     x, values = random_input()
-    torch.testing.assert_close(nfm(x, values), fm(x, values), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(nfm(Batch(x, values)), fm(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_dropout_takes_from_the_interactions_and_hidden_dropout_from_the_hidden_layers():
     x, values = random_input()
     model = randomize(create(dropout=1.0, hidden_dropout=0.0, batch_norm=False)).train()
     constant = model.h(model.mlp(torch.zeros(1, 3, dtype=torch.float64))).squeeze()
-    torch.testing.assert_close(model(x, values), model.linear(x, values) + constant)
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)) + constant)
     model = randomize(create(dropout=0.0, hidden_dropout=1.0, batch_norm=False)).train()
-    torch.testing.assert_close(model(x, values), model.linear(x, values))
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)))
 
 
 def test_it_starts_as_in_the_released_code():

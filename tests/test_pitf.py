@@ -3,6 +3,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 
 FIELDS = ("tag", "city", "movie", "user")
 
@@ -54,23 +55,23 @@ def test_it_is_an_fm_without_the_terms_that_have_no_tag():
     dims = (3, 4, 2)
     pitf, fm = pitf_and_fm(dims)
     x, values = random_input(field_dims=dims)
-    without_tag = fm(x, values * torch.tensor([1, 1, 0]))
-    expected = fm(x, values) - without_tag + fm.linear.bias
-    torch.testing.assert_close(pitf(x, values), expected, rtol=1e-9, atol=1e-9)
+    without_tag = fm(Batch(x, values * torch.tensor([1, 1, 0])))
+    expected = fm(Batch(x, values)) - without_tag + fm.linear.bias
+    torch.testing.assert_close(pitf(Batch(x, values)), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_it_ranks_the_tags_of_a_user_and_item_as_the_fm_does():
     pitf, fm = pitf_and_fm((3, 4, 20))
     x = torch.tensor([[1, 5, tag] for tag in range(7, 27)])
-    assert torch.equal(pitf(x).argsort(), fm(x).argsort())
+    assert torch.equal(pitf(Batch(x)).argsort(), fm(Batch(x)).argsort())
 
 
 def test_dropout_takes_from_the_interactions_only():
     model, (x, values) = randomize(create(dropout=1.0)), random_input()
-    whole = model(x, values)
+    whole = model(Batch(x, values))
     model.embedding["tag_user_item"].weight.data.zero_()
-    without = model(x, values)
-    torch.testing.assert_close(model.train()(x, values), without)
+    without = model(Batch(x, values))
+    torch.testing.assert_close(model.train()(Batch(x, values)), without)
     assert (whole - without).abs().min() > 1e-3
 
 

@@ -3,6 +3,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, embedded, random_input, randomize, relu_network
 
 from models import registry
+from models.layers.batch import Batch
 
 SIZES = {"embed_dim": 3, "hidden_dims": [4, 3]}
 
@@ -59,7 +60,7 @@ def test_without_one_kind_of_products_it_is_the_model_of_the_other(name, other):
     one = registry.create(name, FIELD_DIMS, SIZES).double().eval()
     one.load_state_dict({key: value for key, value in model.state_dict().items() if key != other})
     x, values = random_input(8)
-    torch.testing.assert_close(model(x, values), one(x, values), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(Batch(x, values)), one(Batch(x, values)), rtol=1e-9, atol=1e-9)
 
 
 def test_its_products_are_the_sum_of_those_of_ipnn_and_opnn():
@@ -68,16 +69,16 @@ def test_its_products_are_the_sum_of_those_of_ipnn_and_opnn():
     for one in (ipnn, opnn):
         one.load_state_dict({key: value for key, value in model.state_dict().items() if key in one.state_dict()})
     x, values = random_input(8)
-    f = model.embedding(x, values)
+    f = model.embedding(Batch(x, values))
     l_1 = torch.relu(model.l_z(f.flatten(1)) + ipnn.inner(f) + opnn.outer(f))
-    torch.testing.assert_close(model(x, values), model.mlp(l_1).squeeze(-1), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(model(Batch(x, values)), model.mlp(l_1).squeeze(-1), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("hidden_dims", [[4], [4, 3]])
 def test_dropout_is_in_all_hidden_layers(hidden_dims):
     model = randomize(create(hidden_dims=hidden_dims, mlp_dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.mlp[-1].bias.expand(4))
+    torch.testing.assert_close(model(Batch(x, values)), model.mlp[-1].bias.expand(4))
 
 
 def test_as_many_parameters_as_the_equation_has():

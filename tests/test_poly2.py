@@ -5,6 +5,7 @@ import torch
 from reference import FIELD_DIMS, assert_equals_loops, by_row, linear_terms, random_input, randomize
 
 from models import registry
+from models.layers.batch import Batch
 from models.poly2 import bucket
 
 
@@ -19,7 +20,7 @@ def equation(num_buckets):
         total = linear_terms(weights, ids, values)
         for (i, x_i), (j, x_j) in combinations(zip(ids, values, strict=True), 2):
             h = ((i + j) * (i + j + 1) // 2 + max(i, j)) % num_buckets
-            total = total + weights["embedding.pair_weight"][h] * x_i * x_j
+            total = total + weights["embedding.weight"][h] * x_i * x_j
         return total
 
     return by_row(logit)
@@ -61,12 +62,12 @@ def test_ids_of_32_bits_do_not_overflow():
 def test_the_order_of_the_columns_does_not_matter():
     model, (x, values) = randomize(create()), random_input()
     order = [2, 0, 3, 1]
-    torch.testing.assert_close(model(x[:, order], values[:, order]), model(x, values))
+    torch.testing.assert_close(model(Batch(x[:, order], values[:, order])), model(Batch(x, values)))
 
 
 def test_it_starts_at_zero():
     x, values = random_input()
-    assert torch.equal(create()(x, values), torch.zeros(4, dtype=torch.float64))
+    assert torch.equal(create()(Batch(x, values)), torch.zeros(4, dtype=torch.float64))
 
 
 def test_the_number_of_parameters():

@@ -124,7 +124,7 @@ def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
     cell = load(project, model)
     started, epochs = cell.start({"model.embed_dim": 4}, cell.seed("train"))
     own = {key: value.cpu().clone() for key, value in started.state_dict().items()}
-    vectors = own["embedding.vectors"].unflatten(1, (-1, 4))
+    vectors = own["embedding.weight"].unflatten(1, (-1, 4))
     assert all(torch.equal(vectors[:, field], weights["embedding.weight"]) for field in range(vectors.shape[1]))
     assert torch.equal(own["linear.weight"], weights["linear.weight"])
     assert len(list(epochs)) == 2

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from models.layers.batch import Batch
 from pipelines import training
 from pipelines.data import Rows
 from pipelines.params import TrainingParams
@@ -227,7 +228,7 @@ def test_values_are_used():
     assert curve(epochs) != curve(fit("fm")[1])
     with torch.no_grad():
         x, values = valid.features.to(training.best_device()), valid.values.to(training.best_device())
-        torch.testing.assert_close(predict(model, valid), model(x, values).cpu())
+        torch.testing.assert_close(predict(model, valid), model(Batch(x, values)).cpu())
     assert not torch.allclose(predict(model, valid), predict(model, VALID))
 
 
@@ -279,10 +280,10 @@ def test_a_pretrained_start_is_that_of_embeddings_and_linear_terms(name):
 def test_all_vectors_of_a_field_aware_model_start_as_the_trained_ones(name):
     pretrained, random = trained_fm(), new_model(name, SCHEMA, {"embed_dim": 4}, 0)
     model = new_model(name, SCHEMA, {"embed_dim": 4}, 0, pretrained)
-    for field, vectors in enumerate(model.embedding.vectors.unflatten(1, (3, 4)).unbind(1)):
+    for field, vectors in enumerate(model.embedding.weight.unflatten(1, (3, 4)).unbind(1)):
         assert torch.equal(vectors, pretrained["embedding.weight"]), field
     assert torch.equal(model.linear.weight, pretrained["linear.weight"])
-    taken = {"embedding.vectors", "linear.weight", "linear.bias"}
+    taken = {"embedding.weight", "linear.weight", "linear.bias"}
     assert all(torch.equal(value, weights(random)[key]) for key, value in weights(model).items() if key not in taken)
 
 
@@ -300,7 +301,7 @@ def test_a_pretrained_start_of_another_size_is_an_error():
 
 
 def test_a_pretrained_start_of_another_size_is_an_error_of_a_field_aware_model_too():
-    with pytest.raises(ValueError, match=r"pretrained embedding.vectors is \[40, 24\], but ffm's is \[40, 12\]"):
+    with pytest.raises(ValueError, match=r"pretrained embedding.weight is \[40, 24\], but ffm's is \[40, 12\]"):
         new_model("ffm", SCHEMA, {"embed_dim": 4}, 0, trained_fm(8))
 
 

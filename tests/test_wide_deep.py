@@ -12,6 +12,7 @@ from reference import (
 )
 
 from models import registry
+from models.layers.batch import Batch
 
 
 def create(**settings):
@@ -36,7 +37,7 @@ def test_the_equation(hidden_dims):
 def test_dropout_is_in_the_deep_part():
     model = randomize(create(mlp_dropout=1.0)).train()
     x, values = random_input()
-    torch.testing.assert_close(model(x, values), model.linear(x, values) + model.mlp[-1].bias)
+    torch.testing.assert_close(model(Batch(x, values)), model.linear(Batch(x, values)) + model.mlp[-1].bias)
 
 
 def test_as_many_parameters_as_the_paper_s_layers_have():
