@@ -28,7 +28,7 @@ def write_inputs(shape: str) -> Path:
 
 def write_frappe(folder: Path) -> dict[str, Any]:
     """The train and valid splits of the prepared Frappe."""
-    from pipelines.data import load_rows, load_schema
+    from pipelines.data.rows import load_rows, load_schema
 
     source = PROCESSED / "frappe"
     schema = load_schema(source)

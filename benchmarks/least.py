@@ -31,14 +31,16 @@ from typing import Any, NamedTuple
 import torch
 from sides.timing import HIDDEN_DIMS
 
-from models import kernels, pair_kernels
+from models.kernels.distinct_pairs import Pairs
+from models.kernels.products import matmul
+from models.layers.batch import Batch
 
 WITH_ATTENTION = ("afm", "ifm", "inn", "deepifm")
 SAMPLED_BATCHES = 20  # from which u and q are the means
 MIB = 2**20
 
 
-class Batch(NamedTuple):
+class BatchWork(NamedTuple):
     """Sizes of a mean batch: rows, fields, pairs of fields, distinct features and pairs."""
 
     B: float
@@ -53,9 +55,9 @@ def count(features: torch.Tensor, batch_size: int) -> Batch:
     n = features.shape[1]
     fields = tuple((i, j) for i in range(n) for j in range(i + 1, n))
     order = torch.randperm(len(features))[: SAMPLED_BATCHES * batch_size]
-    found = [kernels.occurrences(features[rows]) for rows in order.split(batch_size)]
+    found = [Batch(features[rows]).where for rows in order.split(batch_size)]
     u = sum(len(where.ids) for where in found) / len(found)
-    q = sum(len(pair_kernels.Pairs(where, fields, False).left) for where in found) / len(found)
+    q = sum(len(Pairs(where, fields, False).left) for where in found) / len(found)
     return Batch(batch_size, n, comb(n, 2), u, q)
 
 
@@ -101,7 +103,7 @@ def best_seconds(work: Callable[[], object]) -> float:
 def matmul_rate() -> float:
     """FLOPs a second of the products that the kernels make."""
     a, b = torch.randn(2048, 256), torch.randn(256, 256)
-    return 2 * 2048 * 256 * 256 / best_seconds(lambda: kernels.matmul(a, b))
+    return 2 * 2048 * 256 * 256 / best_seconds(lambda: matmul(a, b))
 
 
 def copy_rate(size: int) -> float:

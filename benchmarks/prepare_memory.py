@@ -20,7 +20,7 @@ from inputs import FOLDER
 from report import ROOT, write
 from sides.timing import peak_mib
 
-from pipelines.readers import FRAPPE_COLUMNS, TAGS_COLUMNS
+from pipelines.data.logs import FRAPPE_COLUMNS, TAGS_COLUMNS
 
 LOGS = (("frappe", 96_203), ("movielens", 2_000_000), ("movielens", 20_000_000), ("frappe", 20_000_000))  # lines
 SIZES = {  # features of each column
@@ -48,10 +48,10 @@ def write_log(dataset: str, num_lines: int, folder: Path) -> None:
 
 def child(dataset: str, root: Path) -> None:
     """Prepare the data set in `root`, and print what it took and how many rows there are."""
-    from pipelines.catalog import get_dataset
-    from pipelines.params import load_params
-    from pipelines.paths import Paths
-    from pipelines.prepare import prepare
+    from pipelines.data.catalog import get_dataset
+    from pipelines.data.prepared import prepare
+    from pipelines.project.params import load_params
+    from pipelines.project.paths import Paths
 
     params, start = load_params(root / "params.yaml"), time.perf_counter()
     schema = prepare(get_dataset(dataset), params, Paths(root))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import write_text
+from pipelines.project.files import write_text
 from pipelines.reporting.pages import render
 
 ROOT = Path(__file__).parent

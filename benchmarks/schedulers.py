@@ -16,18 +16,18 @@ from statistics import fmean, stdev
 from typing import Annotated, Any
 
 import polars as pl
-import torch
 import typer
 import yaml
 from bench_peers import machine
 from inputs import FOLDER
 from report import ROOT, write
 
-from pipelines.cell import load_cell
-from pipelines.params import Params
-from pipelines.paths import Paths
-from pipelines.ray_cluster import cluster
+from pipelines.project.cluster import cluster
+from pipelines.project.params import Params
+from pipelines.project.paths import Paths
 from pipelines.reporting.tables import figure
+from pipelines.training.cell import load_cell
+from pipelines.training.process import prepare_process
 
 MODELS, SCHEDULERS, SEEDS = ("fm",), ("none", "asha", "median"), (1, 2, 3)
 SECONDS = 60
@@ -60,7 +60,7 @@ def trivial_search(way: str) -> dict[str, Any]:
 
 def trainings(params: dict[str, Any]) -> dict[str, Any]:
     """As many trainings as `params` has trials, without a search and with one thread, after one to warm up."""
-    torch.set_num_threads(1)
+    prepare_process(1)
     cell = load_cell("lr", "frappe", Params.model_validate(params), Paths(ROOT.parent))
     setting = params["tune"]["fixed"]
     list(cell.start(setting, cell.seed("tune"))[1])

@@ -49,17 +49,18 @@ class Training:
 def child(training: Training, segments: int, seconds: float) -> None:
     """Train on a part of the rows whose epoch takes about `seconds`: say that it is found, wait for the start, and
     print the seconds that an epoch of all rows takes, of each epoch but the first."""
-    import torch
     from sides import factorbench as side
 
-    from pipelines.training import new_model, train
+    from pipelines.training import process
+    from pipelines.training.loop import train
+    from pipelines.training.start import new_model
 
     signal.alarm(TIMEOUT)
-    torch.set_num_threads(training.threads)
     if training.without:
         from tricks import turn_off
 
         turn_off(training.without)
+    process.prepare_process(training.threads)
     args = argparse.Namespace(**asdict(training), data=FOLDER / training.shape, segments=segments, seconds=seconds)
     args.set = []
     schema, rows = side.read_schema(args.data), side.load(args, "train")

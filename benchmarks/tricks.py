@@ -16,78 +16,84 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trainings import Result, Training, epoch_seconds, measure_all
 
-from models import kernels, layers, pair_kernels
-from pipelines import optimizers, training
+from models.kernels import distinct_pairs, features, products
+from models.layers.batch import Batch
+from models.layers.networks import Dropout
+from pipelines.training import loop, optimizers, process
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
          for model, dropout in (("fm", 0.0), ("ifm", 0.0), ("ifm", 0.1), ("ffm", 0.0))]  # fmt: skip
 
 
 def no_malloc() -> None:
-    training.speed_up_process = lambda: torch.set_flush_denormal(True)
+    def prepare_process(num_threads: int | None = None) -> None:
+        torch.set_num_threads(num_threads or 1)
+        torch.set_flush_denormal(True)
+
+    process.prepare_process = prepare_process
 
 
 def no_onednn() -> None:
-    kernels.PREFER_ONEDNN = False
+    products.PREFER_ONEDNN = False
 
 
 def no_padding() -> None:
-    kernels.MULTIPLE = 1
+    products.MULTIPLE = 1
 
 
 def no_touched_rows() -> None:
     """The gradient of a table is as large as the table, and the optimizer updates all of it."""
-    kernels.touched_rows = lambda weight, ids: weight.index_select(0, ids)
+    features.touched_rows = lambda weight, ids: weight.index_select(0, ids)
 
 
 def no_shared_pairs() -> None:
     """Each row of the batch has pairs of its own; they are still sorted, as the sums need it."""
-    init, grouped = pair_kernels.Pairs.__init__, pair_kernels.grouped
+    init, grouped = distinct_pairs.Pairs.__init__, distinct_pairs.grouped
 
-    def each_apart(values: Tensor, below: int) -> tuple[Tensor, Tensor, kernels.Groups]:
+    def each_apart(values: Tensor, below: int) -> tuple[Tensor, Tensor, features.Groups]:
         in_order, order = values.flatten().sort(stable=True)
         places = torch.arange(len(order), device=order.device)
         return (
             in_order,
             torch.empty_like(order).scatter_(0, order, places).view(values.shape),
-            kernels.Groups(order, places),
+            features.Groups(order, places),
         )
 
-    def init_apart(self: pair_kernels.Pairs, *arguments: object) -> None:
-        pair_kernels.grouped = each_apart
+    def init_apart(self: distinct_pairs.Pairs, *arguments: object) -> None:
+        distinct_pairs.grouped = each_apart
         try:
             init(self, *arguments)
         finally:
-            pair_kernels.grouped = grouped
+            distinct_pairs.grouped = grouped
 
-    pair_kernels.Pairs.__init__ = init_apart
+    distinct_pairs.Pairs.__init__ = init_apart
 
 
 def no_sorted_sums() -> None:
-    def index_add(self: kernels.Groups, values: Tensor) -> Tensor:
+    def index_add(self: features.Groups, values: Tensor) -> Tensor:
         sizes = self.offsets.diff(append=self.offsets.new_tensor([len(self.order)]))
         group = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
         return values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values.index_select(0, self.order))
 
-    kernels.Groups.sum = index_add
+    features.Groups.sum = index_add
 
 
 def no_chunks() -> None:
-    pair_kernels.NUMBERS_OF_A_CHUNK = 1 << 62
+    distinct_pairs.NUMBERS_OF_A_CHUNK = 1 << 62
 
 
 def no_random_bytes() -> None:
-    def kept(self: layers.Dropout, *shape: int, device: torch.device | None = None) -> Tensor | None:
+    def kept(self: Dropout, *shape: int, device: torch.device | None = None) -> Tensor | None:
         return (torch.rand(shape, device=device) < 1 / self.scale).view(torch.uint8) if self.drops else None
 
-    layers.Dropout.kept = kept
+    Dropout.kept = kept
 
 
 def a_data_loader() -> None:
     def batches(order: Tensor, batch_size: int) -> Iterator[Tensor]:
         return iter(DataLoader(order, batch_size))  # type: ignore[arg-type]
 
-    training.batches = batches
+    loop.batches = batches
 
 
 def no_fused_adagrad() -> None:
@@ -102,7 +108,7 @@ def no_fused_adagrad() -> None:
 
 
 def no_kernels() -> None:
-    training.use_kernels = lambda model, on: None
+    loop.Batch = lambda ids, values=None, kernels=False: Batch(ids, values)
 
 
 EVERYWHERE = ("fm", "ifm", "ffm")

@@ -14,12 +14,12 @@ import typer
 import yaml
 from pydantic import Field, PositiveInt, ValidationError
 
-from pipelines.catalog import get_dataset
-from pipelines.cli import ParamsOption, one_of, run
-from pipelines.files import write_json, write_text, written_whole
-from pipelines.params import Params, Schema, explain, load_params
-from pipelines.paths import Paths
-from pipelines.provenance import made_by
+from pipelines.data.catalog import get_dataset
+from pipelines.project.cli import ParamsOption, one_of, run
+from pipelines.project.files import write_json, write_text, written_whole
+from pipelines.project.params import Params, Schema, explain, load_params
+from pipelines.project.paths import Paths
+from pipelines.project.provenance import made_by
 from pipelines.reporting.tables import markdown_table
 
 
@@ -95,7 +95,7 @@ def setting_of(experiment: Experiment, defaults: Defaults, paths: Paths) -> dict
 
 def load(model: str, dataset: str, config: Params, paths: Paths) -> Any:
     """The cell of a model, which starts from random embeddings."""
-    from pipelines.cell import load_cell
+    from pipelines.training.cell import load_cell
 
     training = config.training.model_copy(update={"pretrained": None})
     return load_cell(model, dataset, config.model_copy(update={"training": training}), paths)
@@ -117,8 +117,8 @@ def pretrain_setting(setting: dict[str, Any], config: Params) -> dict[str, Any]:
 def pretrained(cell: Any, setting: dict[str, Any], config: Params, paths: Paths) -> Any:
     """The cell that starts from the FM that `pretrain_setting` tells of, which is trained if no experiment has done so;
     the cell itself where there is nothing to start from."""
-    from pipelines.cell import load_weights
-    from pipelines.study import fingerprint
+    from pipelines.training.cell import fingerprint
+    from pipelines.training.start import load_weights
 
     first = pretrain_setting(setting, config)
     if not first:
@@ -152,9 +152,9 @@ def main(
         raise ValueError("name an experiment of experiments.yaml; --list shows them all")
     for name in names or []:
         one_of("experiment", name, experiments)
-    import torch
+    from pipelines.training.process import prepare_process
 
-    torch.set_num_threads(1)  # so that seconds are those of one core, and two experiments can run side by side
+    prepare_process(1)  # so that seconds are those of one core, and two experiments can run side by side
     if show_list:
         print(*plan(config, defaults, experiments, paths), sep="\n")
     for name in names or []:
@@ -172,7 +172,7 @@ def train(
     """A row an epoch: seconds, train_loss and validation metrics, means over the seeds, and the standard deviation of
     the RMSE (n − 1; none with one seed). Epochs that not all seeds have reached are left out. Beside the table, the
     setting and what made it."""
-    from pipelines.study import fingerprint
+    from pipelines.training.cell import fingerprint
 
     setting = setting_of(experiment, defaults, paths)
     cell = pretrained(load(experiment.model, experiment.dataset, config, paths), setting, config, paths)

@@ -6,9 +6,9 @@ from typing import Any
 import polars as pl
 from experiment import Experiment, load_experiments
 
-from pipelines.cli import ParamsOption, run
-from pipelines.files import write_text
-from pipelines.paths import Paths
+from pipelines.project.cli import ParamsOption, run
+from pipelines.project.files import write_text
+from pipelines.project.paths import Paths
 
 PARAMETERS = {"keep": "keep_probability", "l2_field": "l2_field", "field_embed_dim": "field_embed_dim"}
 EVEN = ("l2_field", "field_embed_dim")  # parameters whose values stand side by side, at even distances

@@ -21,12 +21,12 @@ import polars as pl
 import typer
 from experiment import load, load_experiments, pretrained, setting_of
 
-from pipelines.catalog import DATASETS, get_dataset
-from pipelines.cli import ParamsOption, run
-from pipelines.files import write_json, write_text
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.provenance import made_by
+from pipelines.data.catalog import DATASETS, get_dataset
+from pipelines.project.cli import ParamsOption, run
+from pipelines.project.files import write_json, write_text
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.project.provenance import made_by
 
 MEASURES = ("norm", "attention", "variance", "product")
 
@@ -42,11 +42,10 @@ def main(
     config, paths = load_params(params), Paths(params.parent)
     replaced = replaced_field(dataset)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
-    import torch
+    from pipelines.training import loop
+    from pipelines.training.process import prepare_process
 
-    from pipelines import training
-
-    torch.set_num_threads(1)
+    prepare_process(1)
     experiment = ifm_on(dataset, experiments)
     setting = setting_of(experiment, defaults, paths)
     cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
@@ -61,7 +60,7 @@ def main(
         strengths = json.loads(truth.read_text(encoding="utf-8"))
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
-    best = training.best(done, "rmse")
+    best = loop.best(done, "rmse")
     result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table), "made_by": origin}
     folder = paths.root / "results" / "importance"
     write_text(folder / f"{dataset}.csv", table.write_csv())
@@ -96,7 +95,8 @@ def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     from models.layers.attention import attend
     from models.layers.batch import Batch
     from models.layers.pairs import field_pairs
-    from pipelines.training import EVALUATION_ROWS, device_of
+    from pipelines.training.loop import EVALUATION_ROWS
+    from pipelines.training.process import device_of
 
     model.eval()
     rows, parts = rows.to(device_of(model)), []

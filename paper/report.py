@@ -11,8 +11,8 @@ from chapters.rq2 import rq2
 from chapters.rq3 import rq3
 from chapters.rq4 import rq4
 
-from pipelines.cli import ParamsOption, run
-from pipelines.files import write_text
+from pipelines.project.cli import ParamsOption, run
+from pipelines.project.files import write_text
 from pipelines.reporting.pages import render
 
 TEMPLATE = Path(__file__).parent / "templates" / "reproduction.md.j2"

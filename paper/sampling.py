@@ -12,19 +12,19 @@ import numpy as np
 import polars as pl
 import typer
 
-from pipelines.cli import ParamsOption, run
-from pipelines.files import write_json, write_text
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.provenance import made_by
-from pipelines.seeds import seed_for
+from pipelines.project.cli import ParamsOption, run
+from pipelines.project.files import write_json, write_text
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.project.provenance import made_by
+from pipelines.project.seeds import seed_for
 
 NUM_FIELDS, FIELD_DIM = 40, 10  # features a field
 NUM_PLANTED, RANK = 20, 2  # pairs that decide, and the size of their latent vectors
 TRAIN_SHARE = 0.75  # the rest is for validation: nothing is tested
 PERCENTS = (5, 10, 20, 50, 100)
-SETTING = {"model.embed_dim": 32, "model.attention_dim": 16, "model.dropout": 0.0, "training.l2_field": 0.01}
-SETTING |= {"training.learning_rate": 0.05, "training.batch_size": 1024}
+SETTING = {"model.embed_dim": 32, "model.attention_dim": 16, "model.dropout": 0.0, "loop.l2_field": 0.01}
+SETTING |= {"loop.learning_rate": 0.05, "loop.batch_size": 1024}
 
 
 def main(
@@ -39,12 +39,11 @@ def main(
     metrics of the best epoch; and sampling.json, what made it.
     """
     config, paths = load_params(params), Paths(params.parent)
-    import torch
+    from pipelines.training.behaviour import behaviour_of
+    from pipelines.training.cell import Cell
+    from pipelines.training.process import prepare_process
 
-    from pipelines.cell import Cell
-    from pipelines.golden import behaviour_of
-
-    torch.set_num_threads(1)
+    prepare_process(1)
     rows = generate(num_rows, seed_for(config.seed, "sampling"))
     num_train = int(TRAIN_SHARE * num_rows)
     training = config.training.model_copy(update={"max_epochs": max_epochs, "patience": max_epochs})
@@ -74,7 +73,7 @@ def generate(num_rows: int, seed: int) -> Any:
     pairs of fields, with latent vectors of their features; the noise has a tenth of the sum's variance."""
     import torch
 
-    from pipelines.data import Rows
+    from pipelines.data.rows import Rows
 
     rng = np.random.default_rng(seed)
     pairs = list(combinations(range(NUM_FIELDS), 2))
@@ -96,12 +95,12 @@ def part(rows: Any, which: slice) -> Any:
 
 def measure(cell: Any, percent: int, seed: int) -> dict[str, Any]:
     """One run, with `percent` of the pairs a batch."""
-    from pipelines import training
+    from pipelines.training import loop
 
     num_sampled = round(percent / 100 * NUM_FIELDS * (NUM_FIELDS - 1) / 2)
     _, epochs = cell.start(SETTING | {"model.num_sampled": num_sampled}, cell.seed("sampling", seed))
     done = list(epochs)
-    best = training.best(done, "rmse")
+    best = loop.best(done, "rmse")
     return {
         "share": percent / 100,
         "num_sampled": num_sampled,

@@ -1,11 +1,12 @@
 """Show where the code's behaviour is not the accepted one, and accept it."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from pipelines import golden_files
-from pipelines.cli import one_of, run
+from pipelines.project import golden_files
+from pipelines.project.cli import one_of, run
 
 
 def main(
@@ -17,8 +18,7 @@ def main(
     A model's name stands for its trainings and its search space. Results that hang on a file that --accept writes
     become stale.
     """
-    from pipelines.golden import today  # torch and ray take seconds to import
-    from pipelines.golden_stages import behaviours
+    from pipelines.training.behaviour import today
 
     known = behaviours()
     for name in [*(names or []), *(accept or [])]:
@@ -48,6 +48,17 @@ def worst(name: str, found: list[Any]) -> str:
     return (
         f"{name}: {len(found)} figures differ, most of all {place}: {then!r} accepted, {now!r} today ({distance:.1e})"
     )
+
+
+def behaviours() -> dict[str, Callable[[], dict[str, Any]]]:
+    """Name what computes each golden file."""
+    from pipelines.data.behaviour import prepare_behaviour
+    from pipelines.evaluation.behaviour import evaluate_behaviour
+    from pipelines.search.behaviour import search_behaviour
+    from pipelines.training.behaviour import behaviours
+
+    stages = {"prepare": prepare_behaviour, "search": search_behaviour, "evaluate": evaluate_behaviour}
+    return {**behaviours(), **stages}
 
 
 if __name__ == "__main__":

@@ -5,11 +5,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from pipelines.cli import DatasetOption, ParamsOption, run
-from pipelines.files import write_json, write_text
-from pipelines.metric import METRICS
-from pipelines.params import Params, load_params
-from pipelines.paths import Paths
+from pipelines.project.cli import DatasetOption, ParamsOption, run
+from pipelines.project.files import write_json, write_text
+from pipelines.project.metric import METRICS
+from pipelines.project.params import Params, load_params
+from pipelines.project.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 
 NUM_EPOCHS = 10
@@ -25,8 +25,10 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import list_models  # torch takes seconds to import
-    from pipelines.cell import load_cell
-    from pipelines.study import fingerprint
+    from pipelines.training.cell import fingerprint, load_cell
+    from pipelines.training.process import prepare_process
+
+    prepare_process()
 
     fixed = config.model_copy(update={"training": config.training.model_copy(update=TRAINING)})
     rows = []
@@ -44,7 +46,7 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
 def measure(cell: Any) -> dict[str, Any]:
     """One model's row: parameters, seconds an epoch (median), validation RMSE and AUC of the best of ten epochs."""
     from models.registry import hyperparameters, why_declined
-    from pipelines import training
+    from pipelines.training import loop, start
 
     if reason := why_declined(cell.model, cell.schema["fields"]):
         return {"model": cell.model, "declined": reason}
@@ -52,10 +54,10 @@ def measure(cell: Any) -> dict[str, Any]:
     setting = {key: value for key, value in SETTING.items() if key.removeprefix("model.") in known}
     model, epochs = cell.start(setting, cell.seed("compare"))
     done = list(epochs)
-    best = training.best(done, cell.training.metric)
+    best = loop.best(done, cell.training.metric)
     return {
         "model": cell.model,
-        "num_params": training.num_params(model),
+        "num_params": start.num_params(model),
         "seconds_per_epoch": statistics.median(epoch.seconds for epoch in done),
         "best_epoch": best.epoch,
         **best.valid.named("valid"),

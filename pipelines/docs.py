@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipelines.cli import run
-from pipelines.files import write_text
+from pipelines.project.cli import run
+from pipelines.project.files import write_text
 from pipelines.reporting.pages import up_to_date
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from pipelines.catalog import DATASETS, Dataset, get_dataset
-from pipelines.cli import DatasetOption, ParamsOption, run
-from pipelines.paths import Paths
+from pipelines.data.catalog import DATASETS, Dataset, get_dataset
+from pipelines.project.cli import DatasetOption, ParamsOption, run
+from pipelines.project.paths import Paths
 
 ListOption = Annotated[bool, typer.Option("--list", help="Show all data sets with licence and citation.")]
 
@@ -46,9 +46,9 @@ def download(dataset: Dataset, params: Path) -> list[Path]:
 
     Raises ValueError when a file can't be had or params.yaml is wrong; OSError when one can't be written.
     """
-    from pipelines.fetch import fetch
-    from pipelines.params import load_params
-    from pipelines.unpack import unpack
+    from pipelines.data.fetch import fetch
+    from pipelines.data.unpack import unpack
+    from pipelines.project.params import load_params
 
     seed = load_params(params).seed  # first: a mistyped --params is no place for data
     folder = Paths(params.parent).raw(dataset.name)
@@ -59,8 +59,8 @@ def download(dataset: Dataset, params: Path) -> list[Path]:
 
 
 def generate(dataset: Dataset, folder: Path, seed: int) -> list[Path]:
-    from pipelines.seeds import seed_for
-    from pipelines.synthetic import write_log
+    from pipelines.data.synthetic import write_log
+    from pipelines.project.seeds import seed_for
 
     write_log(folder, seed_for(seed, "download", dataset.name))
     return [folder / "log.csv"]

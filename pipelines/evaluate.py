@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.files import write_json, write_text
-from pipelines.params import load_params
-from pipelines.paths import Paths
+from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
+from pipelines.project.files import write_json, write_text
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
@@ -16,9 +16,9 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     Writes results/DATASET/MODEL/metrics.json, curves.csv and resamples.csv.
     """
     config, paths = load_params(params), Paths(params.parent)
-    from pipelines import final_runs  # torch and ray take seconds to import
-    from pipelines.cell import load_cell
-    from pipelines.data import load_rows
+    from pipelines.data.rows import load_rows
+    from pipelines.evaluation import final_runs
+    from pipelines.training.cell import load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
     search = f"run python -m pipelines.tune --model {model} --dataset {dataset}"

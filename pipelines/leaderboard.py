@@ -11,13 +11,13 @@ import polars as pl
 import typer
 from rich.markdown import Markdown
 
-from pipelines.catalog import DATASETS, PUBLISHED, get_dataset
-from pipelines.cli import ParamsOption, run
-from pipelines.files import write_json, write_text
-from pipelines.golden_files import accepted_behaviour
-from pipelines.metric import METRICS, Metric
-from pipelines.params import Params, TrainingParams, load_params
-from pipelines.paths import Paths
+from pipelines.data.catalog import DATASETS, PUBLISHED, get_dataset
+from pipelines.project.cli import ParamsOption, run
+from pipelines.project.files import write_json, write_text
+from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.metric import METRICS, Metric
+from pipelines.project.params import Params, TrainingParams, load_params
+from pipelines.project.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 

@@ -1,18 +1,18 @@
-"""Train the model whose embeddings the others start from, where training.pretrained names one."""
+"""Train the model whose embeddings the others start from, where loop.pretrained names one."""
 
 import io
 from pathlib import Path
 
-from pipelines.catalog import get_dataset
-from pipelines.cli import DatasetOption, ParamsOption, run
-from pipelines.files import write_json, written_whole
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.provenance import made_by
+from pipelines.data.catalog import get_dataset
+from pipelines.project.cli import DatasetOption, ParamsOption, run
+from pipelines.project.files import write_json, written_whole
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.project.provenance import made_by
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Train what training.pretrained names with the settings under `pretrain`; does nothing where it is null.
+    """Train what loop.pretrained names with the settings under `pretrain`; does nothing where it is null.
 
     Writes data/pretrained/DATASET/: the weights of the best validation epoch, summary.json, and recipe.json, which
     changes when anything does that the weights come from. What starts from them depends on the recipe, as the weights'
@@ -24,13 +24,15 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     if name is None:
         for file in ("summary.json", "recipe.json"):
             write_json(folder / file, {"pretrained": None})
-        print("training.pretrained is null: nothing to train")
+        print("loop.pretrained is null: nothing to train")
         return
     import torch  # takes seconds to import
 
-    from pipelines import training
-    from pipelines.cell import load_cell
-    from pipelines.study import fingerprint
+    from pipelines.training import loop
+    from pipelines.training.cell import fingerprint, load_cell
+    from pipelines.training.process import prepare_process
+
+    prepare_process()
 
     cell = load_cell(name, dataset, config, paths)
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
@@ -46,7 +48,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
-    best = training.best(done, config.training.metric)
+    best = loop.best(done, config.training.metric)
     reached = {"best_epoch": best.epoch, **best.valid._asdict()}
     write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.table import Table
 
-from pipelines.cli import ParamsOption, run
-from pipelines.metric import METRICS, Metric
-from pipelines.params import load_params
-from pipelines.paths import Paths
+from pipelines.project.cli import ParamsOption, run
+from pipelines.project.metric import METRICS, Metric
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
 from pipelines.reporting.tables import console
 
 
@@ -34,7 +34,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
 
 def progress(study: Any, metric: Metric) -> list[str]:
     """The last columns of a study's row."""
-    from pipelines.study import finished_trials
+    from pipelines.search.journal import finished_trials
 
     trials = study.get_trials(deepcopy=False)
     complete = [trial.value for trial in trials if trial.state.name == "COMPLETE"]

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.params import load_params
-from pipelines.paths import Paths
+from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
 
 
 def main(
@@ -16,46 +16,47 @@ def main(
     dataset: DatasetOption,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE: model.embed_dim=256, training.batch_size=4096, …; repeatable."),
+        typer.Option("--set", help="KEY=VALUE: model.embed_dim=256, loop.batch_size=4096, …; repeatable."),
     ] = None,
     params: ParamsOption = Path("params.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Train one model once: prints an epoch a line, then the test metrics at the best validation epoch."""
     config, paths = load_params(params), Paths(params.parent)
-    from pipelines import training  # torch takes seconds to import
-    from pipelines.cell import load_cell
-    from pipelines.data import load_rows
-    from pipelines.settings import parse_assignments, resolve
+    from pipelines.data.rows import load_rows
+    from pipelines.project.settings import parse_assignments, resolve
+    from pipelines.training import loop, process, start
+    from pipelines.training.cell import load_cell
 
     setting = parse_assignments(assignments or [])
     arguments, config_training = resolve(setting, config.training)
     config = config.model_copy(update={"training": config_training})
+    process.prepare_process()
     show = print_json if as_json else print_line
-    done: list[training.Epoch] = []
+    done: list[loop.Epoch] = []
 
-    def seen(epoch: training.Epoch) -> None:
+    def seen(epoch: loop.Epoch) -> None:
         done.append(epoch)
         show(epoch.row())
 
     if config_training.num_workers > 1:
-        from pipelines import data_parallel  # ray takes seconds to import
+        from pipelines.training import parallel
 
-        fitted, peak = data_parallel.train_together(model, dataset, arguments, config, paths, seen)
-        test = data_parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
+        fitted, peak = parallel.train_together(model, dataset, arguments, config, paths, seen)
+        test = parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
     else:
         cell = load_cell(model, dataset, config, paths)
         fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"))
         for epoch in epochs:
             seen(epoch)
-        test = training.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
+        test = loop.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
         peak = 0.0
     show(
         {
-            "best_epoch": training.best(done, config_training.metric).epoch,
+            "best_epoch": loop.best(done, config_training.metric).epoch,
             **test.named("test"),
-            "num_params": training.num_params(fitted),
-            "peak_memory_mb": max(peak, training.peak_memory_mb()),
+            "num_params": start.num_params(fitted),
+            "peak_memory_mb": max(peak, process.peak_memory_mb()),
         }
     )
 

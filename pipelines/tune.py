@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from pipelines.catalog import get_dataset
-from pipelines.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.files import write_json, write_text
-from pipelines.metric import METRICS
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.provenance import made_by
+from pipelines.data.catalog import get_dataset
+from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
+from pipelines.project.files import write_json, write_text
+from pipelines.project.metric import METRICS
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.project.provenance import made_by
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
@@ -18,9 +18,9 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import why_declined
-    from pipelines import search  # torch and ray take seconds to import
-    from pipelines.cell import load_cell
-    from pipelines.study import finished_trials, trials_table
+    from pipelines.search import tuner
+    from pipelines.search.journal import finished_trials, trials_table
+    from pipelines.training.cell import load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
     if reason := why_declined(model, cell.schema["fields"]):
@@ -29,13 +29,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         print(f"{model} declines {dataset}: {reason}")
         return
     origin = made_by(cell.behaviour)
-    study = search.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
+    study = tuner.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
     metric, trial = METRICS[config.training.metric], study.best_trial
     value = metric.score(study.best_value)
     best = {
         "model": model,
         "dataset": dataset,
-        "setting": {**search.fixed_setting(model, config), **trial.params},
+        "setting": {**tuner.fixed_setting(model, config), **trial.params},
         f"valid_{metric.name}": value,
         "metric": metric.name,
         "trial": trial.number,

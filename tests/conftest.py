@@ -8,7 +8,8 @@ import sys
 import pytest
 import yaml
 
-from pipelines import download, evaluate, prepare, synthetic, tune
+from pipelines import download, evaluate, prepare, tune
+from pipelines.data import synthetic
 
 PARAMS = {
     "seed": 2019,

@@ -7,7 +7,7 @@ from pathlib import Path
 from platform import python_version
 from xml.etree import ElementTree
 
-from pipelines.files import write_text
+from pipelines.project.files import write_text
 from pipelines.reporting.pages import render
 
 TABLE = Path(__file__).parents[1] / "results" / "faults.md"

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
-
-from pipelines import behaviour, golden, golden_files
-from pipelines.golden_files import accepted, differences
 from pipelines.golden_stages import behaviours
-from pipelines.params import TrainingParams
+
+from pipelines import behaviour
+from pipelines.project import golden_files
+from pipelines.project.golden_files import accepted, differences
+from pipelines.project.params import TrainingParams
+from pipelines.training import behaviour
 
 ROOT = Path(__file__).parent.parent
 MODELS = {file.stem for file in (ROOT / "behaviour").glob("*.json")} & {file.stem for file in ROOT.glob("models/*.py")}
@@ -22,7 +24,7 @@ MODELS = {file.stem for file in (ROOT / "behaviour").glob("*.json")} & {file.ste
 
 @pytest.mark.parametrize("name", behaviours())
 def test_the_code_behaves_as_accepted(name):
-    found = differences(accepted(name), golden.today(behaviours()[name]))
+    found = differences(accepted(name), behaviour.today(behaviours()[name]))
     assert not found, f"{found[0]}: python -m pipelines.behaviour {name}"
 
 
@@ -109,21 +111,21 @@ def test_wrong_names_and_damaged_files_are_said_in_a_line(goldens):
 
 
 def test_digits_stand_for_the_golden_file_or_for_what_the_code_does_instead(goldens, caplog):
-    golden.digest.cache_clear()
+    behaviour.digest.cache_clear()
     training = TrainingParams()
-    same = golden.behaviour_of("lr", training)
+    same = behaviour.behaviour_of("lr", training)
     assert same == golden_files.accepted_behaviour("lr", training)
     content = json.loads((goldens / "lr.json").read_text())
     content["trainings"]["defaults"]["train_loss"][1] *= 2
     (goldens / "lr.json").write_text(json.dumps(content))
-    golden.digest.cache_clear()
-    assert golden.behaviour_of("lr", training) == same != golden_files.accepted_behaviour("lr", training)
+    behaviour.digest.cache_clear()
+    assert behaviour.behaviour_of("lr", training) == same != golden_files.accepted_behaviour("lr", training)
     assert "the behaviour of lr is not that of" in caplog.text
     (goldens / "lr.json").unlink()
-    golden.digest.cache_clear()
-    assert golden.behaviour_of("lr", training) == same
+    behaviour.digest.cache_clear()
+    assert behaviour.behaviour_of("lr", training) == same
     assert golden_files.accepted_behaviour("lr", training) is None
-    golden.digest.cache_clear()
+    behaviour.digest.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -204,12 +206,12 @@ def test_comments_renames_and_moves_make_nothing_expensive_stale(tree):
         ("models/nfm.py", "hidden_dropout: float = 0.2", "hidden_dropout: float = 0.25", {"nfm"},
          {"tune", "evaluate", "experiment"}, {"nfm"}),
         ("models/inn.py", "return self.linear", "return 1.001 * self.linear", {"inn"}, {"tune", "evaluate", "experiment"}, {"inn"}),
-        ("pipelines/optimizers.py", "BETA = 1.0", "BETA = 1.1", {"optimizers/ftrl"}, set(), set()),
-        ("pipelines/optimizers.py", "INITIAL_ACCUMULATOR = 1e-8", "INITIAL_ACCUMULATOR = 1e-3",
+        ("pipelines/training/optimizers.py", "BETA = 1.0", "BETA = 1.1", {"optimizers/ftrl"}, set(), set()),
+        ("pipelines/training/optimizers.py", "INITIAL_ACCUMULATOR = 1e-8", "INITIAL_ACCUMULATOR = 1e-3",
          {"optimizers/adagrad", *MODELS}, {"pretrain", "tune", "evaluate", "experiment", "importance"}, None),
         ("search_spaces/nfm.py", "FloatDistribution(0.0", "FloatDistribution(0.1", {"spaces/nfm"}, {"tune"}, {"nfm"}),
-        ("pipelines/search.py", '"sampler", drawn', '"sampler", drawn + 1', {"search"}, {"tune"}, None),
-        ("pipelines/encoding.py", "rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]", {"prepare"},
+        ("pipelines/search/tuner.py", '"sampler", drawn', '"sampler", drawn + 1', {"search"}, {"tune"}, None),
+        ("pipelines/data/encoding.py", "rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]", {"prepare"},
          set(), set()),
     ],
     ids=["model", "equation", "ftrl", "adagrad", "space", "seed rule", "split"],

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import pipelines
-from pipelines.cli import one_of, run
+from pipelines.project.cli import one_of, run
 
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 import torch
 
-from pipelines.data import load_rows, load_schema
-from pipelines.files import file_digest
+from pipelines.data.rows import load_rows, load_schema
+from pipelines.project.files import file_digest
 
 
 @pytest.fixture

@@ -12,16 +12,16 @@ import ray
 import torch
 import torch.distributed as dist
 
-from pipelines import data_parallel, evaluate, pretrain, train, training, tune
-from pipelines.cell import load_cell
-from pipelines.cli import run
-from pipelines.data import Rows, load_rows, read_rows
-from pipelines.data_parallel import evaluate_file, fetch, share, train_share
-from pipelines.params import TrainingParams, load_params
-from pipelines.paths import Paths
-from pipelines.ray_cluster import cluster
-from pipelines.study import fingerprint
-from pipelines.training import new_model
+from pipelines import evaluate, pretrain, train, tune
+from pipelines.data.rows import Rows, load_rows, read_rows
+from pipelines.project.cli import run
+from pipelines.project.cluster import cluster
+from pipelines.project.params import TrainingParams, load_params
+from pipelines.project.paths import Paths
+from pipelines.training import loop
+from pipelines.training.cell import fingerprint, load_cell
+from pipelines.training.parallel import evaluate_file, fetch, share, train_share
+from pipelines.training.start import new_model
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
@@ -113,7 +113,7 @@ def alone(case, monkeypatch):
 
     monkeypatch.setattr(training, "batches", batches)
     model = new_model(name, SCHEMA, SIZES[name], 0)
-    return model, list(training.train(model, TRAIN, VALID, settings(changes)))
+    return model, list(loop.train(model, TRAIN, VALID, settings(changes)))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -184,7 +184,7 @@ def call(project, monkeypatch, capsys):
     return call
 
 
-TWO = ("--set", "training.num_workers=2")
+TWO = ("--set", "loop.num_workers=2")
 
 
 def test_with_ray_two_workers_do_what_one_does_with_the_same_batches(call, project):
@@ -202,9 +202,9 @@ def test_with_ray_two_workers_do_what_one_does_with_the_same_batches(call, proje
 
 
 def test_a_loss_that_is_not_finite_is_one_line(call):
-    code, out, err = call(*TWO, "--set", "training.learning_rate=1e30")
+    code, out, err = call(*TWO, "--set", "loop.learning_rate=1e30")
     assert (code, out) == (1, "")
-    assert err == "error: the loss is not finite in epoch 1: lower training.learning_rate\n"
+    assert err == "error: the loss is not finite in epoch 1: lower loop.learning_rate\n"
 
 
 def test_a_worker_that_dies_is_one_line(project):
@@ -234,21 +234,21 @@ def test_rows_come_in_pieces(prepared, ray_cluster, monkeypatch):
     assert torch.equal(fetched.features, rows.features[150:420])
     assert torch.equal(fetched.labels, rows.labels[150:420])
     model = new_model("fm", json.loads((folder / "schema.json").read_text()), {"embed_dim": 2}, 0)
-    test = training.evaluate(model, load_rows(folder, "test"), "squared_error")
+    test = loop.evaluate(model, load_rows(folder, "test"), "squared_error")
     assert evaluate_file(model, folder, "test", "squared_error") == test
 
 
 def test_more_workers_than_cpus_are_refused(call):
-    code, out, err = call("--set", "training.num_workers=3")
+    code, out, err = call("--set", "loop.num_workers=3")
     assert (code, out) == (1, "")
-    assert err == "error: training.num_workers is 3, but there are only 2 CPUs\n"
+    assert err == "error: loop.num_workers is 3, but there are only 2 CPUs\n"
 
 
-@pytest.mark.parametrize("setting", ["training.batch_size=3", "training.num_workers=100000"])
+@pytest.mark.parametrize("setting", ["loop.batch_size=3", "loop.num_workers=100000"])
 def test_more_workers_than_a_batch_has_room_for_are_refused(call, setting):
     code, out, err = call(*TWO, "--set", setting)
     assert (code, out) == (1, "")
-    assert err.startswith("error: training.num_workers is ")
+    assert err.startswith("error: loop.num_workers is ")
     assert "too many for batches of " in err
     assert err.count("\n") == 1
 
@@ -264,7 +264,7 @@ def test_other_stages_refuse_workers(call, project, stage):
     project.set(training={"num_workers": 2, "pretrained": "fm"})
     code, out, err = call(stage=stage)
     assert (code, out) == (1, "")
-    assert err.startswith("error: training.num_workers is 2: only python -m pipelines.train has ")
+    assert err.startswith("error: loop.num_workers is 2: only python -m pipelines.train has ")
     assert err.count("\n") == 1
 
 
@@ -272,7 +272,7 @@ def test_so_does_the_setting_of_pretrain(call, project):
     project.set(training={"pretrained": "fm"}, pretrain={"model": {}, "training": {"num_workers": 2}})
     code, _, err = call(stage=pretrain)
     assert code == 1
-    assert err.startswith("error: training.num_workers is 2: ")
+    assert err.startswith("error: loop.num_workers is 2: ")
 
 
 def test_one_worker_does_not_change_the_names_of_studies(prepared):

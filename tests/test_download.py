@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import DATASETS
+from pipelines.data.catalog import DATASETS
 from pipelines.download import main
-from pipelines.seeds import seed_for
+from pipelines.project.seeds import seed_for
 
 PARAMS = "seed: 7\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
 LOG = "user\titem\ncnt\n" * 100

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.golden_files import golden_names
-from pipelines.params import TrainingParams, load_params
+from pipelines.project.golden_files import golden_names
+from pipelines.project.params import TrainingParams, load_params
 
 ROOT = Path(__file__).parent.parent
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -77,8 +77,8 @@ def stage_names(stages, params):
 
 
 def test_the_walk_over_imports_finds_those_inside_functions_and_of_modules():
-    assert imported_files("pipelines/pretrain.py") >= {"pipelines/training.py", "pipelines/catalog.py"}
-    assert "pipelines/libfm.py" in closure("pipelines/prepare.py")
+    assert imported_files("pipelines/pretrain.py") >= {"pipelines/training/loop.py", "pipelines/data/catalog.py"}
+    assert "pipelines/data/libfm.py" in closure("pipelines/prepare.py")
     assert f"{TEMPLATES}/leaderboard.md.j2" in closure("pipelines/leaderboard.py")
 
 
@@ -261,7 +261,14 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
     ignored = ["data/raw/frappe/frappe.csv", "studies/frappe/fm/journal.log", ".venv/bin/python"]
     ignored += ["paper/data/raw/frappe-nfm/frappe.test.libfm", "paper/studies/frappe-nfm/fm/journal.log"]
     ignored += ["demo/data/raw/synthetic/log.csv", "demo/studies/synthetic/fm/lock", "demo/results/leaderboard.md"]
-    kept = ["models/fm.py", "pipelines/data.py", "search_spaces/fm.py", "dvc.lock", "params.yaml", "demo/params.yaml"]
+    kept = [
+        "models/fm.py",
+        "pipelines/data/rows.py",
+        "search_spaces/fm.py",
+        "dvc.lock",
+        "params.yaml",
+        "demo/params.yaml",
+    ]
     kept += ["paper/dvc.lock", "paper/results/frappe-nfm/fm/metrics.json", "paper/results/leaderboard.json"]
     kept += ["results/frappe/fm/best.json", "results/frappe/fm/metrics.json", "results/leaderboard.json"]
     command = ["git", "check-ignore", "--no-index", *ignored, *kept]

@@ -5,8 +5,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.catalog import get_dataset
-from pipelines.encoding import draw_negatives, encode, group_rows, split_rows
+from pipelines.data.catalog import get_dataset
+from pipelines.data.encoding import encode
+from pipelines.data.negatives import draw_negatives, group_rows
+from pipelines.data.splitting import split_rows
 
 TAGS = get_dataset("movielens")  # replaces tag, given user and movie
 APPS = replace(get_dataset("synthetic"), name="apps", fields=("user", "item", "city"))  # item, given user

@@ -8,13 +8,14 @@ import polars as pl
 import pytest
 import torch
 
-from pipelines import final_runs
-from pipelines.cell import load_cell
-from pipelines.data import load_rows
-from pipelines.files import locked
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.training import evaluate, num_params
+from pipelines.data.rows import load_rows
+from pipelines.evaluation import final_runs
+from pipelines.project.files import locked
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell
+from pipelines.training.loop import evaluate
+from pipelines.training.start import num_params
 
 FIGURES = {"test_rmse", "test_auc", "test_logloss", "valid_rmse", "valid_auc", "valid_logloss"}
 FILES = ("metrics.json", "curves.csv", "resamples.csv")

@@ -10,9 +10,9 @@ import yaml
 from conftest import Project
 
 from models import registry
-from pipelines.cell import Cell
-from pipelines.paths import Paths
-from pipelines.settings import resolve
+from pipelines.project.paths import Paths
+from pipelines.project.settings import resolve
+from pipelines.training.cell import Cell
 
 PAPER = Path(experiment.__file__).parent
 START = {"dataset": "synthetic", "start": str(PAPER.parent / "behaviour" / "spaces" / "ifm.json")}

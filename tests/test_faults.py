@@ -22,8 +22,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from pipelines.params import load_params
-from pipelines.study import INTERRUPTED
+from pipelines.project.params import load_params
+from pipelines.search.journal import INTERRUPTED
 
 MOMENTS = int(os.environ.get("FAULT_MOMENTS", "1"))
 ROOT = Path(__file__).parents[1]

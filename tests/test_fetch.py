@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import Source
-from pipelines.fetch import fetch
+from pipelines.data.catalog import Source
+from pipelines.data.fetch import fetch
 
 CONTENT = os.urandom(300_000)
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from experiment import Experiment
 
-from pipelines.paths import Paths
+from pipelines.project.paths import Paths
 
 START = {"start": "../search_spaces/ifm.py", "max_epochs": 3}
 

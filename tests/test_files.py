@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipelines.files import file_digest, write_json, write_text, written_whole
+from pipelines.project.files import file_digest, write_json, write_text, written_whole
 
 
 def names(folder):

@@ -4,7 +4,7 @@ from reference import FIELD_DIMS, assert_equals_loops, by_row, random_input, ran
 
 from models import registry
 from models.layers.batch import Batch
-from pipelines.training import new_model
+from pipelines.training.start import new_model
 
 SCHEMA = {"field_dims": FIELD_DIMS, "fields": ["a", "b", "c", "d"]}
 

@@ -12,15 +12,15 @@ import polars as pl
 import pytest
 import torch
 
-from pipelines.catalog import Source, get_dataset
-from pipelines.cell import load_cell
-from pipelines.fetch import save
-from pipelines.libfm import read_libfm
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.prepare import prepare
-from pipelines.readers import FRAPPE_COLUMNS, TAGS_HEADER, read_log
-from pipelines.unpack import unpack
+from pipelines.data.catalog import Source, get_dataset
+from pipelines.data.fetch import save
+from pipelines.data.libfm import read_libfm
+from pipelines.data.logs import FRAPPE_COLUMNS, TAGS_HEADER, read_log
+from pipelines.data.prepared import prepare
+from pipelines.data.unpack import unpack
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell
 
 pytestmark = pytest.mark.fault("hostile")
 

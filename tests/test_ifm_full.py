@@ -15,8 +15,8 @@ from reference import (
 
 from models import registry
 from models.layers.batch import Batch
-from pipelines.optimizers import make_optimizer
-from pipelines.params import TrainingParams
+from pipelines.project.params import TrainingParams
+from pipelines.training.optimizers import make_optimizer
 
 SIZES = {"embed_dim": 3, "attention_dim": 2}
 

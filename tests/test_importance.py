@@ -12,8 +12,8 @@ from reference import attention, embedded, field_aspect, products_of, randomize
 from test_experiment import EXPERIMENTS
 
 from models import registry
-from pipelines.catalog import get_dataset
-from pipelines.data import Rows
+from pipelines.data.catalog import get_dataset
+from pipelines.data.rows import Rows
 
 DIMS, FIELDS = (3, 4, 2, 3), ["user", "item", "city", "day"]
 

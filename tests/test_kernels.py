@@ -9,16 +9,17 @@ from itertools import combinations
 
 import pytest
 import torch
+from models.pair_kernels import Pairs
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from models import kernels, pair_kernels, registry
 from models.kernels import Embeddings, Occurrences
 from models.layers import use_kernels
-from models.pair_kernels import Pairs
-from pipelines.optimizers import make_optimizer
-from pipelines.params import TrainingParams
-from pipelines.training import speed_up_process, summed_loss
+from pipelines.project.params import TrainingParams
+from pipelines.training.loop import summed_loss
+from pipelines.training.optimizers import make_optimizer
+from pipelines.training.process import speed_up_process
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 

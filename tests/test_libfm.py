@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from pipelines.libfm import by_field, read_libfm
+from pipelines.data.libfm import by_field, read_libfm
 
 
 @pytest.fixture

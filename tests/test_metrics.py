@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.metrics import Metrics, auc, compute_metrics, predictions
+from pipelines.training.metrics import Metrics, auc, compute_metrics, predictions
 
 
 def slow_auc(scores, labels):

@@ -10,11 +10,12 @@ from torch import nn
 
 from models import registry
 from models.layers.batch import Batch
-from pipelines.catalog import FRAPPE_FIELDS
-from pipelines.data import Rows
-from pipelines.params import TrainingParams
-from pipelines.settings import parse, resolve
-from pipelines.training import best, new_model, train
+from pipelines.data.catalog import FRAPPE_FIELDS
+from pipelines.data.rows import Rows
+from pipelines.project.params import TrainingParams
+from pipelines.project.settings import parse, resolve
+from pipelines.training.loop import best, train
+from pipelines.training.start import new_model
 from search_spaces.shared import get_space, paper_setting
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other

@@ -6,11 +6,12 @@ from torch import nn
 
 from models import registry
 from models.layers import FeatureEmbedding, LinearTerms, use_kernels
-from pipelines import optimizers
-from pipelines.data import Rows
-from pipelines.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
-from pipelines.params import TrainingParams
-from pipelines.training import evaluate, new_model, predict, train
+from pipelines.data.rows import Rows
+from pipelines.project.params import TrainingParams
+from pipelines.training import optimizers
+from pipelines.training.loop import evaluate, predict, train
+from pipelines.training.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
+from pipelines.training.start import new_model
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 

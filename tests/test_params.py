@@ -1,7 +1,7 @@
 import pytest
 
-from pipelines.params import EvaluateParams, Params, PrepareParams, PretrainParams, TrainingParams, load_params
-from pipelines.paths import Paths
+from pipelines.project.params import EvaluateParams, Params, PrepareParams, PretrainParams, TrainingParams, load_params
+from pipelines.project.paths import Paths
 
 MINIMAL = "seed: 1\ndatasets: [synthetic]\nmodels: [lr, fm]\ntune: {num_trials: 3}\n"
 

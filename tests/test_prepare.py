@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.catalog import get_dataset
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.prepare import prepare, write_parquet
-from pipelines.readers import FRAPPE_COLUMNS
-from pipelines.seeds import seed_for
-from pipelines.synthetic import write_log
+from pipelines.data.catalog import get_dataset
+from pipelines.data.logs import FRAPPE_COLUMNS
+from pipelines.data.prepared import prepare, write_parquet
+from pipelines.data.synthetic import write_log
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.project.seeds import seed_for
 
 PARAMS = "seed: 2019\ndatasets: [synthetic]\nmodels: [fm]\ntune: {num_trials: 1}\n"
 SPLITS = ("train", "valid", "test")

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from pipelines import pretrain, train
-from pipelines.catalog import get_dataset
-from pipelines.cell import load_cell
-from pipelines.cli import run
+from pipelines.data.catalog import get_dataset
+from pipelines.data.prepared import prepare
 from pipelines.download import download
-from pipelines.params import load_params
-from pipelines.paths import Paths
-from pipelines.prepare import prepare
+from pipelines.project.cli import run
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from pipelines.progress import TrialTable, describe, shown
+from pipelines.search.progress import TrialTable, describe, shown
 
 SETTING = {"training.learning_rate": 0.05, "model.embed_dim": 32, "model.hidden_dims": "[64, 32]"}
 

@@ -14,13 +14,15 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines import encoding
-from pipelines.catalog import Source, get_dataset
-from pipelines.cell import load_weights
-from pipelines.encoding import draw_negatives, encode, split_rows
-from pipelines.libfm import MAX_INDEX, by_field, read_libfm
-from pipelines.readers import FRAPPE_COLUMNS, TAGS_HEADER, read_log
-from pipelines.unpack import unpack
+from pipelines.data import encoding
+from pipelines.data.catalog import Source, get_dataset
+from pipelines.data.encoding import encode
+from pipelines.data.libfm import MAX_INDEX, by_field, read_libfm
+from pipelines.data.logs import FRAPPE_COLUMNS, TAGS_HEADER, read_log
+from pipelines.data.negatives import draw_negatives
+from pipelines.data.splitting import split_rows
+from pipelines.data.unpack import unpack
+from pipelines.training.cell import load_weights
 
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 settings.register_profile("tests", max_examples=60, deadline=None, derandomize=True)

@@ -1,8 +1,8 @@
 import polars as pl
 import pytest
 
-from pipelines.catalog import get_dataset
-from pipelines.readers import read_log
+from pipelines.data.catalog import get_dataset
+from pipelines.data.logs import read_log
 
 FRAPPE_HEADER = "user\titem\tcnt\tdaytime\tweekday\tisweekend\thomework\tcost\tweather\tcountry\tcity"
 FRAPPE_LINE = "u1\tmaps\t3\tmorning\tmonday\tworkday\thome\tfree\tsunny\tNo where\tc9"

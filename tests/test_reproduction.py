@@ -13,7 +13,7 @@ from chapters.findings import FEW
 from chapters.verdicts import nearly_all, verdict
 
 from pipelines import leaderboard, significance
-from pipelines.catalog import DATASETS, PUBLISHED
+from pipelines.data.catalog import DATASETS, PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "paper"

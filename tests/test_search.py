@@ -15,12 +15,12 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 
-from pipelines import search
-from pipelines import study as study_record
-from pipelines.cell import Cell, load_cell
-from pipelines.params import TuneParams, load_params
-from pipelines.paths import Paths
-from pipelines.ray_cluster import resources_per_run
+from pipelines.project.cluster import resources_per_run
+from pipelines.project.params import TuneParams, load_params
+from pipelines.project.paths import Paths
+from pipelines.search import journal as study_record
+from pipelines.search import tuner
+from pipelines.training.cell import Cell, load_cell
 from search_spaces import shared
 
 
@@ -95,7 +95,7 @@ def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
     for row in rows.rows(named=True):
         setting = {key: value for key, value in row.items() if "." in key}
         setting |= {"model.embed_dim": 4, "training.batch_size": 256}
-        epochs = list(cell.start(setting, search.trial_seed(cell, setting))[1])
+        epochs = list(cell.start(setting, tuner.trial_seed(cell, setting))[1])
         lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
         assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
         assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))
@@ -297,7 +297,7 @@ def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(proje
 
 def made_failed_study(project, model):
     """A study, as `search` would make it, with one trial that failed."""
-    cell, fixed = cell_of(project, model), search.fixed_setting(model, load_params(project.params))
+    cell, fixed = cell_of(project, model), tuner.fixed_setting(model, load_params(project.params))
     space = {key: value for key, value in shared.get_space(model).items() if key not in fixed}
     project.study(model).mkdir(parents=True)
     storage = study_record.open_journal(project.study(model) / "journal.log")
@@ -336,7 +336,7 @@ def search_with(project, start, **budget):
             start(setting)
             return super().start(setting, seed)
 
-    study = search.search(Starting(**vars(cell_of(project, "lr"))), "synthetic", params, project.study("lr"))
+    study = tuner.search(Starting(**vars(cell_of(project, "lr"))), "synthetic", params, project.study("lr"))
     return study_record.finished_trials(study)
 
 
@@ -454,7 +454,7 @@ def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(sea
     study.add_trial(made_trial(0, 1000))
     seconds = 4 + 1e6 - study_record.budget_left(study, TuneParams(time_budget_s=1e6))[1]
     searched_project.set(tune={"num_trials": 300, "time_budget_s": seconds})
-    ended, real_cluster = [], search.cluster
+    ended, real_cluster = [], tuner.cluster
     monkeypatch.setattr(search, "cluster", lambda: Timed(real_cluster(), ended))
     searched_project.tune("fm")
     assert 3 < ended[0] < 20
@@ -499,7 +499,7 @@ def test_a_search_whose_scheduler_stopped_all_trials_says_so(prepared):
     stopped = create_trial(state=TrialState.PRUNED, value=0.5, intermediate_values={3: 0.5})
     failed = create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "FloatingPointError: too large"})
     with pytest.raises(ValueError, match=r"^tune\.scheduler stopped all trials of fm on synthetic that did not fail"):
-        search.check_result(cell_of(prepared, "fm"), TuneParams(num_trials=2), made_study(stopped, failed))
+        tuner.check_result(cell_of(prepared, "fm"), TuneParams(num_trials=2), made_study(stopped, failed))
 
 
 def test_the_budget_left_is_what_finished_trials_have_not_used():

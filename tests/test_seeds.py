@@ -2,7 +2,7 @@ from itertools import product
 
 import numpy as np
 
-from pipelines.seeds import seed_for
+from pipelines.project.seeds import seed_for
 
 
 def test_seeds_stay_the_same_forever():

@@ -1,7 +1,7 @@
 import pytest
 
-from pipelines.params import TrainingParams
-from pipelines.settings import parse, parse_assignments, resolve
+from pipelines.project.params import TrainingParams
+from pipelines.project.settings import parse, parse_assignments, resolve
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from pipelines.significance import groups, holm, main, welch
+from pipelines.evaluation.comparisons import groups, holm, welch
+from pipelines.significance import main
 
 ROWS_SPREAD = 0.002  # of the RMSE over resamples, the same for all models
 

@@ -4,9 +4,9 @@ from itertools import combinations
 import polars as pl
 import pytest
 
-from pipelines.catalog import get_dataset
-from pipelines.readers import read_log
-from pipelines.synthetic import write_log
+from pipelines.data.catalog import get_dataset
+from pipelines.data.logs import read_log
+from pipelines.data.synthetic import write_log
 
 SYNTHETIC = get_dataset("synthetic")
 

@@ -8,15 +8,15 @@ import torch
 
 from models.registry import hyperparameters, list_models, why_declined
 from pipelines import train
-from pipelines.catalog import DATASETS, get_dataset
-from pipelines.cell import load_cell
-from pipelines.cli import run
-from pipelines.data import load_rows
+from pipelines.data.catalog import DATASETS, get_dataset
+from pipelines.data.prepared import prepare
+from pipelines.data.rows import load_rows
 from pipelines.download import download
-from pipelines.params import TrainingParams, load_params
-from pipelines.paths import Paths
-from pipelines.prepare import prepare
-from pipelines.training import evaluate
+from pipelines.project.cli import run
+from pipelines.project.params import TrainingParams, load_params
+from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell
+from pipelines.training.loop import evaluate
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 

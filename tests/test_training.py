@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from models.layers.batch import Batch
-from pipelines import training
-from pipelines.data import Rows
-from pipelines.params import TrainingParams
-from pipelines.training import batches, best, evaluate, new_model, num_params, predict, summed_loss, train
+from pipelines.data.rows import Rows
+from pipelines.project.params import TrainingParams
+from pipelines.training import process
+from pipelines.training.loop import batches, best, evaluate, predict, summed_loss, train
+from pipelines.training.start import new_model, num_params
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
@@ -218,7 +219,7 @@ def test_kernels_are_used_unless_they_are_switched_off():
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("metric", ["rmse", "auc"])
 def test_a_loss_that_is_not_finite_is_an_error(loss, metric):
-    with pytest.raises(FloatingPointError, match=r"not finite in epoch 1: lower training.learning_rate"):
+    with pytest.raises(FloatingPointError, match=r"not finite in epoch 1: lower loop.learning_rate"):
         fit("fm", loss=loss, metric=metric, learning_rate=1e30, batch_size=16)
 
 
@@ -227,7 +228,7 @@ def test_values_are_used():
     model, epochs = fit("fm", rows=rows, valid=valid)
     assert curve(epochs) != curve(fit("fm")[1])
     with torch.no_grad():
-        x, values = valid.features.to(training.best_device()), valid.values.to(training.best_device())
+        x, values = valid.features.to(process.best_device()), valid.values.to(process.best_device())
         torch.testing.assert_close(predict(model, valid), model(Batch(x, values)).cpu())
     assert not torch.allclose(predict(model, valid), predict(model, VALID))
 
@@ -324,6 +325,6 @@ def test_an_epoch_is_one_flat_record():
 
 
 def test_the_memory_in_use_is_told_in_mib():
-    held = torch.ones(4 * 2**20, device=training.best_device())  # 16 MiB
-    assert 16 < training.peak_memory_mb() < 2**20
+    held = torch.ones(4 * 2**20, device=process.best_device())  # 16 MiB
+    assert 16 < process.peak_memory_mb() < 2**20
     del held

@@ -23,7 +23,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from pipelines.study import NODE
+from pipelines.search.journal import NODE
 
 SPACES = ["--net", "--mount", "--pid", "--uts"]
 NEW_MACHINE = ["unshare", *SPACES, "--fork", "--kill-child", "--mount-proc"]

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.catalog import Source
-from pipelines.unpack import unpack
+from pipelines.data.catalog import Source
+from pipelines.data.unpack import unpack
 
 
 def put(path: Path, content: bytes) -> Path:

@@ -14,9 +14,11 @@ import torch
 import yaml
 from torch import nn
 
-from pipelines.data import Rows
-from pipelines.params import TrainingParams
-from pipelines.training import evaluate, new_model, train
+from pipelines.data.rows import Rows
+from pipelines.project.params import TrainingParams
+from pipelines.training.loop import evaluate, train
+from pipelines.training.process import prepare_process
+from pipelines.training.start import new_model
 from sides.timing import (
     EMBED_DIM,
     HIDDEN_DIMS,
@@ -90,7 +92,7 @@ def rows_of_a_segment(model: nn.Module, rows: Rows, few: Rows, args: argparse.Na
 
 def main() -> None:
     args = command_line()
-    torch.set_num_threads(args.threads)
+    prepare_process(args.threads)
     schema, rows = read_schema(args.data), load(args, "train")
     few = part(rows, 512)  # `train` evaluates after each epoch, outside of its seconds
     resident = resident_mib()

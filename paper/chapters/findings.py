@@ -8,8 +8,8 @@ import polars as pl
 import yaml
 
 from chapters.verdicts import HOLDS, Row, Table, best_epoch, lowest
-from pipelines.params import load_params
-from pipelines.paths import Paths
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
 from pipelines.reporting.tables import figure as shown
 
 FEW = 4  # missing experiments, which are named

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from chapters.findings import Findings, read_json
-from pipelines.golden_files import accepted_behaviour
+from pipelines.project.golden_files import accepted_behaviour
 
 
 def origin(findings: Findings) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from chapters.findings import Findings, read_json
 from chapters.verdicts import Row, compared, gains_from_fm, judge, verdict
 from pipelines import significance
-from pipelines.catalog import get_dataset
+from pipelines.data.catalog import get_dataset
 from pipelines.reporting.pages import nested
 from pipelines.reporting.tables import figure as shown
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from chapters.findings import Findings, read_json
 from chapters.verdicts import Row, Table, best_epoch, compared, lowest, still_learning
-from pipelines.catalog import get_dataset
+from pipelines.data.catalog import get_dataset
 from pipelines.reporting.tables import figure
 
 MEASURES = ("pairs", "norm", "attention", "variance", "product")

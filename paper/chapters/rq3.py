@@ -4,7 +4,7 @@ from typing import Any
 
 from chapters.findings import Findings
 from chapters.verdicts import Row, compared, lowest
-from pipelines.catalog import get_dataset
+from pipelines.data.catalog import get_dataset
 
 
 def rq3(findings: Findings) -> dict[str, Any]:

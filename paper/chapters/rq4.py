@@ -4,7 +4,7 @@ from typing import Any
 
 from chapters.findings import Findings
 from chapters.verdicts import Row, best_value, compared, inner, lowest, nearly_all, still_learning
-from pipelines.catalog import get_dataset
+from pipelines.data.catalog import get_dataset
 
 
 def rq4(findings: Findings) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
-from pipelines.files import written_whole
-from pipelines.metric import Metric
+from pipelines.project.files import written_whole
+from pipelines.project.metric import Metric
 
 INK, SOFT = "#333333", "#d0d0d0"
 BLUE, SKY, GREEN, PURPLE, ORANGE, RED = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#d55e00"

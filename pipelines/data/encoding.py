@@ -1,0 +1,61 @@
+"""Number the features of a log."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A log as feature ids.
+
+    `ids` is int32 [rows, fields]; `vocabulary` has the columns field, feature_id, raw_value, sorted by
+    feature_id; `field_dims` is the number of features of each field.
+    """
+
+    ids: np.ndarray
+    vocabulary: pl.DataFrame
+    field_dims: list[int]
+
+    @property
+    def num_features(self) -> int:
+        return sum(self.field_dims)
+
+
+class Numbers(dict[str, int]):
+    """A number from 0 for each text, in order of first appearance."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = number = len(self)
+        return number
+
+    def of(self, texts: pl.Series) -> np.ndarray:
+        """The numbers int32 [rows] of a column; each distinct text is looked up once."""
+        distinct = texts.unique(maintain_order=True)
+        numbers = np.fromiter(map(self.__getitem__, distinct.to_list()), np.int32, len(distinct))
+        return numbers[texts.cast(pl.Enum(distinct)).to_physical().to_numpy()]
+
+
+def encode(log: Iterable[pl.DataFrame], fields: Sequence[str]) -> Encoded:
+    """Number the features from 0, field after field, within a field in order of first appearance in the log.
+
+    So are the released Frappe files numbered. `log` has a text column for each field, some lines at a time: what
+    stays in memory are the ids, and each text once.
+    """
+    numbers = {field: Numbers() for field in fields}
+    parts: dict[str, list[np.ndarray]] = {field: [] for field in fields}
+    for lines in log:
+        for field in fields:
+            parts[field].append(numbers[field].of(lines[field]))
+    field_dims = [len(numbers[field]) for field in fields]
+    ids = np.empty((sum(map(len, parts[fields[0]])), len(fields)), dtype=np.int32)
+    for column, field in enumerate(fields):
+        ids[:, column] = np.concatenate(parts.pop(field)) + np.int32(sum(field_dims[:column]))
+    vocabulary = {
+        "field": pl.Series(fields).repeat_by(pl.Series(field_dims)).explode(),
+        "feature_id": np.arange(sum(field_dims), dtype=np.int32),
+        "raw_value": pl.concat([pl.Series(list(numbers[field])) for field in fields]),
+    }
+    return Encoded(ids, pl.DataFrame(vocabulary), field_dims)

@@ -1,0 +1,120 @@
+"""Files in libfm's format, `label index:value index:value …`, and which index belongs to which field."""
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipelines.data.logs import bad_line, shorten, text_lines
+
+LABELS = {b"1": 1, b"+1": 1, b"1.0": 1, b"+1.0": 1, b"-1": -1, b"-1.0": -1}
+INDEX = re.compile(rb"\d{1,18}")
+NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+MAX_INDEX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class LibfmRows:
+    """Labels ±1 [rows], and feature indices and values [rows, fields] in the order they have in the file."""
+
+    labels: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+
+
+class Pairs(dict[bytes, int]):
+    """A number for each distinct `index:value`, so that one that occurs a million times is parsed once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parsed: list[tuple[int, float]] = []
+
+    def __missing__(self, text: bytes) -> int:
+        self.parsed.append(parse_pair(text))
+        self[text] = len(self.parsed) - 1
+        return self[text]
+
+
+def read_libfm(path: Path, num_fields: int) -> LibfmRows:
+    """The rows of a libfm file, each with one feature a field; blank lines and `# comments` are left out.
+
+    Raises ValueError, with file, line number and the offending text, for invalid UTF-8, NUL bytes, a line beyond
+    1 MiB, a label that is not 1 or -1, anything but `index:value`, an index that is no integer from 0 to 2³¹−1
+    or occurs twice in a row, a value that is not finite, another number of features, and for a file without
+    rows; OSError when it can't be read.
+    """
+    labels, lines, codes, pairs = array("b"), array("q"), array("q"), Pairs()
+    for number, line in text_lines(path):
+        cells = line.partition(b"#")[0].split()
+        if not cells:
+            continue
+        try:
+            labels.append(parse_label(cells[0]))
+            codes.extend(map(pairs.__getitem__, cells[1:]))
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {error}") from error
+        if len(cells) != num_fields + 1:
+            raise bad_line(path, number, f"expected {num_fields} features, got {len(cells) - 1}")
+        lines.append(number)
+    if not lines:
+        raise ValueError(f"{path}: the file has no rows")
+    parsed = np.array(pairs.parsed)[np.array(codes)].reshape(len(lines), num_fields, 2)
+    indices = parsed[..., 0].astype(np.int32)
+    reject_repeats(path, indices, lines)
+    return LibfmRows(np.array(labels, dtype=np.int8), indices, parsed[..., 1].astype(np.float32))
+
+
+def parse_label(text: bytes) -> int:
+    if text not in LABELS:
+        raise ValueError(f"the label must be 1 or -1: {shorten(text)}")
+    return LABELS[text]
+
+
+def parse_pair(text: bytes) -> tuple[int, float]:
+    """Index and value of `index:value`. Raises ValueError that says what is wrong with it."""
+    index, colon, value = text.partition(b":")
+    if not (index and colon and value):
+        raise ValueError(f"expected index:value: {shorten(text)}")
+    if index.startswith(b"-"):
+        raise ValueError(f"negative index: {shorten(text)}")
+    if index.isdigit() and (not INDEX.fullmatch(index) or int(index) > MAX_INDEX):
+        raise ValueError(f"an index can't be beyond {MAX_INDEX}: {shorten(text)}")
+    if not INDEX.fullmatch(index):
+        raise ValueError(f"the index is not an integer: {shorten(text)}")
+    if not NUMBER.fullmatch(value) or abs(float(value)) > float(np.finfo(np.float32).max):
+        raise ValueError(f"the value is not a finite number: {shorten(text)}")
+    return int(index), float(value)
+
+
+def reject_repeats(path: Path, indices: np.ndarray, lines: Sequence[int]) -> None:
+    """Raise ValueError for the first row in which an index occurs twice."""
+    ordered = np.sort(indices, axis=1)
+    repeats = np.argwhere(ordered[:, 1:] == ordered[:, :-1])
+    if len(repeats):
+        row, column = repeats[0]
+        raise bad_line(path, lines[row], f"index {ordered[row, column]} occurs twice")
+
+
+def by_field(indices: np.ndarray, fields: Sequence[str]) -> np.ndarray:
+    """For each row of `indices` [rows, fields] the columns of its features, in the order of the fields.
+
+    Where the fields have separate ranges of indices, these decide, whatever the order within a line; else the
+    position in the line does. Raises ValueError if by position, too, an index would belong to two fields.
+    """
+    order = np.argsort(indices, axis=1)
+    ordered = np.take_along_axis(indices, order, axis=1)
+    if (ordered.max(axis=0)[:-1] < ordered.min(axis=0)[1:]).all():
+        return order
+    by_position = np.concatenate([np.unique(column) for column in indices.T])
+    distinct, counts = np.unique(by_position, return_counts=True)
+    if (counts > 1).any():
+        shared = distinct[counts > 1][0]
+        places = [field for field, column in zip(fields, indices.T, strict=True) if shared in column]
+        raise ValueError(
+            f"can't tell the fields of the features: index {shared} stands for {' and '.join(places)} by "
+            "its position, and the fields have no separate ranges of indices"
+        )
+    return np.broadcast_to(np.arange(indices.shape[1]), indices.shape)

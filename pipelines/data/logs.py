@@ -1,0 +1,189 @@
+"""Raw logs as polars frames, some lines at a time: one text column a field, values as they stand in the file."""
+
+import csv
+import io
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.data.catalog import Dataset
+
+FRAPPE_COLUMNS = (
+    "user", "item", "cnt", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country",
+    "city",
+)  # fmt: skip
+TAGS_COLUMNS = ("user", "movie", "tag", "timestamp")
+TAGS_HEADER = ("userId", "movieId", "tag", "timestamp")
+
+SHOWN_CHARACTERS = 60  # of a bad line, in an error
+CHUNK_ROWS = 10_000  # of a CSV file, held as Python text at a time
+BLOCK_BYTES = 1 << 22  # of any other file, held at a time
+MAX_LINE_BYTES = 1 << 20  # also of a CSV row that goes over several lines
+
+
+def read_log(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
+    """The log of `dataset` (any format but libfm), some lines at a time, with its fields as text columns.
+
+    Nothing is stripped, lower-cased or read as missing: two texts are one feature only if they are equal.
+    Raises ValueError, with file, line number and text, for invalid UTF-8, NUL bytes, a line beyond 1 MiB, another
+    header, a line with more or fewer columns or broken quoting, and for a file without log lines; OSError when the
+    file can't be read.
+    """
+    empty = True
+    for lines in filter(len, by_format(path, dataset)):
+        empty = False
+        yield lines.select(dataset.fields)
+    if empty:
+        raise ValueError(f"{path}: the file has no log lines")
+
+
+def by_format(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
+    match dataset.format:
+        case "frappe":
+            return delimited(path, tab_cells, FRAPPE_COLUMNS, "\t", header=True)
+        case "tags.dat":
+            return delimited(path, tag_cells, TAGS_COLUMNS, "::", header=False)
+        case "tags.csv":
+            return comma_separated(path, TAGS_HEADER, TAGS_COLUMNS)
+        case "synthetic":
+            return comma_separated(path, dataset.fields, dataset.fields)
+        case _:
+            raise ValueError(f"data set {dataset.name!r} is not a log: its format is {dataset.format}")
+
+
+def tab_cells(lines: pl.Series) -> pl.DataFrame:
+    """The cells of lines of Frappe; null in the last column for a line with more or fewer."""
+    cells = lines.str.split_exact("\t", len(FRAPPE_COLUMNS)).struct.unnest()
+    *_, last, more = cells.columns
+    cells = cells.with_columns(pl.when(pl.col(more).is_null()).then(last)).drop(more)
+    cells.columns = FRAPPE_COLUMNS
+    return cells
+
+
+def tag_cells(lines: pl.Series) -> pl.DataFrame:
+    """User, movie and tag of `user::movie::tag::timestamp`, where the tag may contain `::`; null for lack of it."""
+    cells = lines.str.splitn("::", 3).struct.unnest()
+    cells.columns = TAGS_COLUMNS[:3]
+    return cells.with_columns(pl.col("tag").str.extract("(?s)^(.*)::"))
+
+
+def delimited(
+    path: Path, split: Callable[[pl.Series], pl.DataFrame], columns: tuple[str, ...], separator: str, header: bool
+) -> Iterator[pl.DataFrame]:
+    """The lines of a text file without quoting, LF or CR LF."""
+    for number, block in text_blocks(path):
+        lines = pl.Series([block.decode().removesuffix("\n")]).str.split("\n").explode().str.strip_suffix("\r")
+        if number == 1 and header:
+            if lines[0] != separator.join(columns):
+                raise bad_line(path, 1, f"the header must be {' '.join(columns)}, got")
+            number, lines = 2, lines[1:]
+        cells = split(lines)
+        if (bad := cells.to_series(-1).is_null().arg_true()).len():
+            got = lines[bad[0]].count(separator) + 1
+            raise bad_line(path, number + bad[0], f"expected {len(columns)} columns, got {got}")
+        yield cells
+
+
+def comma_separated(path: Path, header: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
+    """The rows of a CSV file; a quoted cell may contain commas, quotes (doubled) and line ends."""
+    rows = checked(path, csv_rows(path), header)
+    while chunk := list(islice(rows, CHUNK_ROWS)):
+        yield pl.DataFrame(chunk, dict.fromkeys(columns, pl.String), orient="row")
+
+
+def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number of its first line and the cells of each row."""
+    number, size = 1, 0  # the row's first line, and its bytes so far
+
+    def lines() -> Iterator[str]:
+        nonlocal size
+        for _, line in text_lines(path):
+            size += len(line)
+            if size > MAX_LINE_BYTES:
+                raise bad_line(path, number, f"a row can't have more than {MAX_LINE_BYTES:,} bytes")
+            yield line.decode()
+
+    reader = csv.reader(lines(), strict=True)
+    try:
+        for cells in reader:
+            yield number, cells
+            number, size = reader.line_num + 1, 0
+    except csv.Error as error:
+        raise bad_line(path, number, f"bad quoting ({error})") from error
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a text file with their line ends, numbered from 1.
+
+    Raises ValueError for a line beyond 1 MiB, with a NUL byte or invalid UTF-8.
+    """
+    for number, block in text_blocks(path):
+        yield from enumerate(io.BytesIO(block), number)
+
+
+def text_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """A text file in blocks of whole lines, of which one is held at a time, with the number of its first line; a byte
+    order mark is left out.
+
+    Raises ValueError for a line beyond 1 MiB, with a NUL byte or invalid UTF-8.
+    """
+    number = 1
+    with path.open("rb") as file:
+        if file.read(len(BOM_UTF8)) != BOM_UTF8:
+            file.seek(0)
+        while block := file.read(BLOCK_BYTES) + file.readline(MAX_LINE_BYTES + 1):
+            check_text(path, number, block)
+            yield number, block
+            number += block.count(b"\n")
+
+
+def check_text(path: Path, number: int, block: bytes) -> None:
+    """Raise ValueError for the first bad line of a block that starts with line `number`."""
+    if b"\0" not in block and is_utf8(block) and len(max(block.split(b"\n"), key=len)) < MAX_LINE_BYTES:
+        return
+    for bad, line in enumerate(io.BytesIO(block), number):
+        if len(line) > MAX_LINE_BYTES:
+            raise bad_line(path, bad, f"a line can't have more than {MAX_LINE_BYTES:,} bytes")
+        if b"\0" in line:
+            raise bad_line(path, bad, "NUL byte")
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path}:{bad}: invalid UTF-8: {shorten(line[error.start :])}") from None
+
+
+def is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def checked(path: Path, rows: Iterator[tuple[int, list[str]]], header: tuple[str, ...]) -> Iterator[list[str]]:
+    """The cells of each row after the header. Raises ValueError for one that doesn't fit it."""
+    for number, cells in rows:
+        if number == 1:
+            if tuple(cells) != header:
+                raise bad_line(path, number, f"the header must be {' '.join(header)}, got")
+        elif len(cells) != len(header):
+            raise bad_line(path, number, f"expected {len(header)} columns, got {len(cells)}")
+        else:
+            yield cells
+
+
+def bad_line(path: Path, number: int, why: str) -> ValueError:
+    """An error that names file, line number, reason and the line's text, shortened."""
+    with path.open("rb") as file:
+        line = next(islice(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), number - 1, None), b"")
+    return ValueError(f"{path}:{number}: {why}: {shorten(line)}")
+
+
+def shorten(text: bytes) -> str:
+    """`text` for an error: quoted, without its line end, and no more than 60 characters of it."""
+    shown = text.rstrip(b"\r\n").decode(errors="backslashreplace")
+    return repr(shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 1] + "…")

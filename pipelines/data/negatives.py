@@ -1,0 +1,124 @@
+"""Draw negatives for the lines of a log."""
+
+import numpy as np
+import polars as pl
+
+from pipelines.data.catalog import Dataset
+from pipelines.data.encoding import Encoded
+
+MAX_ROUNDS = 10  # of drawing again what was rejected, before the rest is drawn from lists of what is left
+PIECE = 1 << 20  # draws looked at together: bounds memory, and changes nothing of what is drawn
+
+
+def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
+    """What each log line's negatives have in the field `dataset.replace`: feature ids int32 [lines, num_negatives].
+
+    A negative is its log line with another feature of that field: uniform over those of its features that never
+    occur in the log together with the line's features of the fields `dataset.given`. No row occurs twice. So were
+    the released Frappe and MovieLens files made, with two negatives a line.
+
+    Raises ValueError, naming the given features, where too few are left to draw from.
+    """
+    column = dataset.fields.index(dataset.replace)
+    first, size = sum(encoded.field_dims[:column]), encoded.field_dims[column]
+    given_columns = [dataset.fields.index(field) for field in dataset.given]
+    context_columns = [other for other in range(len(dataset.fields)) if other != column]
+    given = group_rows(encoded.ids[:, given_columns])
+    context = given if given_columns == context_columns else group_rows(encoded.ids[:, context_columns])
+    known = sorted_distinct(given * size + encoded.ids[:, column] - first)
+    check_enough_left(encoded, dataset, given, context, known, num_negatives)
+    values = draw_values(given, context, num_negatives, known, size, rng)
+    return (values + np.int32(first)).reshape(len(encoded.ids), num_negatives)
+
+
+def group_rows(ids: np.ndarray) -> np.ndarray:
+    """A number from 0 for each row of `ids` [rows, fields]: the same for equal rows, and only for these."""
+    groups = np.zeros(len(ids), dtype=np.int64)
+    for column in ids.T:
+        packed = groups * (int(column.max()) + 1) + column
+        groups = pl.Series(packed).rank("dense").to_numpy().astype(np.int64) - 1
+    return groups
+
+
+def check_enough_left(
+    encoded: Encoded,
+    dataset: Dataset,
+    given: np.ndarray,
+    context: np.ndarray,
+    known: np.ndarray,
+    num_negatives: int,
+) -> None:
+    """Raise ValueError if some rows need more different negatives than there can be."""
+    size = encoded.field_dims[dataset.fields.index(dataset.replace)]
+    num_known = np.bincount(known // size)[given]
+    num_needed = np.bincount(context)[context] * num_negatives
+    if not (short := num_needed > size - num_known).any():
+        return
+    row = short.argmax()
+    ids = [int(encoded.ids[row, dataset.fields.index(field)]) for field in dataset.given]
+    values = encoded.vocabulary["raw_value"].gather(ids)
+    raise ValueError(
+        f"data set {dataset.name!r}: no {dataset.replace} left for a negative with "
+        f"{', '.join(f'{field} {value!r}' for field, value in zip(dataset.given, values, strict=True))}: "
+        f"{num_known[row]} of all {size} occur with it in the log, and {num_needed[row]} more are needed"
+    )
+
+
+def draw_values(
+    given: np.ndarray, context: np.ndarray, num_draws: int, known: np.ndarray, size: int, rng: np.random.Generator
+) -> np.ndarray:
+    """For each line `num_draws` values from 0 to size−1, one line after the other, uniform over what is free.
+
+    Taken are the values `known` with the line's group `given`, as sorted keys group·size + value, and those
+    already drawn for its group `context`. What is rejected is drawn again; after MAX_ROUNDS the rest is drawn
+    from lists of what is free, of which there must be enough.
+    """
+    values = np.empty(len(given) * num_draws, dtype=np.int32)
+    drawn = np.empty(0, dtype=np.int64)
+    left = np.arange(len(values))
+    for _ in range(MAX_ROUNDS):
+        values[left] = rng.integers(size, size=len(left), dtype=np.int32)
+        rejected = []
+        for start in range(0, len(left), PIECE):
+            draws = left[start : start + PIECE]
+            lines = draws // num_draws
+            keys = context[lines] * size + values[draws]
+            free = pl.Series(keys).is_first_distinct().to_numpy()
+            free = free & ~contains(known, given[lines] * size + values[draws]) & ~contains(drawn, keys)
+            new = np.sort(keys[free])
+            drawn = np.insert(drawn, np.searchsorted(drawn, new), new)
+            rejected.append(draws[~free])
+        left = np.concatenate(rejected)
+        if not len(left):
+            return values
+    left = left[np.argsort(context[left // num_draws], kind="stable")]
+    for draws in np.split(left, np.flatnonzero(np.diff(context[left // num_draws])) + 1):
+        line = draws[0] // num_draws
+        free = np.ones(size, dtype=bool)
+        free[values_of(known, given[line], size)] = False
+        free[values_of(drawn, context[line], size)] = False
+        values[draws] = rng.choice(np.flatnonzero(free), size=len(draws), replace=False)
+    return values
+
+
+def sorted_distinct(keys: np.ndarray) -> np.ndarray:
+    """What `np.unique` gives, but sorted: its hash table takes half a minute for millions of packed keys."""
+    ordered = np.sort(keys)
+    return ordered[np.diff(ordered, prepend=-1) > 0]
+
+
+def contains(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """For each of `keys` whether it is in `ordered`, which is sorted."""
+    order = np.argsort(keys)  # so that the search goes through memory once
+    keys = keys[order]
+    position = np.searchsorted(ordered, keys)
+    inside = position < len(ordered)
+    found = np.zeros(len(keys), dtype=bool)
+    found[order[inside]] = ordered[position[inside]] == keys[inside]
+    return found
+
+
+def values_of(keys: np.ndarray, group: np.ndarray, size: int) -> np.ndarray:
+    """The values that the sorted `keys`, group·size + value, have with `group`."""
+    start, stop = np.searchsorted(keys, [group * size, (group + 1) * size])
+    return keys[start:stop] - group * size

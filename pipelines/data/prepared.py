@@ -1,0 +1,180 @@
+"""Prepare a data set: encode it, draw negatives for its log, and split it into train, valid and test."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from pipelines.data.catalog import Dataset
+from pipelines.data.encoding import Encoded, encode
+from pipelines.data.libfm import by_field, read_libfm
+from pipelines.data.logs import read_log
+from pipelines.data.negatives import draw_negatives
+from pipelines.data.splitting import split_rows
+from pipelines.project.files import file_digest, write_json, written_whole
+from pipelines.project.params import Params
+from pipelines.project.paths import Paths
+from pipelines.project.seeds import seed_for
+
+ROW_GROUP_SIZE = 262_144  # fixed, as are all settings of the parquet files: they must not vary from run to run
+NO_ROWS = pl.DataFrame({"row": np.empty(0, dtype=np.int64)})
+
+Splits = dict[str, "Split"]  # train, valid, test
+
+
+class Split(NamedTuple):
+    """A split's table, with label and the fields, which is made when it is written, some rows at a time."""
+
+    num_rows: int
+    num_positives: int
+    table: pl.LazyFrame
+
+
+def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
+    """Write the processed files of `dataset` and return its schema.
+
+    `train.parquet`, `valid.parquet` and `test.parquet` have `label` (±1, Int8), an Int32 column of feature ids for
+    each field and, where the value of a feature is not 1, a Float32 column `value:FIELD` for each;
+    `vocabulary.parquet` has field, feature_id, raw_value, and `files.json` the digests of these files' bytes. The
+    digests in `schema.json` are of the values alone, and results hang on them; it comes last, so where it is, all is.
+    The same raw files and params give the same bytes.
+
+    Raises ValueError for raw files that are missing or can't be understood, for a log with too few values to
+    draw negatives from, and for a split that lacks a class; OSError when a file can't be read or written.
+    """
+    files = raw_files(dataset, paths.raw(dataset.name))
+    folder = paths.processed(dataset.name)
+    seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
+    if dataset.format == "libfm":
+        encoded, splits = splits_as_released(dataset, files)
+        seeds = dict.fromkeys(seeds)  # nothing was drawn
+    else:
+        encoded, splits = splits_of_log(dataset, files[0], params, seeds)
+    check_classes(dataset, splits)
+    (folder / "schema.json").unlink(missing_ok=True)
+    tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
+    digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
+    write_json(folder / "files.json", digests)
+    values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
+    schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
+    write_json(folder / "schema.json", schema)
+    return schema
+
+
+def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
+    """The files that the download stage has left in `folder`. Raises ValueError if one is missing."""
+    members = [member for source in dataset.sources for member in source.members or (source.name,)]
+    files = [folder / Path(member).name for member in members or ["log.csv"]]
+    for file in files:
+        if not file.exists():
+            raise ValueError(f"{file} is missing; run `python -m pipelines.download --dataset {dataset.name}`")
+    return files
+
+
+def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Splits]:
+    """The splits of a libfm data set: its files, in the order train, valid, test."""
+    parts = [read_libfm(file, len(dataset.fields)) for file in files]
+    indices, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
+    try:
+        order = by_field(indices, dataset.fields)
+    except ValueError as error:
+        raise ValueError(f"data set {dataset.name!r}: {error}") from error
+    indices, values = (np.take_along_axis(array, order, axis=1) for array in (indices, values))
+    encoded = encode([pl.DataFrame(indices, list(dataset.fields)).cast(pl.String)], dataset.fields)
+    labels = np.concatenate([part.labels for part in parts])
+    table = to_table(dataset, labels, encoded.ids, None if (values == 1).all() else values)
+    ends = np.cumsum([len(part.labels) for part in parts])
+    tables = [table[end - len(part.labels) : end] for part, end in zip(parts, ends, strict=True)]
+    splits = [Split(len(t), int((t["label"] == 1).sum()), t.lazy()) for t in tables]
+    return encoded, dict(zip(("train", "valid", "test"), splits, strict=True))
+
+
+def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
+    """The splits of a log's lines and their negatives, mixed."""
+    shares = params.prepare
+    encoded = encode(read_log(file, dataset), dataset.fields)
+    rng = np.random.default_rng(seeds["negatives"])
+    negatives = draw_negatives(encoded, dataset, shares.num_negatives, rng)
+    num_lines, replaced = len(encoded.ids), dataset.fields.index(dataset.replace)
+
+    def make(rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows by their number: the log's lines, then the negatives of the first line, of the second, and so on."""
+        row = rows["row"].to_numpy()
+        positive = row < num_lines
+        line, draw = np.divmod(row - num_lines, shares.num_negatives)
+        ids = encoded.ids[np.where(positive, row, line)]
+        ids[~positive, replaced] = negatives[line[~positive], draw[~positive]]
+        return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), ids)
+
+    def split(rows: np.ndarray) -> Split:
+        table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
+        return Split(len(rows), int((rows < num_lines).sum()), table)
+
+    rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, np.random.default_rng(seeds["split"]))
+    return encoded, {name: split(part) for name, part in rows.items()}
+
+
+def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:
+    """Labels, ids and, where they are not all 1, the values of the features, as `value:FIELD` (Float32)."""
+    columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
+    if values is not None:
+        columns |= {f"value:{field}": values[:, column] for column, field in enumerate(dataset.fields)}
+    return pl.DataFrame({"label": labels, **columns})
+
+
+def check_classes(dataset: Dataset, splits: Splits) -> None:
+    """Raise ValueError for a split without rows or with one class: it has no AUC."""
+    for name, (num_rows, num_positives, _) in splits.items():
+        problem = None
+        if num_rows == 0:
+            problem = "has no rows"
+        elif num_positives in (0, num_rows):
+            problem = f"has only rows with label {1 if num_positives else -1}"
+        if problem:
+            raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
+
+
+def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
+    """What schema.json says of the data; `sparsity` is the share of ones in a one-hot row."""
+    num_rows = {name: split.num_rows for name, split in splits.items()}
+    num_positives = {name: split.num_positives for name, split in splits.items()}
+    return {
+        "dataset": dataset.name,
+        "fields": list(dataset.fields),
+        "field_dims": encoded.field_dims,
+        "num_features": encoded.num_features,
+        "num_rows": {**num_rows, "total": sum(num_rows.values())},
+        "num_positives": {**num_positives, "total": sum(num_positives.values())},
+        "sparsity": len(dataset.fields) / encoded.num_features,
+    }
+
+
+def write_parquet(path: Path, table: pl.LazyFrame) -> str:
+    """Write a file, a row group at a time, and return its SHA-256."""
+    with written_whole(path) as partial:
+        try:
+            table.sink_parquet(
+                partial, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE, engine="streaming"
+            )
+        except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
+            if not (code := re.search(r"os error (\d+)", str(error))):
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+    return file_digest(path)
+
+
+def values_digest(file: Path) -> str:
+    """Compute the SHA-256 of a split's labels, features and values, whatever the bytes of its file."""
+    digests = [hashlib.sha256() for _ in range(3)]
+    rows = pl.scan_parquet(file)
+    num_rows = rows.select(pl.len()).collect().item()
+    for start in range(0, num_rows, ROW_GROUP_SIZE):
+        table = rows.slice(start, ROW_GROUP_SIZE).collect()
+        for digest, dtype in zip(digests, (pl.Int8, pl.Int32, pl.Float32), strict=True):
+            part = table.select(pl.col(dtype))  # in memory as in little-endian machines
+            digest.update(part.to_numpy(order="c").tobytes() if part.width else b"")
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()

@@ -1,0 +1,1 @@
+"""The final runs of a cell, and the comparison of models."""

@@ -1,0 +1,33 @@
+"""Compute the behaviour of final runs on fixed inputs (see `pipelines.training.behaviour`)."""
+
+import statistics
+
+import numpy as np
+import torch
+
+from pipelines.evaluation import final_runs
+from pipelines.project.golden_files import SEED, Figures
+from pipelines.project.metric import METRICS
+from pipelines.training.behaviour import splits
+from pipelines.training.cell import generated_cell
+from pipelines.training.metrics import on_resamples
+
+
+def evaluate_behaviour() -> Figures:
+    """The seeds of final runs, metrics of fixed logits on resamples, and which epoch's figures count."""
+    rows, rng = splits()["few features"].valid, np.random.default_rng(SEED)
+    logits = rows.labels * torch.tensor(rng.random(len(rows))) - torch.tensor(rng.random(len(rows))).round(decimals=1)
+    seed = final_runs.resamples_seed(generated_cell())
+    resampled = {
+        metric: on_resamples(metric, logits, rows.labels, "squared_error", seed, final_runs.NUM_RESAMPLES)
+        for metric in METRICS
+    }
+    epochs = [{"epoch": n, "seconds": n, "valid_rmse": abs(n - 2.5), "valid_auc": abs(n - 1.5)} for n in (1, 2, 3)]
+    run = {"test": {"test_rmse": 0.5}, "epochs": epochs}
+    return {
+        "seeds": [final_runs.final_seed(generated_cell(), number) for number in range(3)],
+        "resamples": {
+            metric: [*figures[:5], statistics.fmean(figures), len(figures)] for metric, figures in resampled.items()
+        },
+        "seed_figures": {metric: final_runs.seed_figures(run, metric) for metric in ("rmse", "auc")},
+    }

@@ -1,0 +1,48 @@
+"""A setting is what a search draws: a flat mapping of `model.*` and `training.*` keys to values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipelines.project.params import TrainingParams, explain
+
+Setting = Mapping[str, Any]
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """`["model.embed_dim=256"]` → `{"model.embed_dim": 256}`. Raises ValueError for one without `=`."""
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise ValueError(f"--set {assignment}: write KEY=VALUE, such as --set model.embed_dim=64")
+    return {key.strip(): parse(value) for key, value in (a.split("=", 1) for a in assignments)}
+
+
+def parse(value: Any) -> Any:
+    """A value as written on the command line or in a search space: text is read as YAML, `"[64, 32]"` as a list."""
+    if not isinstance(value, str):
+        return value
+    try:
+        parsed = yaml.safe_load(value)
+        return float(parsed) if isinstance(parsed, str) else parsed  # YAML takes 1e-4 for text
+    except (yaml.YAMLError, ValueError):
+        return value
+
+
+def resolve(setting: Setting, training: TrainingParams) -> tuple[dict[str, Any], TrainingParams]:
+    """The model's arguments, and the training parameters with those of the setting put in.
+
+    Raises ValueError that names the key for one that is neither `model.*` nor a training parameter.
+    """
+    model: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
+    for key, value in setting.items():
+        part, _, name = key.partition(".")
+        if part not in ("model", "training") or not name:
+            raise ValueError(f"unknown key {key!r}: keys are model.* and training.*")
+        (model if part == "model" else changes)[name] = parse(value)
+    try:
+        return model, TrainingParams(**{**training.model_dump(), **changes})
+    except ValidationError as error:
+        raise ValueError(f"training.{explain(error, TrainingParams)}") from error

@@ -1,0 +1,103 @@
+"""The record of a search: an Optuna study in a journal, which is what survives when a search is cut off."""
+
+import logging
+import os
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import polars as pl
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from pipelines.project.metric import Metric
+from pipelines.project.params import TuneParams
+
+INTERRUPTED = "interrupted"  # marks the trials that a killed search left running: no part of the budget
+SECONDS = "seconds"  # of the study: how long searches have run
+REASON = "reason"  # of a trial: why it failed
+NODE = "node"  # of a trial: the address of the machine that ran it
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """The journal of a cell; a last line that was cut off while it was written is dropped.
+
+    The caller holds the cell's lock, so a lock file beside the journal is that of a killed search.
+    """
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    path.touch()
+    content = path.read_bytes()
+    whole_lines = content[: content.rfind(b"\n") + 1]
+    if whole_lines != content:
+        logging.getLogger(__name__).warning("%s: dropped a last line that was cut off", path)
+        os.truncate(path, len(whole_lines))
+    return JournalStorage(JournalFileBackend(str(path)))
+
+
+def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
+    """Trials that a killed search left running have failed, and their settings are drawn again first."""
+    study_id = storage.get_study_id_from_name(study.study_name)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+        storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+
+
+def ended_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that are over, those of killed searches too."""
+    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+
+
+def finished_trials(study: Study) -> list[FrozenTrial]:
+    """The trials that count: those that ended well, were stopped by a scheduler, or failed by themselves."""
+    return [trial for trial in ended_trials(study) if INTERRUPTED not in trial.user_attrs]
+
+
+def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:
+    """How many trials are still to start (−1: no bound), and for how many seconds (None: no bound)."""
+    trials = max(0, budget.num_trials - len(finished_trials(study))) if budget.num_trials else -1
+    if budget.time_budget_s is None:
+        return trials, None
+    spent = max(study.user_attrs.get(SECONDS, 0.0), seconds_of_trials(finished_trials(study)))
+    left = budget.time_budget_s - spent
+    return (trials, left) if left > 0 else (0, 0.0)
+
+
+def seconds_of_trials(trials: list[FrozenTrial]) -> float:
+    """The time in which at least one of the trials ran: all that is known of a search that was killed."""
+    seconds, covered = 0.0, datetime.min
+    for trial in sorted(trials, key=lambda trial: trial.datetime_start or datetime.min):
+        if trial.datetime_start and trial.datetime_complete:
+            start = max(covered, trial.datetime_start)
+            seconds += max(0.0, (trial.datetime_complete - start).total_seconds())
+            covered = max(covered, trial.datetime_complete)
+    return seconds
+
+
+def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
+    """A row a finished trial: number, state, validation metric, epochs, seconds, setting, and why it failed, if so."""
+    rows = [
+        {
+            "trial": trial.number,
+            "state": trial.state.name.lower(),
+            "valid": None if trial.value is None else metric.score(trial.value),
+            "best_epoch": best_step(trial),
+            "epochs": max(trial.intermediate_values, default=0),
+            "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
+            **trial.params,
+            REASON: trial.user_attrs.get(REASON),
+        }
+        for trial in finished_trials(study)
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def best_step(trial: FrozenTrial) -> int | None:
+    """The first epoch whose value, the best so far, is the trial's."""
+    steps = sorted(trial.intermediate_values)
+    return next((step for step in steps if trial.intermediate_values[step] == trial.value), None)

@@ -1,0 +1,104 @@
+"""What long work shows: a live table on a terminal, else a line when a trial ends."""
+
+import time
+from typing import Any
+
+from ray.tune import Callback
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from pipelines.project.metric import Metric
+
+
+class TrialTable(Callback):
+    """The trials that run, and above them how many are done, the best so far and the time left.
+
+    Of `num_trials` (None: no bound) `done` were done before; `seconds_left` (None: no bound) are left for the others.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        metric: Metric,
+        done: int,
+        num_trials: int | None,
+        seconds_left: float | None,
+        best: float | None,
+    ) -> None:
+        self.title, self.metric, self.done, self.best = title, metric, done, best
+        self.num_trials, self.seconds_left = num_trials, seconds_left
+        self.start, self.done_before = time.monotonic(), done
+        self.running: dict[str, tuple[str, int, float | None]] = {}  # trial id: setting, epoch, best
+        self.reasons: dict[str, str] = {}  # trial id: why it failed
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2, transient=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks: a display has no place in that."""
+        return {key: value for key, value in vars(self).items() if key not in ("console", "live")}
+
+    def setup(self, *args: Any, **info: Any) -> None:
+        if self.console.is_terminal:
+            self.live.start()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.running[trial.trial_id] = (describe(trial.config), 0, None)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.running[trial.trial_id] = (describe(trial.config), result["epoch"], result["best_score"])
+        if reason := result.get("reason"):
+            self.reasons[trial.trial_id] = reason
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        _, epochs, value = self.running.pop(trial.trial_id, ("", 0, None))
+        if reason := self.reasons.pop(trial.trial_id, None):
+            self.end_trial(f"failed, {describe(trial.config)}: {reason}")
+            return
+        if value is not None:
+            self.best = value if self.best is None else min(self.best, value)
+        self.end_trial(f"{epochs} epochs, {self.shown(value)}, {describe(trial.config)}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.running.pop(trial.trial_id, None)
+        self.end_trial(f"failed, {describe(trial.config)}")
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        self.live.stop()
+
+    def end_trial(self, outcome: str) -> None:
+        self.done += 1
+        if not self.console.is_terminal:
+            self.console.print(f"{self.summary()}: {outcome}", highlight=False, soft_wrap=True)
+
+    def summary(self) -> str:
+        total = f" of {self.num_trials}" if self.num_trials else ""
+        return f"{self.title}: {self.done}{total} trials, best {self.shown(self.best)}, {self.time_left()}"
+
+    def time_left(self) -> str:
+        """The shorter of what the time budget leaves and what the trials so far suggest."""
+        elapsed, estimates = time.monotonic() - self.start, []
+        if self.seconds_left is not None:
+            estimates.append(self.seconds_left - elapsed)
+        if self.num_trials and self.done > self.done_before:
+            left = self.num_trials - self.done
+            estimates.append(elapsed / (self.done - self.done_before) * left)
+        return f"about {max(0, min(estimates)):.0f} s left" if estimates else "time left not known yet"
+
+    def shown(self, score: float | None) -> str:
+        """Show the value of the metric that a score stands for."""
+        return "–" if score is None else f"{self.metric.score(score):.4f}"
+
+    def render(self) -> Table:
+        table = Table("running", "epoch", "best", title=self.summary(), title_justify="left")
+        for setting, epoch, value in list(self.running.values()):
+            table.add_row(setting, str(epoch), self.shown(value))
+        return table
+
+
+def describe(setting: dict[str, Any]) -> str:
+    """`learning_rate=0.05 dropout=0.3`"""
+    values = ((key.partition(".")[2], value) for key, value in setting.items())
+    return " ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values)

@@ -1,0 +1,63 @@
+"""Stop trials that fall behind the others."""
+
+import math
+from typing import Any
+
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+
+from pipelines.search.journal import REASON
+
+METRIC = "best_score"  # the validation metric of the best epoch so far, turned so that less is better
+
+
+def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
+    """What may stop trials before their end, and then puts their names into `stopped`.
+
+    asha (Li et al. 2020) lets a third of the trials go on after a ninth of `max_epochs`, and of these a third after a
+    third; median (Golovin et al. 2017) stops, from the same epoch on, those whose best is behind the others' median.
+    """
+    first = max(1, max_epochs // 9)
+    if name == "asha":
+        chosen: TrialScheduler = ASHAScheduler("epoch", max_t=max_epochs, grace_period=first, reduction_factor=3)
+    elif name == "median":
+        never: Any = math.inf  # to be paused, as a trial would start again from its first epoch
+        chosen = MedianStoppingRule(time_attr="epoch", grace_period=first, min_time_slice=never)
+    else:
+        chosen = FIFOScheduler()
+    return NotingScheduler(chosen, max_epochs, stopped)
+
+
+class NotingScheduler(TrialScheduler):
+    """Ask another scheduler about each trial, and note the names of those that it stops before their end."""
+
+    def __init__(self, inner: TrialScheduler, max_epochs: int, stopped: set[str]) -> None:
+        self.inner, self.max_epochs, self.stopped = inner, max_epochs, stopped
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        if REASON in result or result["epoch"] == self.max_epochs:  # it ends by itself
+            return TrialScheduler.CONTINUE
+        decision = self.inner.on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP:
+            self.stopped.add(trial.trial_id)
+        return decision
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return self.inner.set_search_properties(metric, mode, **spec)
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self.inner.on_trial_add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self.inner.on_trial_error(tune_controller, trial)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self.inner.on_trial_complete(tune_controller, trial, result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self.inner.on_trial_remove(tune_controller, trial)
+
+    def choose_trial_to_run(self, tune_controller: Any, **kwargs: Any) -> Any:
+        return self.inner.choose_trial_to_run(tune_controller, **kwargs)
+
+    def debug_string(self) -> str:
+        return self.inner.debug_string()

@@ -1,0 +1,1 @@
+"""One model, one setting, one seed: from first weights to metrics."""

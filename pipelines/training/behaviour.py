@@ -1,0 +1,254 @@
+"""Compute the behaviour that results hang on: figures of tiny trainings, held in files that a person accepts.
+
+Each model is trained in float64 on a few generated rows. The figures change when anything does that decides a result
+(an equation, a kernel, an optimizer, a first weight, a default), and stay when code is only moved or renamed.
+NOTE: torch draws float64 numbers alike on all CPUs, which the tests check, so the real first weights are used.
+"""
+
+import functools
+import inspect
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models import registry
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
+from pipelines.data.rows import Rows
+from pipelines.project.golden_files import SEED, Figures, accepted, differences, digest_of, golden_file, golden_names
+from pipelines.project.params import TrainingParams
+from pipelines.project.seeds import seed_for
+from pipelines.training.loop import Epoch, predict, train
+from pipelines.training.metrics import compute_metrics
+from pipelines.training.optimizers import roles_of
+from pipelines.training.start import new_model
+from search_spaces import shared
+
+OPTIMIZERS: tuple[str, ...] = get_args(TrainingParams.model_fields["optimizer"].annotation)
+
+SMALL = {  # sizes in place of the papers', which take longer and decide nothing else
+    "embed_dim": 4,
+    "attention_dim": 3,
+    "field_embed_dim": 3,
+    "hidden_dims": [5, 4],
+    "num_buckets": 50,
+    "num_cross_layers": 2,
+    "num_sampled": 2,
+}
+TRAINING = TrainingParams(
+    learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02, l1=0.01
+)
+
+
+class Split(NamedTuple):
+    """Generated rows in float64, and the schema that models are made for."""
+
+    schema: dict[str, Any]
+    train: Rows
+    valid: Rows
+
+
+def generated(field_dims: Mapping[str, int], with_values: bool = False) -> Split:
+    """Draw 240 rows of features with planted weights; the last 60 are for validation."""
+    rng, dims = np.random.default_rng(SEED), list(field_dims.values())
+    features = np.stack([rng.integers(dim, size=240) for dim in dims], axis=1) + np.cumsum([0, *dims[:-1]])
+    weights = rng.normal(size=(2, sum(dims)))
+    scores = weights[0][features].sum(1) + weights[1][features[:, 0]] * weights[1][features[:, 1]]
+    labels = np.where(scores + rng.normal(size=240) > 0, 1.0, -1.0)
+    values = torch.tensor(rng.uniform(0.5, 2.0, size=features.shape)) if with_values else None
+    x, y = torch.tensor(features, dtype=torch.int32), torch.tensor(labels)
+    train_rows, valid_rows = (
+        Rows(x[part], y[part], None if values is None else values[part]) for part in (slice(180), slice(180, None))
+    )
+    return Split({"fields": list(field_dims), "field_dims": dims}, train_rows, valid_rows)
+
+
+@functools.cache
+def splits() -> dict[str, Split]:
+    """Data by what it asks of the kernels: rows that share pairs of features, rows that do not, and feature values."""
+    few, many = {"user": 6, "item": 7, "tag": 5, "hour": 4, "city": 3}, {"user": 150, "item": 150, "tag": 150}
+    return {"few features": generated(few), "many features": generated(many), "values": generated(many, True)}
+
+
+def in_float64(compute: Callable[[], Any]) -> Any:
+    """Call a function whose new tensors are float64, and leave torch as it was."""
+    dtype, state, threads = torch.get_default_dtype(), torch.get_rng_state(), torch.get_num_threads()
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)  # more would only wait for each other
+    try:
+        return compute()
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_rng_state(state)
+        torch.set_num_threads(threads)
+
+
+def small_arguments(model: str) -> dict[str, Any]:
+    """The sizes in `SMALL` that a model has."""
+    return {key: SMALL[key] for key in registry.hyperparameters(model) if key in SMALL}
+
+
+def trained(
+    model: str, data: str, arguments: Mapping[str, Any], training: TrainingParams, start: dict[str, Tensor] | None
+) -> tuple[nn.Module, list[Epoch]]:
+    """Train a model on the CPU; the model and its epochs."""
+    split = splits()[data]
+    seed = seed_for(SEED, "behaviour", model)
+    net = new_model(model, split.schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
+    taken = roles_of(net).values()
+    l2 = {key: 0.0 for key, role in (("l2_field", "field_aspect"), ("l2_attention", "attention")) if role not in taken}
+    return net, list(train(net, split.train, split.valid, training.model_copy(update=l2)))
+
+
+def figures_of(
+    model: str, data: str, arguments: Mapping[str, Any], changes: Mapping[str, Any], **start: Any
+) -> Figures:
+    """Train a model, and tell what it reached."""
+    net, epochs = trained(model, data, arguments, TRAINING.model_copy(update=dict(changes)), start.get("start"))
+    return figures(net, epochs, splits()[data])
+
+
+def figures(model: nn.Module, epochs: list[Epoch], split: Split, kernels: bool = True) -> Figures:
+    """What a training reached: losses by epoch, validation logits of five rows, and the norms of all weights."""
+    return {
+        "train_loss": [epoch.train_loss for epoch in epochs],
+        "valid_rmse": [epoch.valid.rmse for epoch in epochs],
+        "valid_logloss": [epoch.valid.logloss for epoch in epochs],
+        "logits": predict(model, split.valid, kernels)[:5].tolist(),
+        "norms": sorted(parameter.norm().item() for parameter in model.parameters()),  # without names, which may change
+    }
+
+
+def variants(model: str) -> Iterator[tuple[str, tuple[str, dict[str, Any], dict[str, Any]]]]:
+    """The trainings that between them reach every path of a model: name; data, arguments, changes of the training."""
+    known = registry.hyperparameters(model)
+    types = inspect.get_annotations(registry.get_model(model).__init__)
+    dropout, no_dropout = ({key: share for key in known if "dropout" in key} for share in (0.4, 0.0))
+    yield "defaults", ("few features", {}, {})
+    yield "plain kernels", ("few features", dropout, {"kernels": "plain"})
+    yield "cross-entropy", ("few features", dropout, {"loss": "cross_entropy"})
+    yield "no dropout", ("few features", no_dropout, {})
+    yield "many features", ("many features", dropout, {})
+    yield "many features, no dropout", ("many features", no_dropout, {})
+    yield "values", ("values", dropout, {})
+    for key, default in known.items():
+        choices = (False, True) if types[key] is bool else get_args(types[key])
+        for choice in choices if isinstance(default, bool | str) else ():
+            if choice != default:
+                yield f"{key}: {choice}", ("few features", {key: choice}, {})
+
+
+def model_behaviour(model: str) -> Figures:
+    """The defaults of a model, and the figures of its trainings."""
+    trainings = {name: figures_of(model, *variant) for name, variant in variants(model)}
+    if model != "fm":
+        start = trained("fm", "few features", {}, TRAINING, None)[0].state_dict()
+        trainings["from fm"] = figures_of(model, "few features", {}, {}, start=start)
+    return {"defaults": registry.hyperparameters(model), "trainings": trainings}
+
+
+def space_behaviour(model: str) -> Figures:
+    """The search space of a model, and the paper's setting by family of data sets."""
+    space = {
+        key: {"name": type(distribution).__name__, **distribution._asdict()}
+        for key, distribution in shared.get_space(model).items()
+    }
+    families = {family: shared.paper_setting(model, family) for family in ("any other", *shared.PAPER_BY_FAMILY)}
+    return {"space": space, "paper": families}
+
+
+class Layer(nn.Linear):
+    """A linear layer with a role."""
+
+    def __init__(self, role: str, inputs: int, units: int) -> None:
+        super().__init__(inputs, units)
+        self.role = role
+
+
+class PlainModel(nn.Module):
+    """The least model that has weights of all kinds, so that no model's equation decides what optimizers do.
+
+    Shape: → logits `[batch]`.
+    """
+
+    def __init__(self, field_dims: list[int]) -> None:
+        super().__init__()
+        self.linear, self.embedding = LinearTerms(field_dims), FeatureEmbedding(field_dims, embed_dim=4)
+        self.field_aspect, self.attention = Layer("field_aspect", 4, 3), Layer("attention", 3, 2)
+        self.other = nn.Linear(2, 1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        hidden = torch.tanh(self.attention(self.field_aspect(written_out(self.embedding(batch)).sum(1))))
+        return self.linear(batch) + self.other(hidden)[:, 0]
+
+
+def optimizer_behaviour(optimizer: str) -> Figures:
+    """The figures of a plain model trained with an optimizer, with and without kernels."""
+    changes = [{"optimizer": optimizer, "kernels": kernels} for kernels in ("fast", "plain")]
+    if optimizer == "adagrad":
+        changes = [{**change, "l2_rows": rows} for change in changes for rows in ("all", "touched")]
+    split, found = splits()["few features"], {}
+    for change in changes:
+        torch.manual_seed(SEED)
+        model = PlainModel(split.schema["field_dims"])
+        epochs = list(train(model, split.train, split.valid, TRAINING.model_copy(update=change)))
+        found[", ".join(list(change.values())[1:])] = figures(model, epochs, split)
+    return found
+
+
+def protocol_behaviour() -> Figures:
+    """The metrics of fixed logits by loss, seeds of some keys, and the defaults of a training run."""
+    rng = np.random.default_rng(SEED)
+    labels = torch.tensor(np.where(rng.random(50) < 0.4, 1.0, -1.0))
+    logits = torch.tensor(rng.normal(size=50).round(1)) + labels  # rounded: some tie
+    return {
+        "metrics": {
+            loss: compute_metrics(logits, labels, loss)._asdict() for loss in ("squared_error", "cross_entropy")
+        },
+        "seeds": [seed_for(SEED), seed_for(SEED, "tune", "frappe", "ifm", 3), seed_for(1, "evaluate", "x", "fm", 0)],
+        "defaults": TrainingParams().model_dump(),
+    }
+
+
+def behaviours() -> dict[str, Callable[[], Figures]]:
+    """What computes each golden file, by its name; those of the stages are in `pipelines.golden_stages`."""
+    models = registry.list_models()
+    return {
+        "protocol": protocol_behaviour,
+        **{f"optimizers/{name}": functools.partial(optimizer_behaviour, name) for name in OPTIMIZERS},
+        **{name: functools.partial(model_behaviour, name) for name in models},
+        **{f"spaces/{name}": functools.partial(space_behaviour, name) for name in models},
+    }
+
+
+def today(compute: Callable[[], Figures]) -> Figures:
+    """The figures as a golden file holds them."""
+    return json.loads(json.dumps(in_float64(compute)), parse_float=lambda text: float(f"{float(text):.12g}"))
+
+
+@functools.cache
+def digest(name: str) -> str:
+    """Twelve digits that stand for the behaviour `name` of the code that runs.
+
+    They are those of the golden file where that says the same, else of the figures themselves.
+    """
+    figures, known = today(behaviours()[name]), accepted(name)
+    if known is None or differences(known, figures):
+        logging.getLogger(__name__).warning(
+            "the behaviour of %s is not that of %s: python -m pipelines.behaviour %s shows how",
+            name,
+            golden_file(name),
+            name,
+        )
+        return digest_of(figures)
+    return digest_of(known)
+
+
+def behaviour_of(model: str, training: TrainingParams) -> str:
+    """Twelve digits that stand for all the behaviour that decides what a training run reaches."""
+    return digest_of([digest(name) for name in golden_names(model, training)])

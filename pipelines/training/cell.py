@@ -1,0 +1,102 @@
+"""A cell of the benchmark: one model on one data set, and what its runs need."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from models import registry
+from pipelines.data.catalog import get_dataset
+from pipelines.data.rows import Rows, load_rows, load_schema
+from pipelines.project.golden_files import SEED
+from pipelines.project.params import Params, TrainingParams
+from pipelines.project.paths import Paths
+from pipelines.project.seeds import seed_for
+from pipelines.project.settings import Setting, resolve
+from pipelines.training.behaviour import TRAINING, behaviour_of, splits
+from pipelines.training.loop import Epoch, train
+from pipelines.training.start import load_recipe, load_weights, new_model, pretrained_file
+from search_spaces.shared import Space
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Train and validation rows only: what decides a search never sees the test split."""
+
+    model: str
+    dataset: str
+    schema: dict[str, Any]  # that of the prepared data
+    digests: dict[str, str]  # of what the runs start from: the values of each split and, if any, the pretrained model
+    behaviour: str  # of the code that runs, by `pipelines.training.behaviour.digest`
+    train_rows: Rows
+    valid_rows: Rows
+    training: TrainingParams
+    pretrained: dict[str, Tensor] | None
+    root_seed: int
+
+    def seed(self, stage: str, *keys: str | int) -> int:
+        """The seed of a run of the cell that a stage names by `keys`."""
+        return seed_for(self.root_seed, stage, self.dataset, self.model, *keys)
+
+    def start(self, setting: Setting, seed: int) -> tuple[nn.Module, Iterator[Epoch]]:
+        """Make a model, and the epochs that train it.
+
+        Raises ValueError for a setting that names unknown keys or values that are not allowed.
+        """
+        arguments, training = resolve(setting, self.training)
+        refuse_workers(training)
+        model = new_model(self.model, self.schema, arguments, seed, self.pretrained)
+        return model, train(model, self.train_rows, self.valid_rows, training)
+
+
+def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
+    """The cell of a model and a data set, with what the stages `prepare` and `pretrain` have written.
+
+    Raises ValueError for an unknown model or data set, and for data that is damaged or not there.
+    """
+    get_dataset(dataset)
+    registry.get_model(model)
+    refuse_workers(params.training)
+    folder = paths.processed(dataset)
+    schema = load_schema(folder)
+    digests, pretrained = dict(schema["values"]), None
+    if path := pretrained_file(model, dataset, params, paths):
+        pretrained, digests["pretrained"] = load_weights(path), load_recipe(path.parent)
+    return Cell(
+        model=model,
+        dataset=dataset,
+        schema=schema,
+        digests=digests,
+        behaviour=behaviour_of(model, params.training),
+        train_rows=load_rows(folder, "train"),
+        valid_rows=load_rows(folder, "valid"),
+        training=params.training,
+        pretrained=pretrained,
+        root_seed=params.seed,
+    )
+
+
+def refuse_workers(training: TrainingParams) -> None:
+    """Raise ValueError for several workers, which here are not used."""
+    if training.num_workers > 1:
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}: only python -m pipelines.train has several workers train "
+            "one model; set it to 1 here, where trials and seeds run side by side"
+        )
+
+
+def fingerprint(cell: Cell, space: Space, fixed: Setting) -> str:
+    """Name all that decides a trial's result: data, params, space, seed, and the behaviour of the code."""
+    distributions = {key: repr(distribution) for key, distribution in space.items()}
+    training = cell.training.model_dump(exclude_defaults=True)  # so that a new key changes no name
+    parts = (cell.root_seed, cell.digests, training, distributions, dict(fixed), cell.behaviour)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def generated_cell() -> Cell:
+    """Make a cell of generated rows; its model is no real one, so that none decides how stages behave."""
+    split = splits()["few features"]
+    return Cell("model", "dataset", split.schema, {}, "", split.train, split.valid, TRAINING, None, SEED)

@@ -1,0 +1,108 @@
+"""How predictions are judged. Labels are ±1."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipelines.project.metric import METRICS
+
+LEAST_PROBABILITY = 1e-6  # keeps the logloss of a clipped prediction finite
+
+
+class Metrics(NamedTuple):
+    """RMSE and logloss (in nats) are better when lower, AUC when higher."""
+
+    rmse: float
+    auc: float
+    logloss: float
+
+    def score(self, metric: str) -> float:
+        """Turn a metric so that less is better."""
+        return METRICS[metric].score(getattr(self, metric))
+
+    def named(self, split: str) -> dict[str, float]:
+        """`{"test_rmse": …, "test_auc": …, "test_logloss": …}`"""
+        return {f"{split}_{name}": value for name, value in self._asdict().items()}
+
+
+def predictions(logits: Tensor, loss: str) -> Tensor:
+    """Predictions of the label, in [−1, 1].
+
+    A model trained on squared error predicts the label itself, and is clipped as in the paper's code; one trained
+    on cross-entropy predicts P(+1) = σ(logit), so the label's expectation is 2σ(logit) − 1.
+    """
+    return logits.clamp(-1, 1) if loss == "squared_error" else 2 * torch.sigmoid(logits) - 1
+
+
+def compute_metrics(logits: Tensor, labels: Tensor, loss: str) -> Metrics:
+    """Metrics of logits `[rows]` against labels ±1 `[rows]`, in float64.
+
+    The logloss takes (prediction + 1) / 2 as the probability of +1, kept 10⁻⁶ away from 0 and 1.
+    """
+    logits, labels = logits.double().cpu(), labels.double().cpu()
+    predicted = predictions(logits, loss)
+    return Metrics(
+        rmse=(predicted - labels).square().mean().sqrt().item(),
+        auc=auc(logits, labels),
+        logloss=surprises(predicted, labels).mean().item(),
+    )
+
+
+def surprises(predicted: Tensor, labels: Tensor) -> Tensor:
+    """Compute each row's logloss, in nats."""
+    likelihood = ((1 + labels * predicted) / 2).clamp(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    return -likelihood.log()
+
+
+def auc(scores: Tensor, labels: Tensor) -> float:
+    """The chance that a positive scores above a negative, ties counting half (Mann–Whitney).
+
+    Raises ValueError when one class is missing.
+    """
+    positive = labels > 0
+    num_positives, num_negatives = int(positive.sum()), int((~positive).sum())
+    if not num_positives or not num_negatives:
+        raise ValueError("AUC needs rows of both classes")
+    _, inverse, counts = scores.unique(return_inverse=True, return_counts=True)
+    ranks = counts.cumsum(0) - (counts - 1).double() / 2  # the mean of the ranks 1, 2, … that a run of ties takes
+    surplus = ranks[inverse[positive]].sum() - num_positives * (num_positives + 1) / 2
+    return (surplus / (num_positives * num_negatives)).item()
+
+
+def on_resamples(metric: str, logits: Tensor, labels: Tensor, loss: str, seed: int, num_resamples: int) -> list[float]:
+    """Compute a metric on resamples of the rows, each as many as there are, drawn with replacement.
+
+    The resamples depend on the seed and the number of rows alone.
+    """
+    logits, labels = logits.double().cpu(), labels.double().cpu()
+    rng, num_rows = np.random.default_rng(seed), len(labels)
+    of_rows = row_figures(metric, predictions(logits, loss), labels)
+    compute = auc_by_rows(logits, labels) if of_rows is None else lambda drawn: float(of_rows[drawn].mean())
+    figures = [compute(rng.integers(num_rows, size=num_rows)) for _ in range(num_resamples)]
+    return [round(math.sqrt(figure) if metric == "rmse" else figure, 6) for figure in figures]
+
+
+def row_figures(metric: str, predicted: Tensor, labels: Tensor) -> np.ndarray | None:
+    """Compute what a metric is the mean of over rows; None for the AUC, which is of pairs of rows."""
+    if metric == "auc":
+        return None
+    return ((predicted - labels).square() if metric == "rmse" else surprises(predicted, labels)).numpy()
+
+
+def auc_by_rows(scores: Tensor, labels: Tensor) -> Callable[[np.ndarray], float]:
+    """Make a function that computes the AUC on drawn rows, with one sort for all draws."""
+    _, place = scores.unique(return_inverse=True)
+    place, positive, num_places = place.numpy(), (labels > 0).numpy(), int(place.max()) + 1
+
+    def compute(drawn: np.ndarray) -> float:
+        positives, negatives = (
+            np.bincount(place[drawn[positive[drawn] == sign]], minlength=num_places) for sign in (True, False)
+        )
+        below = np.cumsum(negatives) - negatives
+        return float((positives * (below + negatives / 2)).sum() / (positives.sum() * negatives.sum()))
+
+    return compute

@@ -1,0 +1,260 @@
+"""Optimisers, with an L2 weight for each group of parameters, that update only the rows a sparse gradient has."""
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.adagrad import adagrad
+
+from models.layers.embeddings import Table, tables
+from pipelines.project.params import TrainingParams
+
+NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: of a table's rows, that many are updated at a time
+INITIAL_ACCUMULATOR = 1e-8  # Adagrad's, as in the code released with NFM, AFM and IFM
+
+Piece = tuple[nn.Parameter, Tensor | None, Tensor]  # some rows of a parameter, None for all, and their gradient
+
+
+def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Optimizer:
+    """Make the optimizer that `training` names, with the L2 weight λ of λ ‖·‖² / 2 of each group of parameters.
+
+    A layer says by its `role` which λ its weights take; those of other layers take none. Raises ValueError for a λ that
+    no layer of the model takes.
+    """
+    l2 = {
+        "embedding": training.l2,
+        "linear": training.l2,
+        "field_aspect": training.l2_field,
+        "attention": training.l2_attention,
+    }
+    forget_optimizer(model)
+    roles = roles_of(model)
+    for key, role in (("l2_field", "field_aspect"), ("l2_attention", "attention")):
+        if getattr(training, key) and role not in roles.values():
+            taken = f"no layer of {type(model).__name__} takes it"
+            raise ValueError(f"training.{key} is {getattr(training, key):g}, but {taken}: set it to 0")
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for parameter in model.parameters():
+        role = roles.get(parameter, "")
+        weight = l2.get(role, 0.0)
+        groups.setdefault((weight, weight > 0 and role in ("embedding", "linear")), []).append(parameter)
+    param_groups = [
+        {"params": parameters, "weight_decay": weight, "composite": composite}
+        for (weight, composite), parameters in groups.items()
+    ]
+    if training.optimizer == "ftrl":
+        return FTRLProximal(param_groups, lr=training.learning_rate, l1=training.l1)
+    if training.optimizer == "adagrad":
+        late = tables(model) if training.l2_rows == "all" else []
+        return Adagrad(param_groups, lr=training.learning_rate, late=late)
+    return {"adam": Adam, "lazy_adam": LazyAdam}[training.optimizer](param_groups, lr=training.learning_rate)
+
+
+def roles_of(model: nn.Module) -> dict[nn.Parameter, str]:
+    """Tell which weights have a role: the rows of a table, and all of another layer's that has one."""
+    roles: dict[nn.Parameter, str] = {}
+    for layer in model.modules():
+        if isinstance(layer, Table):
+            roles[layer.weight] = layer.role
+        elif isinstance(role := getattr(layer, "role", None), str):
+            roles |= dict.fromkeys(layer.parameters(), role)
+    return roles
+
+
+def forget_optimizer(model: nn.Module) -> None:
+    """From now on the weights are as they stand."""
+    for table in tables(model):
+        table.late = None
+
+
+def rows_of(gradient: Any) -> tuple[Any, Tensor]:
+    """The distinct rows of a sparse gradient, and its values there; None, and all of a dense one."""
+    if not gradient.is_sparse:
+        return None, gradient
+    rows = gradient._indices()[0]
+    if (rows[1:] > rows[:-1]).all():  # else two layers have touched the same rows
+        return rows, gradient._values()
+    return gradient.coalesce().indices()[0], gradient.coalesce().values()
+
+
+def pieces(parameter: nn.Parameter) -> list[Piece]:
+    """The rows to update, and their gradient, in pieces of no more than `NUMBERS_OF_A_PIECE`; a dense one is whole."""
+    rows, gradient = rows_of(parameter.grad)
+    if rows is None or gradient.numel() <= NUMBERS_OF_A_PIECE:
+        return [(parameter, rows, gradient)]
+    size = max(1, NUMBERS_OF_A_PIECE // gradient[0].numel())
+    return [(parameter, *piece) for piece in zip(rows.split(size), gradient.split(size), strict=True)]
+
+
+def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
+    return weight if rows is None else weight.index_select(0, rows)
+
+
+class Adagrad(torch.optim.Adagrad):
+    """Adagrad (Duchi et al. 2011). A row without a gradient does not change, so only touched rows are updated.
+
+    In the groups `composite`, those of features, the L2 weight acts as in the paper's composite step: with
+    H = √Σ g² + ε, each step takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². In the tables `late`, a
+    row that k batches did not touch is divided by (1 + lr λ / H)ᵏ when it is next read. In other tables L2 acts on
+    touched rows alone: another regulariser, weaker on rare features. In other groups λ w is part of the gradient, as in
+    the code released with IFM.
+    """
+
+    def __init__(self, param_groups: Any, lr: float, late: Sequence[Table] = ()) -> None:
+        on_cpu = all(p.device.type == "cpu" for group in param_groups for p in group["params"])
+        super().__init__(param_groups, lr=lr, initial_accumulator_value=INITIAL_ACCUMULATOR, fused=on_cpu)
+        composite = {
+            parameter: group for group in self.param_groups if group["composite"] for parameter in group["params"]
+        }
+        for table in late:
+            if table.weight in composite:
+                table.late = LateDecay(self, table.weight, composite[table.weight])
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        self.num_steps += 1
+        for group in self.param_groups:
+            self.update([parameter for parameter in group["params"] if parameter.grad is not None], group)
+
+    def update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """One update, of some rows after others: what is gathered, updated and put back then stays in the cache."""
+        for round_of_pieces in zip_longest(*(pieces(parameter) for parameter in parameters)):
+            self.update_pieces([piece for piece in round_of_pieces if piece], group)
+
+    def update_pieces(self, touched: list[Piece], group: dict[str, Any]) -> None:
+        states = [self.state[parameter] for parameter, _, _ in touched]
+        weights = [at_rows(parameter, rows) for parameter, rows, _ in touched]
+        totals = [at_rows(state["sum"], rows) for state, (_, rows, _) in zip(states, touched, strict=True)]
+        adagrad(
+            weights,
+            [gradient for _, _, gradient in touched],
+            totals,
+            [state["step"] for state in states],  # which nothing depends on without lr_decay
+            fused=group["fused"],
+            lr=group["lr"],
+            eps=group["eps"],
+            lr_decay=0.0,
+            weight_decay=0.0 if group["composite"] else group["weight_decay"],
+            maximize=False,
+        )
+        for (parameter, rows, _), state, weight, total in zip(touched, states, weights, totals, strict=True):
+            if group["composite"]:
+                H = total.sqrt().add_(group["eps"])
+                weight.div_((group["lr"] * group["weight_decay"] / H).add_(1))
+            if rows is not None:
+                parameter.index_copy_(0, rows, weight)
+                state["sum"].index_copy_(0, rows, total)
+            if "steps" in state:
+                state["steps"][... if rows is None else rows] = self.num_steps
+
+
+class LateDecay:
+    """The decay that `Adagrad` owes to the rows of a table which steps did not touch."""
+
+    def __init__(self, optimizer: Adagrad, weight: nn.Parameter, group: dict[str, Any]) -> None:
+        self.optimizer, self.group, self.state = optimizer, group, optimizer.state[weight]
+        self.state["steps"] = torch.zeros(len(weight), dtype=torch.int64, device=weight.device)
+
+    @torch.no_grad()
+    def settle(self, weight: nn.Parameter, rows: Tensor) -> None:
+        """Make up for the steps that did not touch these rows."""
+        state, group, num_steps = self.state, self.group, self.optimizer.num_steps
+        late = num_steps - state["steps"][rows]
+        rows, late = rows[late > 0], late[late > 0].to(weight.dtype)
+        H = state["sum"].index_select(0, rows).sqrt_().add_(group["eps"])
+        log_decay = (group["lr"] * group["weight_decay"] / H).log1p_()
+        decay = log_decay.mul_(-late.view(-1, *[1] * (weight.dim() - 1))).exp_()
+        weight.index_copy_(0, rows, weight.index_select(0, rows).mul_(decay))
+        state["steps"][rows] = num_steps
+
+
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015), exactly: its moments move the rows without a gradient too, so every row is updated."""
+
+    def __init__(self, param_groups: Any, lr: float) -> None:
+        super().__init__(param_groups, lr=lr, fused=True)
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    parameter.grad = parameter.grad.to_dense()
+        super().step()
+
+
+class LazyAdam(torch.optim.Adam):
+    """Adam whose moments, and L2, stand still in rows without a gradient: another algorithm than `Adam`, and faster.
+
+    Without kernels all gradients are dense, and it is `Adam`.
+    """
+
+    def __init__(self, param_groups: Any, lr: float) -> None:
+        super().__init__(param_groups, lr=lr, fused=True)
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        self.num_steps += 1
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None and parameter.grad.is_sparse:
+                    self.update_rows(parameter, *rows_of(parameter.grad), group)
+                    parameter.grad = None
+        super().step()
+
+    def update_rows(self, parameter: nn.Parameter, rows: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state, (beta_1, beta_2) = self.state[parameter], group["betas"]
+        if not state:
+            state.update(first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
+        weight = parameter.index_select(0, rows)
+        gradient = gradient.add(weight, alpha=group["weight_decay"])
+        first = state["first"].index_select(0, rows).lerp_(gradient, 1 - beta_1)
+        second = state["second"].index_select(0, rows).mul_(beta_2).addcmul_(gradient, gradient, value=1 - beta_2)
+        size = group["lr"] / (1 - beta_1**self.num_steps)
+        denominator = second.sqrt().div_((1 - beta_2**self.num_steps) ** 0.5).add_(group["eps"])
+        parameter.index_copy_(0, rows, weight.addcdiv_(first, denominator, value=-size))
+        state["first"].index_copy_(0, rows, first)
+        state["second"].index_copy_(0, rows, second)
+
+
+class FTRLProximal(torch.optim.Optimizer):
+    """FTRL-Proximal (McMahan et al. 2013, algorithm 1), with β = 1.
+
+    `lr` is the paper's α, `l1` its λ_1 and `weight_decay` its λ_2. A row without a gradient does not change, so only
+    touched rows are updated.
+
+    NOTE: the paper's weights start at zero. Here z starts so that each weight keeps its first value, which embeddings
+    need, as the gradient of a product of zeros is zero.
+    """
+
+    BETA = 1.0
+
+    def __init__(self, params: Any, lr: float, l1: float = 0.0, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "l1": l1, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of each weight that has a gradient."""
+        for group in self.param_groups:
+            alpha, l1, l2 = group["lr"], group["l1"], group["weight_decay"]
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if not state:
+                    state["n"] = torch.zeros_like(parameter)
+                    state["z"] = -parameter * (self.BETA / alpha + l2) - l1 * parameter.sign()
+                rows, g = rows_of(parameter.grad)
+                rows = ... if rows is None else rows
+                w, n, z = parameter[rows], state["n"][rows], state["z"][rows]
+                z = z + g - ((n + g * g).sqrt() - n.sqrt()) / alpha * w
+                n = n + g * g
+                shrunk = z.sign() * (z.abs() - l1).clamp(min=0)
+                state["n"][rows], state["z"][rows] = n, z
+                parameter[rows] = -shrunk / ((self.BETA + n.sqrt()) / alpha + l2)

@@ -1,0 +1,273 @@
+"""One model that several workers train together, on one machine or many: data-parallel, by Ray Train.
+
+Each worker has a range of the rows, and so a share of each batch. The loss is a sum over rows, hence the gradient of a
+batch is the sum of the workers' gradients. All make the same step with it, so they always have the same weights.
+"""
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import ray
+import torch
+import torch.distributed as dist
+from ray.train import RunConfig, ScalingConfig, get_context
+from ray.train.torch import TorchTrainer, get_device
+from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+from torch import Tensor, nn
+
+from models.layers.embeddings import tables
+from pipelines.data.catalog import get_dataset
+from pipelines.data.rows import PIECE, Rows, load_schema, pieces, read_rows, split_file
+from pipelines.project.cluster import cluster, last_line
+from pipelines.project.params import Params, TrainingParams
+from pipelines.project.paths import Paths
+from pipelines.project.seeds import seed_for
+from pipelines.training.loop import Alone, Epoch, predict, train
+from pipelines.training.metrics import Metrics, compute_metrics
+from pipelines.training.process import best_device, peak_memory_mb, prepare_process
+from pipelines.training.start import load_weights, new_model, pretrained_file
+
+
+def train_together(
+    name: str, dataset: str, arguments: dict[str, Any], params: Params, paths: Paths, seen: Callable[[Epoch], None]
+) -> tuple[nn.Module, float]:
+    """Train a model by training.num_workers workers; calls `seen` after each epoch. The model has the weights of the
+    best validation epoch; beside it, the most memory that a worker has held, in MiB.
+
+    Only this machine needs the prepared data: workers get their rows through Ray, a piece at a time, and no process
+    holds them all. Raises ValueError for arguments that the model does not take, for more workers than the cluster or
+    a batch has room for, and when a worker fails; FloatingPointError when the loss is no longer finite.
+    """
+    get_dataset(dataset)
+    training, folder = params.training, paths.processed(dataset)
+    schema = load_schema(folder)
+    files = {split: split_file(folder, split).absolute() for split in ("train", "valid")}
+    check_shares(schema["num_rows"], training)
+    file = pretrained_file(name, dataset, params, paths)
+    pretrained = load_weights(file) if file else None
+    start = (name, schema, arguments, seed_for(params.seed, "train", dataset, name), pretrained)
+    model = new_model(*start)
+    with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
+        scaling = workers(training.num_workers, there_is)
+        node = ray.get_runtime_context().get_node_id()
+        queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": on_node(node)})
+        shared = ray.put((start, training, files, node))
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"shared": shared, "queue": queue},
+            scaling_config=scaling,
+            run_config=RunConfig(storage_path=scratch),
+        )
+        failed = fit_in_background(trainer, queue)
+        last: Any = None
+        while (message := queue.get()) is not None:
+            if isinstance(message, Epoch):
+                seen(message)
+            else:
+                last = message
+    if failed:
+        what = f"the workers that trained {name} on {dataset} failed with: {last_line(failed[0])}"
+        raise ValueError(what) from failed[0]
+    if isinstance(last, FloatingPointError):
+        raise last
+    trained, peak = last
+    model.load_state_dict(trained)
+    return model, peak
+
+
+def on_node(node: str) -> Any:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
+
+
+def fit_in_background(trainer: TorchTrainer, queue: Queue) -> list[BaseException]:
+    """Train in a thread, as in the main one Ray Train makes of Ctrl-C an end with exit code 0. At the end, None is in
+    the queue, and what went wrong, if anything, in the list."""
+    failed: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            failed.append(error)
+        if ray.is_initialized():  # else it would be started again, after a Ctrl-C
+            queue.put(None)
+
+    Thread(target=fit, daemon=True).start()
+    return failed
+
+
+def check_shares(num_rows: dict[str, int], training: TrainingParams) -> None:
+    """Raises ValueError when a worker would have less than two rows of a batch (batch norm needs two), or no validation
+    rows."""
+    num_batches = math.ceil(num_rows["train"] / training.batch_size)
+    share = num_rows["train"] // training.num_workers // num_batches
+    if share < 2 or num_rows["valid"] < training.num_workers:
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}: too many for batches of {training.batch_size}, of which "
+            f"each worker must have two rows, and {num_rows['valid']} validation rows"
+        )
+
+
+def workers(num_workers: int, there_is: dict[str, float]) -> ScalingConfig:
+    """Workers on as many machines as there are, with a GPU each where there are GPUs, and all CPUs shared evenly.
+
+    Raises ValueError when the cluster has no room for them: Ray would wait for ever.
+    """
+    cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    most = (each for each in range(max(cpus), 0, -1) if sum(n // each for n in cpus) >= num_workers)
+    cpus_each, gpus = next(most, 0), int(there_is.get("GPU", 0))
+    if not cpus_each or 0 < gpus < num_workers:
+        what = f"{gpus} GPUs" if cpus_each else f"{sum(cpus)} CPUs"
+        raise ValueError(f"training.num_workers is {num_workers}, but there are only {what}")
+    return ScalingConfig(
+        num_workers=num_workers,
+        use_gpu=gpus > 0,
+        resources_per_worker={"CPU": cpus_each, "GPU": int(gpus > 0)},
+        placement_strategy="SPREAD",
+    )
+
+
+def work(config: dict[str, Any]) -> None:
+    """Train in a worker of Ray Train's. The first one reports: epochs, then weights and memory, or an error."""
+    (name, schema, arguments, seed, pretrained), training, files, node = ray.get(config["shared"])
+    queue, context = config["queue"], get_context()
+    worker, num_workers = context.get_world_rank(), context.get_world_size()
+    prepare_process(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+    if best_device() == "cuda":
+        torch.cuda.set_device(get_device())
+    num_rows = schema["num_rows"]
+    train_rows, valid_rows = (
+        fetch(files[split], node, *share(num_rows[split], worker, num_workers)) for split in ("train", "valid")
+    )
+    model = new_model(name, schema, arguments, seed, pretrained)
+    torch.manual_seed(seed_for(seed, "worker", worker))  # of its batches and its dropout
+    try:
+        for epoch in train(model, train_rows, valid_rows, training, Together(num_rows["train"])):
+            if worker == 0:
+                queue.put(epoch)
+    except FloatingPointError as error:  # which all workers raise
+        message: Any = error
+    else:
+        peak = torch.tensor(peak_memory_mb(), device=best_device())
+        dist.all_reduce(peak, dist.ReduceOp.MAX)
+        message = {key: value.cpu() for key, value in model.state_dict().items()}, peak.item()
+    if worker == 0:
+        queue.put(message)
+
+
+def share(num_rows: int, worker: int, num_workers: int) -> tuple[int, int]:
+    """The range of the rows that a worker has; no two differ by more than a row."""
+    return num_rows * worker // num_workers, num_rows * (worker + 1) // num_workers
+
+
+def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
+    """A range of the rows of a file on another machine, read there, and sent here, a piece at a time."""
+    read = ray.remote(num_cpus=0, scheduling_strategy=on_node(node))(read_rows)
+    rows: list[Tensor] = []
+    for at in range(start, stop, PIECE):
+        piece: Rows = ray.get(read.remote(file, at, min(PIECE, stop - at)))  # type: ignore[arg-type]
+        parts = [part for part in (piece.features, piece.labels, piece.values) if part is not None]
+        rows = rows or [part.new_empty(stop - start, *part.shape[1:]) for part in parts]
+        for tensor, part in zip(rows, parts, strict=True):
+            tensor[at - start : at - start + len(part)] = part
+    return Rows(*rows)
+
+
+class Together(Alone):
+    """The steps of a run that several workers share, in the process group of torch.distributed.
+
+    Each has a share of the `num_rows` rows, and so of each batch, drawn from its own rows: a batch has `batch_size`
+    rows or somewhat fewer. Batch norm is over a worker's share of a batch, and its running statistics are means over
+    the workers.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.num_rows = num_rows
+
+    def batches(self, rows: Rows, batch_size: int) -> Sequence[Tensor]:
+        """As many for each worker."""
+        return torch.randperm(len(rows), device=rows.labels.device).tensor_split(math.ceil(self.num_rows / batch_size))
+
+    def after_backward(self, model: nn.Module) -> None:
+        sum_gradients(model)
+
+    def mean_loss(self, total: Tensor, rows: Rows) -> float:
+        dist.all_reduce(total)
+        return total.item() / self.num_rows
+
+    def after_epoch(self, model: nn.Module) -> None:
+        average_statistics(model)
+
+    def evaluate(self, model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
+        return evaluate_share(model, rows, training)
+
+
+@torch.no_grad()
+def sum_gradients(model: nn.Module) -> None:
+    """Put for each gradient the sum over the workers: of a sparse one, with the rows that any of them has touched.
+
+    Where the optimizer updates rows late, those that only others have touched are brought up to date.
+    """
+    with_gradient = [parameter for parameter in model.parameters() if parameter.grad is not None]
+    dense = [parameter for parameter in with_gradient if not parameter.grad.is_sparse]  # type: ignore[union-attr]
+    if dense:
+        flat = torch.cat([parameter.grad.flatten() for parameter in dense])  # type: ignore[union-attr]
+        dist.all_reduce(flat)
+        for parameter, gradient in zip(dense, flat.split([p.numel() for p in dense]), strict=True):
+            parameter.grad = gradient.view_as(parameter)
+    for parameter in with_gradient:
+        if parameter.grad.is_sparse:  # type: ignore[union-attr]
+            own = parameter.grad.coalesce()  # type: ignore[union-attr]
+            rows, values = joined(own.indices()[0], own.values())
+            parameter.grad = torch.sparse_coo_tensor(rows[None], values, parameter.shape).coalesce()
+    for table in tables(model):
+        if table.weight.grad is not None and table.weight.grad.is_sparse:
+            table.settle(table.weight.grad.indices()[0])
+
+
+def joined(*own: Tensor) -> list[Tensor]:
+    """Tensors `[rows, …]`, each with those of the other workers before and behind it. A worker's have the same number
+    of rows, another worker's another."""
+    sizes = own[0].new_empty(dist.get_world_size(), dtype=torch.int64)
+    dist.all_gather_into_tensor(sizes, sizes.new_tensor([len(own[0])]))
+    result = []
+    for tensor in own:
+        padded = tensor.new_zeros(int(sizes.max()), *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        result.append(torch.cat([part[:size] for part, size in zip(parts, sizes.tolist(), strict=True)]))
+    return result
+
+
+def average_statistics(model: nn.Module) -> None:
+    """Make the running means and variances of batch norm those of all workers."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            for statistic in (module.running_mean, module.running_var):
+                if statistic is not None:
+                    dist.all_reduce(statistic)
+                    statistic /= dist.get_world_size()
+
+
+def evaluate_share(model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
+    """The metrics on the rows of all workers, computed by the first: the others must not stop at another epoch."""
+    predicted = predict(model, rows, training.kernels == "fast")
+    logits, labels = joined(predicted.to(best_device()), rows.labels.to(best_device()))
+    figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=best_device())
+    if dist.get_rank() == 0:
+        figures.copy_(torch.tensor(compute_metrics(logits, labels, training.loss)))
+    dist.broadcast(figures, 0)
+    return Metrics(*figures.tolist())
+
+
+def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str) -> Metrics:
+    """The metrics on a split, read a piece at a time."""
+    file = split_file(folder, split)
+    logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces(file)), strict=True)
+    return compute_metrics(torch.cat(logits), torch.cat(labels), loss)
