@@ -50,7 +50,7 @@ class BatchWork(NamedTuple):
     q: float
 
 
-def count(features: torch.Tensor, batch_size: int) -> Batch:
+def count(features: torch.Tensor, batch_size: int) -> BatchWork:
     """u and q of some random batches."""
     n = features.shape[1]
     fields = tuple((i, j) for i in range(n) for j in range(i + 1, n))
@@ -58,10 +58,10 @@ def count(features: torch.Tensor, batch_size: int) -> Batch:
     found = [Batch(features[rows]).where for rows in order.split(batch_size)]
     u = sum(len(where.ids) for where in found) / len(found)
     q = sum(len(Pairs(where, fields, False).left) for where in found) / len(found)
-    return Batch(batch_size, n, comb(n, 2), u, q)
+    return BatchWork(batch_size, n, comb(n, 2), u, q)
 
 
-def needs(model: str, dropout: float, size: Batch, K: int, A: int, num_features: int) -> dict[str, float]:
+def needs(model: str, dropout: float, size: BatchWork, K: int, A: int, num_features: int) -> dict[str, float]:
     """FLOPs and bytes of a batch, and the bytes of all weights with their accumulators."""
     B, n, P, u, q = size
     H = HIDDEN_DIMS.get(model, (0,))[0]

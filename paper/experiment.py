@@ -6,6 +6,7 @@ They are compared by validation rows; no test row is read. Run it in this folder
 import dataclasses
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,12 +52,23 @@ def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
     except ValidationError as error:
         raise ValueError(f"{path}: defaults.{explain(error, Defaults)}") from error
     shared, experiments = defaults.model_dump(exclude={"set"}), {}
-    for name, entry in content["experiments"].items():
+    for name, entry in expand(content["experiments"]):
         try:
             experiments[name] = Experiment.model_validate(shared | entry)
         except ValidationError as error:
             raise ValueError(f"{path}: experiments.{name}.{explain(error, Experiment)}") from error
     return defaults, experiments
+
+
+def expand(entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name the run of each entry ENTRY/run, or those of a grid ENTRY/X, one for each x."""
+    for name, entry in entries.items():
+        if "vary" not in entry:
+            yield f"{name}/run", entry
+            continue
+        rest = {key: value for key, value in entry.items() if key not in ("vary", "x", "values")}
+        for x, value in zip(entry["x"], entry.get("values", entry["x"]), strict=True):
+            yield f"{name}/{x:g}", {**rest, "x": x, "set": {**entry.get("set", {}), entry["vary"]: value}}
 
 
 def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
@@ -137,27 +149,28 @@ def pretrained(cell: Any, setting: dict[str, Any], config: Params, paths: Paths)
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Experiments of experiments.yaml.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Entries of experiments.yaml, or runs: ENTRY/X.")] = None,
     show_list: Annotated[bool, typer.Option("--list", help="Show all, with the minutes that they take.")] = False,
     params: ParamsOption = Path("params.yaml"),
 ) -> None:
     """Train one or more experiments of experiments.yaml; a run that an interrupted or another one has done is kept.
 
-    Writes results/experiments/NAME.csv, a row an epoch, with means over the seeds, and NAME.json, the setting and what
-    made it.
+    Writes results/experiments/ENTRY/RUN.csv, a row an epoch, with means over the seeds, and RUN.json, the setting and
+    what made it. RUN is the x of a grid, else `run`.
     """
     config, paths = load_params(params), Paths(params.parent)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
     if not (names or show_list):
         raise ValueError("name an experiment of experiments.yaml; --list shows them all")
+    entries = {name.partition("/")[0] for name in experiments}
     for name in names or []:
-        one_of("experiment", name, experiments)
+        one_of("experiment", name, experiments if "/" in name else entries)
     from pipelines.training.process import prepare_process
 
     prepare_process(1)  # so that seconds are those of one core, and two experiments can run side by side
     if show_list:
         print(*plan(config, defaults, experiments, paths), sep="\n")
-    for name in names or []:
+    for name in [name for name in experiments if {name, name.partition("/")[0]} & {*(names or [])}]:
         table, origin = train(experiments[name], config, defaults, paths)
         folder = paths.root / "results" / "experiments"
         write_text(folder / f"{name}.csv", table.write_csv())

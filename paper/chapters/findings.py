@@ -6,8 +6,10 @@ from typing import Any
 
 import polars as pl
 import yaml
+from experiment import expand
 
 from chapters.verdicts import HOLDS, Row, Table, best_epoch, lowest
+from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.reporting.tables import figure as shown
@@ -20,9 +22,10 @@ class Findings:
 
     def __init__(self, params: Path) -> None:
         self.params, self.paths = load_params(params), Paths(params.parent)
+        self.metric = METRICS[self.params.training.metric]
         self.results = self.paths.root / "results"
         self.published = read_yaml(self.paths.root / "published.yaml")
-        self.experiments = read_yaml(self.paths.root / "experiments.yaml").get("experiments", {})
+        self.experiments = dict(expand(read_yaml(self.paths.root / "experiments.yaml").get("experiments", {})))
         self.board = read_json(self.results / "leaderboard.json", [])
         self.significance = read_json(self.results / "significance.json", {})
         self.found: dict[str, list[Row]] = {}  # by part of the paper

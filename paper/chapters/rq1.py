@@ -13,7 +13,7 @@ from pipelines.reporting.tables import figure as shown
 
 def rq1(findings: Findings) -> dict[str, Any]:
     """Set Table 2 beside our figures, with the tests between models and the questions on them."""
-    tests = nested(significance.markdown(findings.significance), 2) if findings.significance else None
+    tests = nested(significance.markdown(findings.significance, findings.metric), 2) if findings.significance else None
     families = [family_of(findings, family) for family in findings.published["test_rmse"]]
     return {"families": families, "tests": tests, "pretrained": pretrained(findings)}
 

@@ -1,4 +1,4 @@
-"""Search hyperparameters: Ray Tune runs the trials, Optuna draws them and keeps their record (`pipelines.search.journal`).
+"""Search hyperparameters: Ray Tune runs the trials, Optuna draws them, and `pipelines.search.journal` keeps the record.
 
 A search that was cut off goes on by starting a new Tuner on the same study: trials that were running are drawn again
 first, and only as many as are missing from the budget.
