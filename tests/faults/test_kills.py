@@ -26,7 +26,7 @@ from pipelines.params import load_params
 from pipelines.study import INTERRUPTED
 
 MOMENTS = int(os.environ.get("FAULT_MOMENTS", "1"))
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DVC = Path(sys.prefix) / "bin" / "dvc"
 REPRO = [DVC, "repro", "--single-item", "tune@lr"]
 WAIT = 600  # seconds, on a machine that is busy

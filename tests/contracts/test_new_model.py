@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 TOY = """
 from torch import nn
 
