@@ -18,10 +18,10 @@ import optuna
 import polars as pl
 import psutil
 import pytest
-from conftest import Project
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from projects import Project
 
 from pipelines.study import NODE
 
