@@ -6,6 +6,7 @@ import inspect
 import pytest
 import torch
 from optuna.distributions import CategoricalDistribution
+from pairwise import pairwise
 from torch import nn
 
 from models import registry
@@ -256,9 +257,7 @@ def settings_that_matter_to_kernels(name):
     return [{}, *([dropout] if dropout else []), *({**dropout, key: more[key]} for key in more if key in known)]
 
 
-@every_model
-@pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
-@pytest.mark.parametrize("num_rows", [2, 64])
+@pairwise(name=MODELS, mode=[True, False], num_rows=[2, 64])
 def test_kernels_give_the_same_logits_and_gradients(name, mode, num_rows):
     for settings in settings_that_matter_to_kernels(name):
         with_kernels, model, field_dims = with_and_without_kernels(name, **settings)

@@ -9,6 +9,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from pairwise import pairwise
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -29,17 +30,22 @@ ONEDNN_NUMBERS = 1 << 22  # products of fewer are left to torch
 every_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
-@pytest.fixture(
-    params=[(), (4, 1, 0, 1), (3, 60, 0, 100)],
-    ids=["chunks as they are", "a chunk and a piece a pair of fields", "a few pairs of fields a chunk"],
-)
+LIMITS = {  # multiple, chunks and piece: so small that small tensors have many of each
+    "chunks as they are": (),
+    "a chunk and a piece a pair of fields": (4, 1, 0, 1),
+    "a few pairs of fields a chunk": (3, 60, 0, 100),
+}
+KINDS = ["distinct pairs", "each row's pairs", "field-aware"]
+
+
+@pytest.fixture
 def _limits(request, monkeypatch):
-    """Multiple, chunk and piece: so small that small tensors have many of each."""
+    """Set the limits of a name of LIMITS."""
+    multiple, *limits = LIMITS[request.param] or (kernels.MULTIPLE,)
     names = ("NUMBERS_OF_A_CHUNK", "NUMBERS_OF_ONE_CHUNK", "NUMBERS_OF_A_PIECE")
-    for name, limit in zip(names, request.param[1:], strict=False):
+    for name, limit in zip(names, limits, strict=False):
         monkeypatch.setattr(pair_kernels, name, limit)
-    if request.param:
-        monkeypatch.setattr(kernels, "MULTIPLE", request.param[0])
+    monkeypatch.setattr(kernels, "MULTIPLE", multiple)
 
 
 def take_for_own(monkeypatch, own):
@@ -49,19 +55,11 @@ def take_for_own(monkeypatch, own):
     monkeypatch.setattr(pair_kernels, "OWN_NUMBERS", 0)
 
 
-@pytest.fixture(params=["distinct pairs", "each row's pairs", "field-aware"])
+@pytest.fixture
 def kind(request, monkeypatch):
+    """Take each row's pairs for its own, or look for shared ones; field-aware vectors never look."""
     take_for_own(monkeypatch, request.param == "each row's pairs")
     return request.param
-
-
-@pytest.fixture(params=[True, False], ids=["each row's pairs", "distinct pairs"])
-def _own_pairs(request, monkeypatch):
-    take_for_own(monkeypatch, request.param)
-
-
-own_or_shared = pytest.mark.usefixtures("_own_pairs")
-all_limits = pytest.mark.usefixtures("_limits")
 
 
 class Case:
@@ -268,8 +266,8 @@ def test_bi_interaction(seed):
     )
 
 
-@all_limits
-@every_seed
+@pairwise(["_limits"], _limits=LIMITS, seed=SEEDS)
+@pytest.mark.usefixtures("_limits")
 def test_concatenated_linear(seed):
     case = Case(seed)
     assert_same(
@@ -295,11 +293,16 @@ def test_concatenated_linear_of_fields_whose_features_lie_between_each_others():
     )
 
 
-@all_limits
-@every_seed
-@pytest.mark.parametrize("d", [1, 2, 5])
-@pytest.mark.parametrize("with_masks", [False, True], ids=["no dropout", "dropout"])
-@pytest.mark.parametrize("with_attention", [False, True], ids=["no attention", "attention"])
+@pairwise(
+    ["_limits", "kind"],
+    _limits=LIMITS,
+    seed=SEEDS,
+    d=[1, 2, 5],
+    with_masks=[False, True],
+    with_attention=[False, True],
+    kind=KINDS,
+)
+@pytest.mark.usefixtures("_limits")
 def test_pair_effects(seed, d, with_masks, with_attention, kind):
     case, field_aware = Case(seed), kind == "field-aware"
     pairs = case.pairs if seed % 2 else case.some_pairs()
@@ -326,8 +329,8 @@ def test_pair_effects(seed, d, with_masks, with_attention, kind):
         assert_same(lambda *a: fast(*a)[1], lambda *a: plain(*a)[1], case.table(field_aware), M)
 
 
-@all_limits
-@every_seed
+@pairwise(["_limits", "kind"], _limits=LIMITS, seed=SEEDS, kind=KINDS)
+@pytest.mark.usefixtures("_limits")
 def test_pair_logits(seed, kind):
     case, field_aware = Case(seed), kind == "field-aware"
 
@@ -342,11 +345,15 @@ def test_pair_logits(seed, kind):
     )
 
 
-@all_limits
-@every_seed
-@pytest.mark.parametrize("with_masks", [False, True], ids=["no dropout", "dropout"])
-@pytest.mark.parametrize("weighted", [False, True], ids=["of ones", "weighted"])
-@pytest.mark.parametrize("field_aware", [False, True], ids=["", "field-aware"])
+@pairwise(
+    ["_limits"],
+    _limits=LIMITS,
+    seed=SEEDS,
+    with_masks=[False, True],
+    weighted=[False, True],
+    field_aware=[False, True],
+)
+@pytest.mark.usefixtures("_limits")
 def test_pooled_products(seed, with_masks, weighted, field_aware):
     case = Case(seed)
     masks, scale = (case.masks(len(case.pairs)), 1.25) if with_masks else (None, 1.0)
@@ -362,9 +369,8 @@ def test_pooled_products(seed, with_masks, weighted, field_aware):
     assert_same(fast, plain, case.table(field_aware), *T)
 
 
-@all_limits
-@every_seed
-@pytest.mark.parametrize("field_aware", [False, True])
+@pairwise(["_limits"], _limits=LIMITS, seed=SEEDS, field_aware=[False, True])
+@pytest.mark.usefixtures("_limits")
 def test_pair_dots(seed, field_aware):
     case = Case(seed)
 
@@ -378,8 +384,8 @@ def test_pair_dots(seed, field_aware):
     assert gradcheck(fast, case.table(field_aware).requires_grad_(), fast_mode=True)
 
 
-@own_or_shared
-@all_limits
+@pairwise(["_limits", "kind"], _limits=LIMITS, kind=KINDS[:2])
+@pytest.mark.usefixtures("_limits", "kind")
 def test_each_mask_is_drawn_once_and_in_order():
     case = Case(3)
     V = Embeddings(case.table(), case.where)
@@ -393,9 +399,8 @@ def test_each_mask_is_drawn_once_and_in_order():
             kept(1)  # none is left
 
 
-@own_or_shared
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.usefixtures("_limits")
+@pairwise(["_limits", "kind"], _limits=LIMITS, seed=[0, 1, 2], kind=KINDS[:2])
+@pytest.mark.usefixtures("_limits", "kind")
 def test_gradcheck(seed):
     """By finite differences; also: twice the same, and with some gradients left out."""
     case = Case(seed, batch=4)

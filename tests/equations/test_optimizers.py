@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from pairwise import pairwise
 from torch import nn
 
 from models import registry
@@ -143,9 +144,7 @@ def assert_same_weights(one, other, tolerance=1e-12):
         )
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("l2", [0.0, 1e-5, 0.02])
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+@pairwise(optimizer=["adagrad", "adam", "ftrl"], l2=[0.0, 1e-5, 0.02], seed=range(4))
 def test_sparse_gradients_give_what_dense_ones_do(optimizer, l2, seed):
     """Rows that are decayed late, too: what is read is up to date, and all is in the end."""
     training, batches = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=l2), random_batches(30, seed)
