@@ -59,11 +59,11 @@ test: setup ## run the tests
 	pytest
 
 fuzz: setup ## try 20,000 random inputs a property (make fuzz EXAMPLES=…)
-	FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/test_properties.py
+	FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/unit/test_properties.py
 
 faults: setup ## kill, interrupt and fill up things, at 20 random moments each (make faults MOMENTS=…)
 	-FAULT_MOMENTS=$(MOMENTS) pytest -m fault --junitxml=.pytest_cache/faults.xml
-	python tests/faults.py .pytest_cache/faults.xml
+	python tests/faults/table.py .pytest_cache/faults.xml
 	python -m pipelines.docs
 
 lint: setup ## format and check the code

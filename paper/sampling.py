@@ -23,8 +23,8 @@ NUM_FIELDS, FIELD_DIM = 40, 10  # features a field
 NUM_PLANTED, RANK = 20, 2  # pairs that decide, and the size of their latent vectors
 TRAIN_SHARE = 0.75  # the rest is for validation: nothing is tested
 PERCENTS = (5, 10, 20, 50, 100)
-SETTING = {"model.embed_dim": 32, "model.attention_dim": 16, "model.dropout": 0.0, "loop.l2_field": 0.01}
-SETTING |= {"loop.learning_rate": 0.05, "loop.batch_size": 1024}
+SETTING = {"model.embed_dim": 32, "model.attention_dim": 16, "model.dropout": 0.0, "training.l2_field": 0.01}
+SETTING |= {"training.learning_rate": 0.05, "training.batch_size": 1024}
 
 
 def main(

@@ -1,4 +1,4 @@
-"""Train the model whose embeddings the others start from, where loop.pretrained names one."""
+"""Train the model whose embeddings the others start from, where training.pretrained names one."""
 
 import io
 from pathlib import Path
@@ -12,7 +12,7 @@ from pipelines.project.provenance import made_by
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Train what loop.pretrained names with the settings under `pretrain`; does nothing where it is null.
+    """Train what training.pretrained names with the settings under `pretrain`; does nothing where it is null.
 
     Writes data/pretrained/DATASET/: the weights of the best validation epoch, summary.json, and recipe.json, which
     changes when anything does that the weights come from. What starts from them depends on the recipe, as the weights'
@@ -24,7 +24,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     if name is None:
         for file in ("summary.json", "recipe.json"):
             write_json(folder / file, {"pretrained": None})
-        print("loop.pretrained is null: nothing to train")
+        print("training.pretrained is null: nothing to train")
         return
     import torch  # takes seconds to import
 

@@ -16,7 +16,7 @@ def main(
     dataset: DatasetOption,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE: model.embed_dim=256, loop.batch_size=4096, …; repeatable."),
+        typer.Option("--set", help="KEY=VALUE: model.embed_dim=256, training.batch_size=4096, …; repeatable."),
     ] = None,
     params: ParamsOption = Path("params.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,

@@ -4,52 +4,25 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
+from projects import PARAMS, Project
 
-from pipelines import download, evaluate, prepare, tune
+from pipelines import download, prepare
 from pipelines.data import synthetic
 
-PARAMS = {
-    "seed": 2019,
-    "datasets": ["synthetic"],
-    "models": ["lr", "fm"],
-    "training": {"max_epochs": 3},
-    "tune": {"num_trials": 3, "fixed": {"model.embed_dim": 4, "training.batch_size": 256}},
-    "evaluate": {"num_seeds": 2},
-}
+HERE = Path(__file__).parent
+WITH_RAY = ("cluster", "faults")
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
 
-class Project:
-    """A folder with params.yaml and all that hangs off it."""
-
-    def __init__(self, root):
-        self.root, self.params = root, root / "params.yaml"
-
-    def set(self, **changes):
-        """Change sections of params.yaml: `set(training={"max_epochs": 1}, seed=1)`."""
-        content = yaml.safe_load(self.params.read_text())
-        for key, value in changes.items():
-            content[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
-        self.params.write_text(yaml.safe_dump(content))
-
-    def results(self, model):
-        return self.root / "results" / "synthetic" / model
-
-    def study(self, model):
-        return self.root / "studies" / "synthetic" / model
-
-    def command(self, stage, model):
-        options = ["--model", model, "--dataset", "synthetic", "--params", str(self.params)]
-        return [sys.executable, "-m", f"pipelines.{stage}", *options]
-
-    def tune(self, model):
-        tune.main(model, "synthetic", self.params)
-
-    def evaluate(self, model):
-        evaluate.main(model, "synthetic", self.params)
+def pytest_collection_modifyitems(items):
+    """Refuse tests that need Ray in folders whose tests shall not."""
+    for item in items:
+        if item.path.parent.name not in WITH_RAY and "ray_address" in item.fixturenames:
+            raise pytest.UsageError(f"{item.nodeid} needs Ray: put it into tests/cluster")
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +77,7 @@ def searched(prepared, ray_address, tmp_path_factory):
 
 
 @pytest.fixture
-def project(prepared, ray_cluster, tmp_path):
+def project(prepared, tmp_path):
     """A copy of the prepared project, for a test to change."""
     return Project(shutil.copytree(prepared.root, tmp_path / "project"))
 
@@ -113,3 +86,9 @@ def project(prepared, ray_cluster, tmp_path):
 def searched_project(searched, ray_cluster, tmp_path):
     """A copy of the project with a finished search, for a test to change."""
     return Project(shutil.copytree(searched.root, tmp_path / "project"))
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    """A search that wants to run a trial fails."""
+    monkeypatch.setattr("pipelines.search.cluster", lambda: pytest.fail("a trial was about to run"))

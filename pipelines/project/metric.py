@@ -1,4 +1,4 @@
-"""Know the metrics: what each is called and which way is better. `pipelines.training.loop.metrics` computes them."""
+"""Know the metrics: what each is called and which way is better. `pipelines.training.metrics` computes them."""
 
 from dataclasses import dataclass
 from typing import Literal

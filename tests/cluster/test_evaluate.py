@@ -3,10 +3,8 @@ import os
 import socket
 import statistics
 
-import numpy as np
 import polars as pl
 import pytest
-import torch
 
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
@@ -32,15 +30,6 @@ def curves(project):
 
 def seed_files(project):
     return sorted(project.study("fm").glob("final-*/seed-*.json"))
-
-
-def made_run(*valid_aucs):
-    """A run with these validation AUCs, an epoch each; its RMSE falls while the AUC falls."""
-    epochs = [
-        {"epoch": epoch, "seconds": float(epoch), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc}
-        for epoch, auc in enumerate(valid_aucs, 1)
-    ]
-    return {"test": {"test_rmse": valid_aucs[0], "test_auc": 0.5}, "num_params": 7, "epochs": epochs}
 
 
 def test_metrics_json_has_mean_and_deviation_of_each_figure_over_the_seeds(searched):
@@ -99,34 +88,6 @@ def test_each_seed_is_tested_on_the_same_resamples_of_the_test_rows(searched):
         assert values.mean() == pytest.approx(figures["test_rmse"], rel=0.01)
         assert 0 < values.std() < 0.1
     assert table.select(pl.corr("seed_0", "seed_1")).item() > 0.5  # what both share is which rows were drawn
-
-
-def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
-    paths, params = Paths(prepared.root), load_params(prepared.params)
-    test_rows = load_rows(paths.processed("synthetic"), "test")
-    cells = (load_cell(model, "synthetic", params, paths) for model in ("lr", "fm"))
-    found = [final_runs.run_seed((cell, test_rows, {}), 0, 1)["resamples"] for cell in cells]
-    assert np.corrcoef(found)[0, 1] > 0.5  # were they others, it would be about 0 ± 0.03
-
-
-def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
-    predicted, labels = torch.rand(50) * 2 - 1, torch.randint(0, 2, (50,)) * 2.0 - 1
-    found = final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
-    rng = np.random.default_rng(3)
-    for rmse in found:
-        squares = [(predicted[row].item() - labels[row].item()) ** 2 for row in rng.integers(50, size=50)]
-        assert rmse == pytest.approx(statistics.fmean(squares) ** 0.5, abs=1e-6)
-    assert found == final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
-    assert len(set(found)) == 4
-
-
-def test_the_spread_over_resamples_is_the_standard_error():
-    labels = torch.ones(400)
-    predicted = labels + torch.randn(400, generator=torch.Generator().manual_seed(1))
-    found = final_runs.resampled_rmse(predicted, labels, seed=1)
-    squares = (predicted - labels).square()
-    expected = squares.std() / 400**0.5 / (2 * squares.mean().sqrt())  # by the delta method
-    assert np.std(found) == pytest.approx(expected.item(), rel=0.1)
 
 
 def test_an_evaluation_that_was_cut_off_keeps_the_seeds_it_has_done(searched_project):
@@ -221,20 +182,3 @@ def test_a_run_that_fails_is_an_error_with_the_reason_and_no_metrics(searched_pr
     assert not (searched_project.results("fm") / "metrics.json").exists()
     assert str(raised.value).startswith("a final run of fm on synthetic failed with: ")
     assert 'File "' not in str(raised.value)
-
-
-def test_the_best_epoch_is_that_of_the_metric():
-    run = made_run(0.7, 0.9, 0.6)
-    assert final_runs.seed_figures(run, "auc")["best_epoch"] == 2
-    figures = final_runs.seed_figures(run, "rmse")
-    assert (figures["best_epoch"], figures["valid_auc"], figures["epochs"]) == (3, 0.6, 3)
-    assert figures["seconds_per_epoch"] == 2.0
-
-
-def test_one_seed_has_no_deviation_and_three_have_that_of_a_sample():
-    single = final_runs.summary([made_run(0.5)], "rmse")
-    assert (single["test_rmse_mean"], single["test_rmse_std"], single["num_seeds"]) == (0.5, None, 1)
-    three = final_runs.summary([made_run(0.5), made_run(0.6), made_run(0.7)], "rmse")
-    assert three["test_rmse_mean"] == pytest.approx(0.6)
-    assert three["test_rmse_std"] == pytest.approx(0.1)
-    assert three["num_params"] == 7

@@ -1,36 +1,39 @@
 """The golden files of behaviour/ say what the code does, and name what is stale when that changes."""
 
+import contextlib
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.repo import Repo
-from pipelines.golden_stages import behaviours
 
-from pipelines import behaviour
+from pipelines import behaviour as command
 from pipelines.project import golden_files
 from pipelines.project.golden_files import accepted, differences
 from pipelines.project.params import TrainingParams
 from pipelines.training import behaviour
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 MODELS = {file.stem for file in (ROOT / "behaviour").glob("*.json")} & {file.stem for file in ROOT.glob("models/*.py")}
 
 
-@pytest.mark.parametrize("name", behaviours())
+@pytest.mark.parametrize("name", command.behaviours())
 def test_the_code_behaves_as_accepted(name):
-    found = differences(accepted(name), behaviour.today(behaviours()[name]))
+    found = differences(accepted(name), behaviour.today(command.behaviours()[name]))
     assert not found, f"{found[0]}: python -m pipelines.behaviour {name}"
 
 
 def test_there_is_no_golden_file_but_those():
     files = {str(file.relative_to(golden_files.FOLDER).with_suffix("")) for file in golden_files.FOLDER.rglob("*.json")}
-    assert files == behaviours().keys()
+    assert files == command.behaviours().keys()
 
 
 def run_behaviour(root, *arguments, **environment):
@@ -81,33 +84,33 @@ def test_another_behaviour_is_named_with_its_worst_figure_until_it_is_accepted(g
     content["trainings"]["values"]["valid_rmse"][0] *= 1.01
     (goldens / "fm.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"the behaviour of fm is not accepted: --accept NAME accepts it"):
-        behaviour.main(["fm", "lr"])
+        command.main(["fm", "lr"])
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("fm: 2 figures differ, most of all trainings, defaults, train_loss 2: ")
     assert line.endswith("(2.0e-01)")
-    behaviour.main(["fm", "lr"], accept=["fm"])
+    command.main(["fm", "lr"], accept=["fm"])
     assert (goldens / "fm.json").read_bytes() == whole
-    behaviour.main(["fm", "lr"])
+    command.main(["fm", "lr"])
 
 
 def test_what_has_not_been_accepted_is_said_and_within_the_tolerance_nothing_is_written(goldens):
     (goldens / "lr.json").unlink()
     with pytest.raises(ValueError, match="the behaviour of lr is not accepted"):
-        behaviour.main(["lr"])
+        command.main(["lr"])
     content = json.loads((goldens / "fm.json").read_text())
     content["trainings"]["defaults"]["train_loss"][1] *= 1 + 1e-7
     (goldens / "fm.json").write_text(json.dumps(content))
     before = (goldens / "fm.json").read_bytes()
-    behaviour.main(["lr", "fm"], accept=["lr", "fm"])
+    command.main(["lr", "fm"], accept=["lr", "fm"])
     assert (goldens / "fm.json").read_bytes() == before
 
 
 def test_wrong_names_and_damaged_files_are_said_in_a_line(goldens):
-    with pytest.raises(ValueError, match="unknown behaviour 'fmm'; choose one of: .*ifm"):
-        behaviour.main(["fmm"])
+    with pytest.raises(ValueError, match=r"unknown behaviour 'fmm'; choose one of: .*ifm"):
+        command.main(["fmm"])
     (goldens / "fm.json").write_text('{"defaults": ')
     with pytest.raises(ValueError, match=r"fm\.json is damaged: run python -m pipelines\.behaviour --accept fm"):
-        behaviour.main(["fm"])
+        command.main(["fm"])
 
 
 def test_digits_stand_for_the_golden_file_or_for_what_the_code_does_instead(goldens, caplog):
@@ -139,109 +142,122 @@ def tree(tmp_path_factory):
             shutil.copy(ROOT / file, root / file)
     config = root / ".dvc" / "config"
     config.write_text(config.read_text().replace("[core]", "[core]\n    no_scm = true"))
-    return root, status(root)
+    return root, stale(root)
 
 
-def status(root):
+PAPER_CELLS = [  # of which DVC is asked, as it takes a second for each fifty
+    *(f"{stage}@frappe-nfm-{model}" for stage in ("tune", "evaluate") for model in ("fm", "nfm", "ifm", "inn")),
+    *(f"experiment@{name}" for name in ("aspect-frappe-fm", "keep-frappe-ifm", "pretrained-nfm-none", "longer-inn")),
+    *("pretrain@frappe-nfm", "importance@frappe-nfm"),
+]
+
+
+def stale(root):
     """The deps that DVC finds changed, by stage."""
-    with Repo(str(root)) as repo:
-        found = repo.status()
-    changed = {}
-    for stage, problems in found.items():
-        deps = [problem["changed deps"] for problem in problems if "changed deps" in problem]
-        changed[stage.removeprefix("paper/dvc.yaml:").removeprefix("dvc.yaml:")] = {
-            os.path.relpath(root / "paper" / path if stage.startswith("paper") else root / path, root)
-            for part in deps
-            for path in part
+    with contextlib.chdir(root), Repo(str(root)) as repo:
+        found = repo.status(["dvc.yaml", *(f"paper/dvc.yaml:{name}" for name in PAPER_CELLS)])
+    return {
+        stage.rpartition("dvc.yaml:")[2] if stage.startswith("paper") else f"main {stage}": {
+            dep for problem in problems for dep in problem.get("changed deps", ())
         }
-    return changed
+        for stage, problems in found.items()
+    }
 
 
 def newly_stale(tree):
-    """The stages whose deps have changed since the copy, each with those deps."""
+    """The stages that train whose deps have changed since the copy, and those deps."""
     root, before = tree
-    now = status(root)
-    return {stage: deps - before.get(stage, set()) for stage, deps in now.items() if deps - before.get(stage, set())}
+    changed = {stage: deps - before.get(stage, set()) for stage, deps in stale(root).items()}
+    return {stage: deps for stage, deps in changed.items() if deps and TRAINS.match(stage)}
 
 
+TRAINS = re.compile("(main )?(pretrain|tune|evaluate|experiment|importance)(@|$)")
+
+
+@contextlib.contextmanager
 def changed(root, edits):
-    """Change files, by texts to replace, for the time of a block."""
-    before = {file: (root / file).read_text() for file in edits}
-    for file, (old, new) in edits.items():
-        assert old in before[file], f"{file} has no {old!r}"
-        (root / file).write_text(before[file].replace(old, new, 1))
-    return before
-
-
-def is_expensive(stage):
-    return stage.partition("@")[0] in ("pretrain", "tune", "evaluate", "experiment", "importance")
-
-
-def test_comments_renames_and_moves_make_nothing_expensive_stale(tree):
-    root, _ = tree
-    files = [file for folder in ("pipelines", "models", "search_spaces") for file in (root / folder).glob("**/*.py")]
-    before = {file: file.read_text() for file in files}
-    for file, text in before.items():
-        file.write_text(f"{text}\n# a comment\n")
-    moved = root / "models" / "pairs_of_rows.py"
-    (root / "models" / "row_kernels.py").rename(moved)
-    pair_kernels = root / "models" / "pair_kernels.py"
-    pair_kernels.write_text(
-        pair_kernels.read_text().replace("models.row_kernels import", "models.pairs_of_rows import")
-    )
+    """Replace texts in files for the time of a block, with all golden files as they were at its end."""
+    before = {root / file: (root / file).read_text() for file in edits}
+    before |= {path: path.read_text() for path in (root / "behaviour").rglob("*.json")}
     try:
-        stale = newly_stale(tree)
-        assert not [stage for stage in stale if is_expensive(stage)]
-        assert any(stage.startswith("prepare") for stage in stale)  # DVC has looked
-        assert run_behaviour(root, "ifm", "fm").returncode == 0
+        for file, (old, new) in edits.items():
+            assert old in before[root / file], f"{file} has no {old!r}"
+            (root / file).write_text(before[root / file].replace(old, new, 1))
+        yield
     finally:
-        moved.rename(root / "models" / "row_kernels.py")
-        for file, text in before.items():
-            file.write_text(text)
+        for path, text in before.items():
+            path.write_text(text)
+
+
+def test_comments_renames_and_moves_make_nothing_that_trains_stale(tree):
+    root, _ = tree
+    files = [file for folder in ("pipelines", "models", "search_spaces") for file in (root / folder).rglob("*.py")]
+    edits = {str(file.relative_to(root)): ("\n", "\n# a comment\n") for file in files if file.read_text()}
+    edits["models/kernels/pairs.py"] = ("models.kernels.rows import", "models.kernels.pairs_of_rows import")
+    rows, renamed = root / "models" / "kernels" / "rows.py", root / "models" / "kernels" / "pairs_of_rows.py"
+    with changed(root, edits):
+        rows.rename(renamed)
+        try:
+            assert newly_stale(tree) == {}
+            assert "pipelines/data" in stale(root)["main prepare@frappe"]  # DVC has looked
+            assert run_behaviour(root, "ifm", "fm").returncode == 0
+        finally:
+            renamed.rename(rows)
+
+
+ALL = {"pretrain", "tune", "evaluate", "experiment", "importance"}
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "files", "stages", "models"),
+    ("file", "old", "new", "files", "stages"),
     [
         ("models/nfm.py", "hidden_dropout: float = 0.2", "hidden_dropout: float = 0.25", {"nfm"},
-         {"tune", "evaluate", "experiment"}, {"nfm"}),
-        ("models/inn.py", "return self.linear", "return 1.001 * self.linear", {"inn"}, {"tune", "evaluate", "experiment"}, {"inn"}),
-        ("pipelines/training/optimizers.py", "BETA = 1.0", "BETA = 1.1", {"optimizers/ftrl"}, set(), set()),
+         {"tune", "evaluate", "experiment"}),
+        ("models/inn.py", "return self.linear", "return 1.001 * self.linear", {"inn"},
+         {"tune", "evaluate", "experiment"}),
+        ("pipelines/training/optimizers.py", "BETA = 1.0", "BETA = 1.1", {"optimizers/ftrl"}, set()),
         ("pipelines/training/optimizers.py", "INITIAL_ACCUMULATOR = 1e-8", "INITIAL_ACCUMULATOR = 1e-3",
-         {"optimizers/adagrad", *MODELS}, {"pretrain", "tune", "evaluate", "experiment", "importance"}, None),
-        ("search_spaces/nfm.py", "FloatDistribution(0.0", "FloatDistribution(0.1", {"spaces/nfm"}, {"tune"}, {"nfm"}),
-        ("pipelines/search/tuner.py", '"sampler", drawn', '"sampler", drawn + 1', {"search"}, {"tune"}, None),
-        ("pipelines/data/encoding.py", "rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]", {"prepare"},
-         set(), set()),
+         {"optimizers/adagrad", *MODELS}, ALL),
+        ("search_spaces/nfm.py", "FloatDistribution(0.0", "FloatDistribution(0.1", {"spaces/nfm"}, {"tune"}),
+        ("pipelines/search/tuner.py", '"sampler", drawn', '"sampler", drawn + 1', {"search"}, {"tune"}),
+        ("pipelines/data/splitting.py", "rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]", {"prepare"},
+         set()),
     ],
-    ids=["model", "equation", "ftrl", "adagrad", "space", "seed rule", "split"],
+    ids=["default", "equation", "ftrl", "adagrad", "space", "seed rule", "split"],
 )  # fmt: skip
-def test_a_change_is_red_until_accepted_and_then_makes_stale_what_it_concerns(
-    tree, file, old, new, files, stages, models
-):
+def test_a_change_is_red_until_accepted_and_then_makes_stale_what_it_concerns(tree, file, old, new, files, stages):
     root, _ = tree
-    texts = changed(root, {file: (old, new)})
-    goldens = {path: path.read_text() for path in (root / "behaviour").rglob("*.json")}
-    try:
-        first = sorted(files)[0]
-        red = run_behaviour(root, first.removeprefix("spaces/"))
-        assert red.returncode == 1
-        assert f"the behaviour of {first} is not accepted" in red.stderr
-        assert f"{first}: " in red.stdout
+    with changed(root, {file: (old, new)}):
         done = run_behaviour(root, "--accept", "all")
-        assert done.returncode == 0
-        assert {line.split(":")[0] for line in done.stdout.splitlines() if ": accepted" in line} == files
-        stale = newly_stale(tree)
-        expensive = {stage for stage in stale if is_expensive(stage)}
-        assert {stage.partition("@")[0] for stage in expensive} == stages
-        known = [stage for stage in status(root) if stage.partition("@")[0] in stages]
-        if models is None:
-            assert expensive >= {stage for stage in known if not stage.startswith("importance")}
-        else:
-            for stage in expensive:
-                assert any(f"behaviour/{path}.json" in stale[stage] for path in files)
-    finally:
-        for path, text in texts.items():
-            (root / path).write_text(text)
-        for path, text in goldens.items():
-            path.write_text(text)
+        assert done.returncode == 0, done.stderr
+        red = {line.partition(":")[0] for line in done.stdout.splitlines() if " differ, most of all " in line}
+        assert red == files
+        found = newly_stale(tree)
+    golden = {f"behaviour/{name}.json" for name in files}
+    for stage, deps in found.items():
+        assert {dep.removeprefix("../") for dep in deps} <= golden, stage
+    assert {stage.removeprefix("main ").partition("@")[0] for stage in found} == stages
+    models = {stage.rpartition("-")[2] for stage in found if "@" in stage and not stage.startswith("experiment")}
+    assert stages in (set(), ALL) or files == {"search"} or models <= {name.rpartition("/")[2] for name in files}
+    if stages == ALL or files == {"search"}:  # all of these
+        assert {f"main tune@{dataset}-{model}" for dataset in PARAMS["datasets"] for model in PARAMS["models"]} <= (
+            found.keys()
+        )
+
+
+def test_another_split_has_another_digest_and_that_alone_makes_stale_what_is_trained_on_it(tree, tmp_path):
+    root, _ = tree
+    digests = []
+    for edits in (
+        {},
+        {"pipelines/data/splitting.py": ("rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]")},
+    ):
+        with changed(root, edits):
+            (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["synthetic"]}))
+            for stage in ("download", "prepare"):
+                command = [sys.executable, "-m", f"pipelines.{stage}", "--dataset", "synthetic"]
+                command += ["--params", str(tmp_path / "params.yaml")]
+                subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+        schema = json.loads((tmp_path / "data" / "processed" / "synthetic" / "schema.json").read_text())
+        digests.append(schema["values"])
+    assert all(digests[0][split] != digests[1][split] for split in ("train", "valid", "test"))

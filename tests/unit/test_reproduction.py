@@ -15,7 +15,7 @@ from chapters.verdicts import nearly_all, verdict
 from pipelines import leaderboard, significance
 from pipelines.data.catalog import DATASETS, PUBLISHED
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "paper"
 SPEC = importlib.util.spec_from_file_location("paper_report", PAPER / "report.py")
 report = importlib.util.module_from_spec(SPEC)

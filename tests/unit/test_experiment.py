@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from conftest import Project
+from projects import Project
 
 from models import registry
 from pipelines.project.paths import Paths

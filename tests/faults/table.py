@@ -1,4 +1,4 @@
-"""Makes the table of faults from what `pytest -m fault --junitxml=FILE` wrote: python tests/faults.py FILE …"""
+"""Makes the table of faults from what `pytest -m fault --junitxml=FILE` wrote: python tests/faults/table.py FILE …"""
 
 import sys
 from collections import defaultdict
@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from pipelines.project.files import write_text
 from pipelines.reporting.pages import render
 
-TABLE = Path(__file__).parents[1] / "results" / "faults.md"
+TABLE = Path(__file__).parents[2] / "results" / "faults.md"
 MANY = 8  # from so many on, a row names the files of its tests and not each test
 
 KILLED = "no finished trial is lost and none counted twice, the budget is spent as without the kill; "
@@ -61,10 +61,12 @@ def main(files: list[str]) -> int:
 
 def tests(cases: list[ElementTree.Element]) -> str:
     """The names of tests, without their parameters, or only of their files."""
-    names = sorted({(case.get("classname", "").split(".")[-1], case.get("name", "").split("[")[0]) for case in cases})
+    names = sorted(
+        {(case.get("classname", "").replace(".", "/"), case.get("name", "").split("[")[0]) for case in cases}
+    )
     if len(names) < MANY:
         return "<br>".join(f"`{test}`" for _, test in names)
-    return "<br>".join(f"all of `tests/{file}.py` that is marked so" for file in sorted({file for file, _ in names}))
+    return "<br>".join(f"all of `{file}.py` that is marked so" for file in sorted({file for file, _ in names}))
 
 
 def outcome(cases: list[ElementTree.Element]) -> str:

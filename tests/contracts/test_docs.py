@@ -4,7 +4,7 @@ import pytest
 
 from pipelines.reporting.pages import up_to_date
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 
 

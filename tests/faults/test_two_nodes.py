@@ -18,10 +18,10 @@ import optuna
 import polars as pl
 import psutil
 import pytest
-from conftest import Project
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from projects import Project
 
 from pipelines.search.journal import NODE
 
@@ -80,7 +80,7 @@ class Machines:
             "FOLDER": str(folder),
             "TMPDIR": str(folder),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": os.urandom(32).hex(),
         }

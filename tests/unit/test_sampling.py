@@ -3,7 +3,7 @@ import pytest
 import sampling
 import torch
 import yaml
-from conftest import PARAMS
+from projects import PARAMS
 
 
 @pytest.fixture(autouse=True)

@@ -2,15 +2,17 @@ import math
 
 import pytest
 import torch
+from pairwise import pairwise
 from torch import nn
 
 from models import registry
-from models.layers import FeatureEmbedding, LinearTerms, use_kernels
+from models.layers.batch import Batch
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, settle, written_out
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.training import optimizers
 from pipelines.training.loop import evaluate, predict, train
-from pipelines.training.optimizers import bring_up_to_date, forget_optimizer, make_optimizer
+from pipelines.training.optimizers import forget_optimizer, make_optimizer
 from pipelines.training.start import new_model
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
@@ -110,10 +112,11 @@ class Features(nn.Module):
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        use_kernels(self, with_kernels)
+        self.with_kernels = with_kernels
 
     def forward(self, x):
-        return self.linear(x) + self.embedding(x).prod(1).sum(1)
+        batch = Batch(x, kernels=self.with_kernels)
+        return self.linear(batch) + written_out(self.embedding(batch)).prod(1).sum(1)
 
 
 def random_batches(num_batches, seed=0):
@@ -144,16 +147,14 @@ def assert_same_weights(one, other, tolerance=1e-12):
         )
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("l2", [0.0, 1e-5, 0.02])
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+@pairwise(optimizer=["adagrad", "adam", "ftrl"], l2=[0.0, 1e-5, 0.02], seed=range(4))
 def test_sparse_gradients_give_what_dense_ones_do(optimizer, l2, seed):
     """Rows that are decayed late, too: what is read is up to date, and all is in the end."""
     training, batches = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=l2), random_batches(30, seed)
     fast, plain = (Features(with_kernels, seed) for with_kernels in (True, False))
     logits, expected = (steps_of(model, training, batches) for model in (fast, plain))
     torch.testing.assert_close(logits, expected, rtol=1e-12, atol=1e-12)
-    bring_up_to_date(fast)
+    settle(fast)
     assert_same_weights(fast, plain)
 
 
@@ -164,8 +165,8 @@ def test_rows_updated_in_pieces_are_those_updated_at_once(l2, monkeypatch):
     expected = steps_of(at_once, training, batches)
     monkeypatch.setattr(optimizers, "NUMBERS_OF_A_PIECE", 3)  # pieces of a row of embeddings, and of a few linear terms
     assert torch.equal(steps_of(in_pieces, training, batches), expected)
-    bring_up_to_date(at_once)
-    bring_up_to_date(in_pieces)
+    settle(at_once)
+    settle(in_pieces)
     for name, weight in at_once.state_dict().items():
         assert torch.equal(in_pieces.state_dict()[name], weight), name
 
@@ -175,7 +176,7 @@ def test_rows_that_no_batch_touched_decay_at_each_step():
     before = model.embedding.weight.detach().clone()
     steps_of(model, TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=1e-4), random_batches(20))
     assert torch.equal(model.embedding.weight[10:], before[10:])  # late
-    bring_up_to_date(model)
+    settle(model)
     H = 1e-4 + 1e-10
     torch.testing.assert_close(model.embedding.weight[10:], before[10:] / (1 + 0.1 * 1e-4 / H) ** 20)
 
@@ -183,9 +184,9 @@ def test_rows_that_no_batch_touched_decay_at_each_step():
 def test_bringing_up_to_date_twice_changes_nothing_more():
     model = Features(with_kernels=True)
     steps_of(model, TrainingParams(optimizer="adagrad", l2=0.01), random_batches(10))
-    bring_up_to_date(model)
+    settle(model)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    bring_up_to_date(model)
+    settle(model)
     model(torch.arange(12).view(6, 2))
     assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
 
@@ -210,7 +211,7 @@ def test_l2_on_touched_rows_is_the_same_step_there_and_leaves_the_others_alone()
             weight[rows] = (weight[rows] - 0.1 * g / H) / (1 + 0.1 * l2 / H)
             torch.testing.assert_close(parameter.detach(), weight, rtol=1e-12, atol=1e-12)
     before = model.embedding.weight.detach().clone()
-    bring_up_to_date(model)
+    settle(model)
     assert torch.equal(model.embedding.weight, before)
 
 
@@ -266,7 +267,7 @@ def test_a_sparse_gradient_may_have_a_row_twice_and_in_any_order(optimizer):
                 [rows], torch.tensor(values, dtype=torch.float64), (5,), check_invariants=True
             )
             made.step()
-        bring_up_to_date(model)
+        settle(model)
         weights.append(weight.tolist())
     assert weights[0] == pytest.approx(weights[1], abs=1e-12)
 
@@ -302,8 +303,8 @@ def test_nothing_decays_after_training():
     before = copied(model)
     first = predict(model, ROWS)
     evaluate(model, ROWS, "squared_error")
-    model.train()(torch.arange(40).view(20, 2).int())
-    bring_up_to_date(model)
+    model.train()(Batch(torch.arange(40).view(20, 2).int(), kernels=True))
+    settle(model)
     assert unchanged(model, before)
     assert torch.equal(predict(model, ROWS), first)
 
@@ -315,7 +316,7 @@ def test_nothing_decays_in_what_is_evaluated_between_epochs():
     for epoch in train(model, ROWS, ROWS, settings):
         before = copied(model)
         assert evaluate(model, ROWS, "squared_error") == epoch.valid
-        bring_up_to_date(model)
+        settle(model)
         assert unchanged(model, before)
 
 
@@ -337,7 +338,7 @@ def test_a_new_optimizer_takes_the_place_of_one_that_was_never_forgotten():
     fresh.load_state_dict(again.state_dict())  # what is late is lost
     for model in (again, fresh):
         steps_of(model, TrainingParams(optimizer="adagrad", l2=0.02), random_batches(5, seed=1))
-        bring_up_to_date(model)
+        settle(model)
     assert_same_weights(again, fresh)
 
 
@@ -347,7 +348,7 @@ def test_weights_of_a_forgotten_optimizer_stay_as_they_stand():
     before = copied(model)
     forget_optimizer(model)
     model(torch.arange(12).view(6, 2))
-    bring_up_to_date(model)
+    settle(model)
     assert unchanged(model, before)
     forget_optimizer(model)  # nothing is left to forget
 

@@ -15,20 +15,12 @@ from reference import (
 )
 from torch import nn
 
-from models.layers import (
-    Dropout,
-    FeatureEmbedding,
-    FieldAspect,
-    FieldAwareEmbedding,
-    Linear,
-    LinearTerms,
-    PairAttention,
-    bi_interaction,
-    field_pairs,
-    mlp,
-    pair_products,
-    positive,
-)
+from models.layers.attention import PairAttention
+from models.layers.checks import positive
+from models.layers.embeddings import FeatureEmbedding, FieldAwareEmbedding, LinearTerms
+from models.layers.fields import FieldAspect
+from models.layers.networks import Dropout, Linear, mlp
+from models.layers.pairs import bi_interaction, field_pairs, pair_products
 
 PAIRS = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
 
@@ -100,7 +92,7 @@ def test_feature_embedding():
 
 def test_field_aware_embedding_has_a_vector_for_each_field():
     def loops(weights, x, values=None):
-        V = weights["vectors"]  # feature i's vector for field f is at f K, …, (f + 1) K − 1
+        V = weights["weight"]  # feature i's vector for field f is at f K, …, (f + 1) K − 1
         rows = zip(x.tolist(), torch.ones(x.shape) if values is None else values, strict=True)
         return stacked(
             [

@@ -1,9 +1,8 @@
-"""Processes killed, interrupted and run twice, disks that are full: nothing that was finished is lost.
+"""Processes killed, interrupted and run twice: nothing that was finished is lost.
 
 FAULT_MOMENTS is at how many random moments each process is killed; `make faults` tries more than a test run.
 """
 
-import json
 import os
 import random
 import shutil
@@ -14,64 +13,20 @@ import sys
 import time
 from pathlib import Path
 
-import optuna
 import polars as pl
 import psutil
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from searches import check_whole, finished, more_trials, num_ended, recorded
 
 from pipelines.project.params import load_params
-from pipelines.search.journal import INTERRUPTED
 
 MOMENTS = int(os.environ.get("FAULT_MOMENTS", "1"))
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DVC = Path(sys.prefix) / "bin" / "dvc"
 REPRO = [DVC, "repro", "--single-item", "tune@lr"]
 WAIT = 600  # seconds, on a machine that is busy
 AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
-
-
-def journal(project):
-    return project.study("lr") / "journal.log"
-
-
-def num_ended(project):
-    """How many trials have ended well or by themselves, with little work."""
-    return journal(project).read_bytes().count(b'"values":[') if journal(project).exists() else 0
-
-
-def recorded(project):
-    """The trials in the journal."""
-    if not num_ended(project):
-        return []
-    storage = JournalStorage(JournalFileBackend(str(journal(project))))
-    (name,) = optuna.get_all_study_names(storage)
-    return optuna.load_study(study_name=name, storage=storage).get_trials()
-
-
-def finished(project):
-    """The trials that count: number, and what came of which setting."""
-    states = (TrialState.COMPLETE, TrialState.FAIL)
-    counting = [trial for trial in recorded(project) if trial.state in states and INTERRUPTED not in trial.user_attrs]
-    return {trial.number: (trial.state, trial.value, trial.params) for trial in counting}
-
-
-def more_trials(project, number):
-    """A budget that leaves so many trials."""
-    project.set(tune={"num_trials": len(finished(project)) + number})
-
-
-def check_whole(project, kept):
-    """A search has come to the end of its budget: all trials that were finished before are there, each once."""
-    now, rows = finished(project), pl.read_csv(project.results("lr") / "trials.csv")
-    best = json.loads((project.results("lr") / "best.json").read_text())
-    assert kept.items() <= now.items()
-    assert rows["trial"].to_list() == sorted(now)
-    assert rows.height == len(now) == best["num_trials"] == load_params(project.params).tune.num_trials
-    assert rows.select("training.learning_rate", "training.l2").is_unique().all()
-    assert best["valid_rmse"] == rows["valid"].min()
 
 
 class Run:
@@ -142,7 +97,7 @@ class Run:
 def run(project, monkeypatch):
     """Runs a command with a cluster of its own on a project whose trials take about half a second each."""
     project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
-    monkeypatch.delenv("RAY_ADDRESS")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     runs = []
 
     def start(command=None):
@@ -279,96 +234,3 @@ def test_a_second_run_of_a_cell_at_work_says_who_holds_it_and_stops(project, run
     assert second.stderr == f"error: lr on synthetic is at work already: {holder}\n"
     assert first.end()[0] == 0
     check_whole(project, {})
-
-
-@pytest.fixture
-def mount():
-    """Mounts over a folder, where that is allowed."""
-    mounted = []
-
-    def make(folder, *options):
-        folder.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(["mount", *options, folder], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"no mount here: {done.stderr.strip()}")
-        mounted.append(folder)
-
-    yield make
-    for folder in reversed(mounted):
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder, spare=0):
-    """A file that leaves only so many bytes of a disk."""
-    filler = folder / "filler"
-    with filler.open("wb") as file:
-        file.write(bytes(os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - spare))
-    return filler
-
-
-@pytest.mark.fault("disk")
-def test_a_disk_that_fills_up_in_a_search_is_one_line_and_it_goes_on_when_there_is_room(project, mount):
-    project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
-    mount(project.study("lr"), "-t", "tmpfs", "-o", "size=1m", "none")
-    filler = fill(project.study("lr"), spare=48 << 10)  # four trials, of which two or three run at once
-    done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"error: [Errno 28] No space left on device: '{journal(project)}'"
-    assert "Traceback" not in done.stderr
-    assert not project.results("lr").exists()
-    kept = finished(project)
-    assert kept
-    filler.unlink()
-    project.tune("lr")
-    check_whole(project, kept)
-
-
-@pytest.mark.fault("disk")
-@pytest.mark.parametrize("stage", ["tune", "evaluate"])
-def test_a_full_disk_leaves_the_earlier_results(searched_project, mount, stage):
-    project = searched_project
-    folder, earlier = project.results("fm"), project.root / "earlier"
-    folder.rename(earlier)
-    mount(folder, "-t", "tmpfs", "-o", "size=64k", "none")
-    shutil.copytree(earlier, folder, dirs_exist_ok=True)
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    filler = fill(folder)
-    with pytest.raises(OSError, match="No space left") as caught:
-        getattr(project, stage)("fm")
-    assert Path(caught.value.filename) in (folder / "trials.csv", folder / "curves.csv")
-    filler.unlink()
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    getattr(project, stage)("fm")
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-
-
-@pytest.mark.fault("disk")
-def test_a_folder_that_can_t_be_written_is_one_line_that_names_it(project, mount):
-    mount(project.root, "--bind", project.root)
-    subprocess.run(["mount", "-o", "remount,ro,bind", project.root], check=True)
-    done = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: [Errno 30] Read-only file system: '{project.root / 'studies'}'\n"
-
-
-def listening(processes):
-    """The addresses on which processes wait for connections."""
-    sockets = [found for process in processes for found in process.net_connections("inet")]
-    return {found.laddr.ip.removeprefix("::ffff:") for found in sockets if found.status == psutil.CONN_LISTEN}
-
-
-@pytest.mark.fault("network")
-def test_a_cluster_of_this_machine_listens_on_loopback_only_and_wants_its_token(ray_address):
-    host, _port = ray_address.split(":")
-    (head,) = (
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.name() == "raylet" and host in " ".join(process.cmdline())
-    )
-    assert listening(head.parent().children(recursive=True)) == {"127.0.0.1"}
-    status = [Path(sys.prefix) / "bin" / "ray", "status", "--address", ray_address]
-    assert subprocess.run(status, capture_output=True, timeout=WAIT).returncode == 0
-    wrong = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
-    done = subprocess.run(status, env=wrong, capture_output=True, text=True, timeout=WAIT)
-    assert done.returncode != 0
-    assert "InvalidAuthToken" in done.stderr

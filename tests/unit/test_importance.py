@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
-from conftest import Project
+from projects import Project
 from reference import attention, embedded, field_aspect, products_of, randomize
 from test_experiment import EXPERIMENTS
 

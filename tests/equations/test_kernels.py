@@ -9,17 +9,21 @@ from itertools import combinations
 
 import pytest
 import torch
-from models.pair_kernels import Pairs
+from pairwise import pairwise
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models import kernels, pair_kernels, registry
-from models.kernels import Embeddings, Occurrences
-from models.layers import use_kernels
+from models import registry
+from models.kernels import distinct_pairs, features, products
+from models.kernels import pairs as pair_kernels
+from models.kernels.distinct_pairs import Pairs
+from models.kernels.features import Embeddings, Occurrences
+from models.layers.batch import Batch
+from models.layers.embeddings import Table
 from pipelines.project.params import TrainingParams
 from pipelines.training.loop import summed_loss
 from pipelines.training.optimizers import make_optimizer
-from pipelines.training.process import speed_up_process
+from pipelines.training.process import prepare_process
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
@@ -30,17 +34,22 @@ ONEDNN_NUMBERS = 1 << 22  # products of fewer are left to torch
 every_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
-@pytest.fixture(
-    params=[(), (4, 1, 0, 1), (3, 60, 0, 100)],
-    ids=["chunks as they are", "a chunk and a piece a pair of fields", "a few pairs of fields a chunk"],
-)
+LIMITS = {  # multiple, chunks and piece: so small that small tensors have many of each
+    "chunks as they are": (),
+    "a chunk and a piece a pair of fields": (4, 1, 0, 1),
+    "a few pairs of fields a chunk": (3, 60, 0, 100),
+}
+KINDS = ["distinct pairs", "each row's pairs", "field-aware"]
+
+
+@pytest.fixture
 def _limits(request, monkeypatch):
-    """Multiple, chunk and piece: so small that small tensors have many of each."""
+    """Set the limits of a name of LIMITS."""
+    multiple, *limits = LIMITS[request.param] or (products.MULTIPLE,)
     names = ("NUMBERS_OF_A_CHUNK", "NUMBERS_OF_ONE_CHUNK", "NUMBERS_OF_A_PIECE")
-    for name, limit in zip(names, request.param[1:], strict=False):
-        monkeypatch.setattr(pair_kernels, name, limit)
-    if request.param:
-        monkeypatch.setattr(kernels, "MULTIPLE", request.param[0])
+    for name, limit in zip(names, limits, strict=False):
+        monkeypatch.setattr(distinct_pairs, name, limit)
+    monkeypatch.setattr(products, "MULTIPLE", multiple)
 
 
 def take_for_own(monkeypatch, own):
@@ -50,19 +59,11 @@ def take_for_own(monkeypatch, own):
     monkeypatch.setattr(pair_kernels, "OWN_NUMBERS", 0)
 
 
-@pytest.fixture(params=["distinct pairs", "each row's pairs", "field-aware"])
+@pytest.fixture
 def kind(request, monkeypatch):
+    """Take each row's pairs for its own, or look for shared ones; field-aware vectors never look."""
     take_for_own(monkeypatch, request.param == "each row's pairs")
     return request.param
-
-
-@pytest.fixture(params=[True, False], ids=["each row's pairs", "distinct pairs"])
-def _own_pairs(request, monkeypatch):
-    take_for_own(monkeypatch, request.param)
-
-
-own_or_shared = pytest.mark.usefixtures("_own_pairs")
-all_limits = pytest.mark.usefixtures("_limits")
 
 
 class Case:
@@ -79,7 +80,7 @@ class Case:
         starts = [[9 * f for f in range(self.n)], [0] * self.n, [9 * min(f, self.n - 2) for f in range(self.n)]]
         columns = [start + 2 * self.integers(self.random.randint(1, 5)) for start in starts[seed % 3]]
         self.x = torch.stack(columns, 1).to([torch.int32, torch.int64][seed // 2 % 2])
-        self.where = kernels.occurrences(self.x)
+        self.where = Batch(self.x).where
         self.pairs = tuple(combinations(range(self.n), 2))
 
     def integers(self, below):
@@ -149,33 +150,31 @@ def test_occurrences_are_the_distinct_features_and_their_places(seed):
 
 
 def test_occurrences_of_a_batch_are_found_once():
-    x = torch.tensor([[3, 5], [3, 6]])
-    assert kernels.occurrences(x) is kernels.occurrences(x)
-    assert kernels.occurrences(x) is not kernels.occurrences(x.clone())
+    batch = Batch(torch.tensor([[3, 5], [3, 6]]))
+    assert batch.where is batch.where
+    assert batch.where.ids.tolist() == [3, 5, 6]
 
 
-def test_occurrences_of_a_batch_that_was_changed_in_place_are_found_anew():
-    x = torch.tensor([[3, 5], [3, 6]])
-    before = kernels.occurrences(x)
-    x[0, 1] = 7
-    after = kernels.occurrences(x)
-    assert after is not before
-    assert before.ids.tolist() == [3, 5, 6]
-    assert after.ids.tolist() == [3, 6, 7]
-    assert after.index.tolist() == [[0, 2], [0, 1]]
+def test_columns_of_a_batch_are_a_batch_of_their_own():
+    batch = Batch(torch.tensor([[3, 5, 9], [3, 6, 8]]), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), kernels=True)
+    picked = batch.columns([2, 0], torch.tensor([8, 3]))
+    assert picked.ids.tolist() == [[1, 0], [0, 0]]
+    assert picked.values.tolist() == [[3, 1], [6, 4]]
+    assert (picked.kernels, picked.num_fields, len(picked)) == (True, 2, 2)
+    assert picked.where.ids.tolist() == [0, 1]
 
 
 def test_occurrences_of_a_batch_in_inference_mode():
     with torch.inference_mode():
-        assert kernels.occurrences(torch.tensor([[3, 5], [3, 6]])).ids.tolist() == [3, 5, 6]
+        assert Batch(torch.tensor([[3, 5], [3, 6]])).where.ids.tolist() == [3, 5, 6]
 
 
 @every_seed
 def test_pairs_are_the_distinct_ones_of_each_pair_of_fields(seed):
     case = Case(seed)
     fields = case.some_pairs()
-    pairs = pair_kernels.pairs_of(Embeddings(case.table(), case.where), fields)
-    assert pair_kernels.pairs_of(Embeddings(case.table(), case.where), fields) is pairs
+    pairs = distinct_pairs.pairs_of(Embeddings(case.table(), case.where), fields)
+    assert distinct_pairs.pairs_of(Embeddings(case.table(), case.where), fields) is pairs
     at_places = torch.stack([pairs.field_pair, pairs.left, pairs.right], 1)[pairs.index]  # [P, batch, 3]
     index = case.where.index
     for p, (i, j) in enumerate(fields):
@@ -186,8 +185,8 @@ def test_pairs_are_the_distinct_ones_of_each_pair_of_fields(seed):
 
 
 def test_pairs_of_more_features_than_keys_of_32_bits_have_room_for():
-    where = kernels.occurrences(torch.arange(60_000).view(30_000, 2))
-    pairs = pair_kernels.pairs_of(Embeddings(torch.ones(60_000, 1), where), ((0, 1),))
+    where = Batch(torch.arange(60_000).view(30_000, 2)).where
+    pairs = distinct_pairs.pairs_of(Embeddings(torch.ones(60_000, 1), where), ((0, 1),))
     assert len(where.ids) ** 2 > 1 << 31
     assert torch.equal(torch.stack([pairs.left, pairs.right], 1)[pairs.index[0]], where.index)
 
@@ -195,7 +194,7 @@ def test_pairs_of_more_features_than_keys_of_32_bits_have_room_for():
 def test_each_rows_pairs_are_its_own_where_few_rows_share_any_and_calls_are_few():
     def seldom_shared(columns, shape=(2,)):
         x = torch.stack([column + 10_000 * field for field, column in enumerate(columns)], 1)
-        where = kernels.occurrences(x)
+        where = Batch(x).where
         fields = tuple(combinations(range(len(columns)), 2))
         return pair_kernels.seldom_shared(Embeddings(torch.ones(len(where.ids), *shape), where), fields)
 
@@ -217,7 +216,7 @@ def test_the_gradient_of_touched_rows_is_sparse_and_of_those_rows_alone(shape):
     plain = weight.detach().clone().requires_grad_()
     ids = torch.tensor([2, 3, 11, 19])
     factors = torch.randn(4, *shape, dtype=torch.float64)
-    rows = kernels.touched_rows(weight, ids)
+    rows = features.touched_rows(weight, ids)
     assert torch.equal(rows, plain[ids])
     (rows * factors).sum().backward()
     (plain[ids] * factors).sum().backward()
@@ -228,21 +227,26 @@ def test_the_gradient_of_touched_rows_is_sparse_and_of_those_rows_alone(shape):
 
 def test_rows_touched_twice_have_the_sum_of_both_gradients():
     weight = torch.zeros(6, 2, dtype=torch.float64, requires_grad=True)
-    kernels.touched_rows(weight, torch.tensor([1, 4])).sum().backward()
-    (2 * kernels.touched_rows(weight, torch.tensor([0, 1]))).sum().backward()
+    features.touched_rows(weight, torch.tensor([1, 4])).sum().backward()
+    (2 * features.touched_rows(weight, torch.tensor([0, 1]))).sum().backward()
     assert weight.grad.to_dense()[:, 0].tolist() == [2, 3, 0, 0, 1, 0]
 
 
+class Late:
+    """Owes each row one addition whenever it is read."""
+
+    @torch.no_grad()
+    def settle(self, weight, ids):
+        weight[ids] += 1
+
+
 def test_who_updates_rows_late_is_asked_before_they_are_read():
-    weight = torch.nn.Parameter(torch.zeros(5, 2))
-
-    def before_reading(ids):
-        with torch.no_grad():
-            weight[ids] += 1
-
-    weight.before_reading = before_reading
-    assert kernels.touched_rows(weight, torch.tensor([1, 3])).tolist() == [[1, 1], [1, 1]]
-    assert weight[:, 0].tolist() == [0, 1, 0, 1, 0]
+    table = Table(torch.zeros(5, 2))
+    table.late = Late()
+    assert table.touched(Batch(torch.tensor([[1, 3]]))).table.tolist() == [[1, 1], [1, 1]]
+    assert table.weight[:, 0].tolist() == [0, 1, 0, 1, 0]
+    assert table.state_dict()["weight"][:, 0].tolist() == [1, 2, 1, 2, 1]
+    assert torch.nn.ModuleDict({"a": table}).state_dict()["a.weight"][:, 0].tolist() == [2, 3, 2, 3, 2]
 
 
 @every_seed
@@ -250,31 +254,31 @@ def test_who_updates_rows_late_is_asked_before_they_are_read():
 def test_spread(seed, shape):
     case = Case(seed)
     table = case.numbers(len(case.where.ids), *shape)
-    assert_same(lambda t: kernels.spread(t, case.where), lambda t: t[case.where.index], table)
+    assert_same(lambda t: features.spread(t, case.where), lambda t: t[case.where.index], table)
 
 
 @every_seed
 def test_field_sum(seed):
     case = Case(seed)
-    assert_same(lambda t: kernels.field_sum(t, case.where), lambda t: t[case.where.index].sum(1), case.table())
+    assert_same(lambda t: features.field_sum(t, case.where), lambda t: t[case.where.index].sum(1), case.table())
 
 
 @every_seed
 def test_bi_interaction(seed):
     case = Case(seed)
     assert_same(
-        lambda t: kernels.bi_interaction(Embeddings(t, case.where)),
+        lambda t: features.bi_interaction(Embeddings(t, case.where)),
         lambda t: case.products(t, case.pairs).sum(1),
         case.table(),
     )
 
 
-@all_limits
-@every_seed
+@pairwise(["_limits"], _limits=LIMITS, seed=SEEDS)
+@pytest.mark.usefixtures("_limits")
 def test_concatenated_linear(seed):
     case = Case(seed)
     assert_same(
-        lambda t, W, b: kernels.concatenated_linear(Embeddings(t, case.where), W, b),
+        lambda t, W, b: products.concatenated_linear(Embeddings(t, case.where), W, b),
         lambda t, W, b: t[case.where.index].flatten(1) @ W.T + b,
         case.table(),
         case.numbers(5, case.n * case.K),
@@ -284,11 +288,11 @@ def test_concatenated_linear(seed):
 
 def test_concatenated_linear_of_fields_whose_features_lie_between_each_others():
     x = torch.tensor([[0, 5, 2], [9, 4, 2], [0, 5, 3]])
-    where = kernels.occurrences(x)
+    where = Batch(x).where
     generator = torch.Generator().manual_seed(0)
     table, W, b = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 2), (4, 6), (4,)))
     assert_same(
-        lambda t, W, b: kernels.concatenated_linear(Embeddings(t, where), W, b),
+        lambda t, W, b: products.concatenated_linear(Embeddings(t, where), W, b),
         lambda t, W, b: t[where.index].flatten(1) @ W.T + b,
         table,
         W,
@@ -296,11 +300,16 @@ def test_concatenated_linear_of_fields_whose_features_lie_between_each_others():
     )
 
 
-@all_limits
-@every_seed
-@pytest.mark.parametrize("d", [1, 2, 5])
-@pytest.mark.parametrize("with_masks", [False, True], ids=["no dropout", "dropout"])
-@pytest.mark.parametrize("with_attention", [False, True], ids=["no attention", "attention"])
+@pairwise(
+    ["_limits", "kind"],
+    _limits=LIMITS,
+    seed=SEEDS,
+    d=[1, 2, 5],
+    with_masks=[False, True],
+    with_attention=[False, True],
+    kind=KINDS,
+)
+@pytest.mark.usefixtures("_limits")
 def test_pair_effects(seed, d, with_masks, with_attention, kind):
     case, field_aware = Case(seed), kind == "field-aware"
     pairs = case.pairs if seed % 2 else case.some_pairs()
@@ -311,12 +320,12 @@ def test_pair_effects(seed, d, with_masks, with_attention, kind):
         return pair_kernels.pair_effects(V, pairs, M, handing_out(masks), scale, attention or None)
 
     def plain(table, M, *attention):
-        products = case.products(table, pairs)
-        effects = torch.einsum("bpk,pdk->bpd", masked(products, masks, scale), M)
+        interactions = case.products(table, pairs)
+        effects = torch.einsum("bpk,pdk->bpd", masked(interactions, masks, scale), M)
         if not attention:
             return torch.zeros(effects.shape[:2], dtype=torch.float64), effects
         W, b, h = attention
-        return torch.relu(products @ W + b) @ h, effects
+        return torch.relu(interactions @ W + b) @ h, effects
 
     attention = case.attention() if with_attention else ()
     M = case.numbers(len(pairs), d, case.K)
@@ -327,8 +336,8 @@ def test_pair_effects(seed, d, with_masks, with_attention, kind):
         assert_same(lambda *a: fast(*a)[1], lambda *a: plain(*a)[1], case.table(field_aware), M)
 
 
-@all_limits
-@every_seed
+@pairwise(["_limits", "kind"], _limits=LIMITS, seed=SEEDS, kind=KINDS)
+@pytest.mark.usefixtures("_limits")
 def test_pair_logits(seed, kind):
     case, field_aware = Case(seed), kind == "field-aware"
 
@@ -343,11 +352,15 @@ def test_pair_logits(seed, kind):
     )
 
 
-@all_limits
-@every_seed
-@pytest.mark.parametrize("with_masks", [False, True], ids=["no dropout", "dropout"])
-@pytest.mark.parametrize("weighted", [False, True], ids=["of ones", "weighted"])
-@pytest.mark.parametrize("field_aware", [False, True], ids=["", "field-aware"])
+@pairwise(
+    ["_limits"],
+    _limits=LIMITS,
+    seed=SEEDS,
+    with_masks=[False, True],
+    weighted=[False, True],
+    field_aware=[False, True],
+)
+@pytest.mark.usefixtures("_limits")
 def test_pooled_products(seed, with_masks, weighted, field_aware):
     case = Case(seed)
     masks, scale = (case.masks(len(case.pairs)), 1.25) if with_masks else (None, 1.0)
@@ -356,16 +369,15 @@ def test_pooled_products(seed, with_masks, weighted, field_aware):
         return pair_kernels.pooled_products(Embeddings(table, case.where), case.pairs, T, handing_out(masks), scale)
 
     def plain(table, T=None):
-        products = masked(case.products(table, case.pairs), masks, scale)
-        return products.sum(1) if T is None else (products * T[..., None]).sum(1)
+        interactions = masked(case.products(table, case.pairs), masks, scale)
+        return interactions.sum(1) if T is None else (interactions * T[..., None]).sum(1)
 
     T = [case.numbers(case.batch, len(case.pairs))] if weighted else []
     assert_same(fast, plain, case.table(field_aware), *T)
 
 
-@all_limits
-@every_seed
-@pytest.mark.parametrize("field_aware", [False, True])
+@pairwise(["_limits"], _limits=LIMITS, seed=SEEDS, field_aware=[False, True])
+@pytest.mark.usefixtures("_limits")
 def test_pair_dots(seed, field_aware):
     case = Case(seed)
 
@@ -379,8 +391,8 @@ def test_pair_dots(seed, field_aware):
     assert gradcheck(fast, case.table(field_aware).requires_grad_(), fast_mode=True)
 
 
-@own_or_shared
-@all_limits
+@pairwise(["_limits", "kind"], _limits=LIMITS, kind=KINDS[:2])
+@pytest.mark.usefixtures("_limits", "kind")
 def test_each_mask_is_drawn_once_and_in_order():
     case = Case(3)
     V = Embeddings(case.table(), case.where)
@@ -394,9 +406,8 @@ def test_each_mask_is_drawn_once_and_in_order():
             kept(1)  # none is left
 
 
-@own_or_shared
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.usefixtures("_limits")
+@pairwise(["_limits", "kind"], _limits=LIMITS, seed=[0, 1, 2], kind=KINDS[:2])
+@pytest.mark.usefixtures("_limits", "kind")
 def test_gradcheck(seed):
     """By finite differences; also: twice the same, and with some gradients left out."""
     case = Case(seed, batch=4)
@@ -417,11 +428,11 @@ def test_gradcheck(seed):
 
     T = case.numbers(4, P)
     for function, *inputs in (
-        (lambda t: kernels.spread(t, case.where), table),
-        (lambda t: kernels.field_sum(t, case.where), table),
-        (lambda t: kernels.bi_interaction(Embeddings(t, case.where)), table),
+        (lambda t: features.spread(t, case.where), table),
+        (lambda t: features.field_sum(t, case.where), table),
+        (lambda t: features.bi_interaction(Embeddings(t, case.where)), table),
         (
-            lambda t, W, b: kernels.concatenated_linear(Embeddings(t, case.where), W, b),
+            lambda t, W, b: products.concatenated_linear(Embeddings(t, case.where), W, b),
             table,
             case.numbers(2, case.n * case.K),
             case.numbers(2),
@@ -447,9 +458,9 @@ def test_matmul_is_as_exact_as_torch_in_float32(rows, inner, units, transposed):
     b = torch.randn(units, inner).T if transposed else torch.randn(inner, units)
     exact = a.double() @ b.double()
     some_columns = torch.empty(rows, 3 * units)[:, units : 2 * units]
-    kernels.matmul(a, b, out=some_columns)
+    products.matmul(a, b, out=some_columns)
     error_of_torch = (a @ b - exact).abs().max()
-    for product in (kernels.matmul(a, b), some_columns):
+    for product in (products.matmul(a, b), some_columns):
         assert (product - exact).abs().max() <= error_of_torch + 1e-5 * exact.abs().max()
     assert rows < 1024 or rows * inner * units >= ONEDNN_NUMBERS
 
@@ -458,42 +469,42 @@ def test_matmul_is_as_exact_as_torch_in_float32(rows, inner, units, transposed):
 def test_linear(seed):
     case = Case(seed)
     inputs = case.numbers(case.batch, case.n), case.numbers(case.K, case.n), case.numbers(case.K)
-    assert_same(kernels.linear, torch.nn.functional.linear, *inputs)
-    assert gradcheck(kernels.linear, [tensor.requires_grad_() for tensor in inputs])
+    assert_same(products.linear, torch.nn.functional.linear, *inputs)
+    assert gradcheck(products.linear, [tensor.requires_grad_() for tensor in inputs])
 
 
 def test_matmul_in_float64_is_torchs():
     a, b = torch.randn(512, 128).double(), torch.randn(128, 128).double()
-    assert torch.equal(kernels.matmul(a, b), a @ b)
+    assert torch.equal(products.matmul(a, b), a @ b)
 
 
 @pytest.mark.parametrize("precision", ["none", "ieee", "bf16"])
 def test_matmul_leaves_the_setting_of_torch_as_it_was(monkeypatch, precision):
-    monkeypatch.setattr(kernels, "PREFER_ONEDNN", True)
+    monkeypatch.setattr(products, "PREFER_ONEDNN", True)
     settings, a = torch.backends.mkldnn.matmul, torch.ones(1024, 64)
     before = settings.fp32_precision
     try:
         settings.fp32_precision = precision
-        kernels.matmul(a, torch.ones(64, 64))
+        products.matmul(a, torch.ones(64, 64))
         assert settings.fp32_precision == precision
         with pytest.raises(RuntimeError):
-            kernels.matmul(a, torch.ones(65, 64))
+            products.matmul(a, torch.ones(65, 64))
         assert settings.fp32_precision == precision
     finally:
         settings.fp32_precision = before
 
 
 def test_rows_of_zeros_are_added_up_to_a_multiple_unless_there_are_few(monkeypatch):
-    monkeypatch.setattr(kernels, "MULTIPLE", 4)
+    monkeypatch.setattr(products, "MULTIPLE", 4)
     few = torch.ones(3, 2)
-    assert kernels.pad_rows(few) is few
-    assert torch.equal(kernels.pad_rows(torch.ones(8, 2)), torch.ones(8, 2))
+    assert products.pad_rows(few) is few
+    assert torch.equal(products.pad_rows(torch.ones(8, 2)), torch.ones(8, 2))
     for shape in ((5,), (5, 2), (5, 2, 3)):
-        padded = kernels.pad_rows(torch.ones(shape))
+        padded = products.pad_rows(torch.ones(shape))
         assert padded.shape == (8, *shape[1:])
         assert (padded[:5] == 1).all()
         assert not padded[5:].any()
-    assert kernels.pad_rows(torch.arange(5)).tolist() == [0, 1, 2, 3, 4, 0, 0, 0]
+    assert products.pad_rows(torch.arange(5)).tolist() == [0, 1, 2, 3, 4, 0, 0, 0]
 
 
 @pytest.mark.parametrize("train", [True, False], ids=["train", "predict"])
@@ -511,16 +522,16 @@ def test_what_is_known_of_a_batch_goes_with_it(monkeypatch, name, train):
     sizes = {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 2, "hidden_dims": [3], "num_buckets": 50}
     known = registry.hyperparameters(name)
     model = registry.create(name, (3, 4, 5), {key: value for key, value in sizes.items() if key in known})
-    use_kernels(model)
     gc.disable()
     try:
         x = torch.tensor([[0, 3, 7], [1, 3, 8], [1, 4, 7]])
         with torch.set_grad_enabled(train):
-            logits = model.train(train)(x)
+            batch = Batch(x, kernels=True)
+            logits = model.train(train)(batch)
         assert any(ref() is not None for ref in made)
         if train:
             logits.sum().backward()
-        del x, logits
+        del batch, logits
         assert [ref() for ref in made if ref() is not None] == []
     finally:
         gc.enable()
@@ -564,12 +575,11 @@ def training_step(name, with_kernels, field_dims=FIELD_DIMS):
     torch.manual_seed(0)
     known = registry.hyperparameters(name)
     model = registry.create(name, field_dims, {key: value for key, value in SIZES.items() if key in known})
-    use_kernels(model, with_kernels)
     optimizer = make_optimizer(model, TrainingParams())
 
     def step(x, labels):
         optimizer.zero_grad()
-        summed_loss(model(x.clone()), labels, "squared_error").backward()  # a clone: nothing is known of it
+        summed_loss(model(Batch(x, kernels=with_kernels)), labels, "squared_error").backward()
         optimizer.step()
 
     return step
@@ -587,7 +597,7 @@ def seconds_of(step, batch):
 @pytest.mark.parametrize(("name", "most", "num_batches"), [("fm", 1.45, 24), ("ifm", 1.05, 10), ("ffm", 0.75, 10)])
 def test_a_step_with_kernels_takes_no_more_of_the_time_of_one_without_than_it_did(name, most, num_batches):
     torch.set_num_threads(1)
-    speed_up_process()
+    prepare_process()
     fast, plain = training_step(name, True), training_step(name, False)
     warm_up, *batches = batches_with_contexts(num_batches)
     for step in (fast, plain):
@@ -600,7 +610,7 @@ def test_a_step_with_kernels_takes_no_more_of_the_time_of_one_without_than_it_di
 # The ratio was 0.70 to 0.80 when this was written.
 def test_a_step_with_each_rows_own_pairs_takes_less_time_than_one_that_looks_for_shared_ones(monkeypatch):
     torch.set_num_threads(1)
-    speed_up_process()
+    prepare_process()
     own, shared = training_step("ifm", True, TAG_DIMS), training_step("ifm", True, TAG_DIMS)
     warm_up, *batches = batches_of_tags(24)
 
@@ -640,11 +650,10 @@ def test_a_prediction_keeps_nothing_for_a_gradient(monkeypatch):
     calls, gt = [], torch.gt
     monkeypatch.setattr(torch, "gt", lambda *arguments, **more: calls.append(1) or gt(*arguments, **more))
     model = registry.create("ifm", (5, 6, 7), {"embed_dim": 4, "attention_dim": 3})
-    use_kernels(model)
     x = torch.tensor([[0, 5, 11], [1, 6, 12]])
-    model(x)
+    model(Batch(x, kernels=True))
     assert calls
     calls.clear()
     with torch.no_grad():
-        model(x)
+        model(Batch(x, kernels=True))
     assert not calls

@@ -1,26 +1,17 @@
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import polars as pl
-import psutil
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 import torch.distributed as dist
 
-from pipelines import evaluate, pretrain, train, tune
-from pipelines.data.rows import Rows, load_rows, read_rows
-from pipelines.project.cli import run
-from pipelines.project.cluster import cluster
+from pipelines.data.rows import Rows, read_rows
 from pipelines.project.params import TrainingParams, load_params
 from pipelines.project.paths import Paths
 from pipelines.training import loop
 from pipelines.training.cell import fingerprint, load_cell
-from pipelines.training.parallel import evaluate_file, fetch, share, train_share
+from pipelines.training.parallel import Together, share
 from pipelines.training.start import new_model
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
@@ -84,7 +75,7 @@ def one_of_two_workers(worker, folder):
         model = new_model(name, SCHEMA, arguments, 0)
         torch.manual_seed(worker)
         epochs, weights = [], {}
-        for epoch in train_share(model, rows, valid, NUM_ROWS, settings(changes)):
+        for epoch in loop.train(model, rows, valid, settings(changes), Together(NUM_ROWS)):
             epochs.append(epoch)
             weights = {key: value.clone() for key, value in model.state_dict().items()}
         result[key] = {"curve": curve(epochs), "last": weights, "best": model.state_dict()}
@@ -111,7 +102,7 @@ def alone(case, monkeypatch):
         parts = (order.tensor_split(-(-NUM_ROWS // batch_size)) for order in (first, second))
         return [torch.cat(both) for both in zip(*parts, strict=True)]
 
-    monkeypatch.setattr(training, "batches", batches)
+    monkeypatch.setattr(loop, "batches", batches)
     model = new_model(name, SCHEMA, SIZES[name], 0)
     return model, list(loop.train(model, TRAIN, VALID, settings(changes)))
 
@@ -167,112 +158,6 @@ def test_only_the_row_groups_of_a_range_are_read(tmp_path):
     for start in (99, 899):
         with pytest.raises(pl.exceptions.ComputeError):
             read_rows(file, start, 2)
-
-
-@pytest.fixture
-def call(project, monkeypatch, capsys):
-    """Runs a stage in this process: its exit code, records and error."""
-
-    def call(*arguments, stage=train, model="fm"):
-        words = ["", *(() if stage is pretrain else ("--model", model)), "--dataset", "synthetic"]
-        monkeypatch.setattr(sys, "argv", [*words, "--params", str(project.params), *arguments])
-        with pytest.raises(SystemExit) as caught:
-            run(stage.main)
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return call
-
-
-TWO = ("--set", "loop.num_workers=2")
-
-
-def test_with_ray_two_workers_do_what_one_does_with_the_same_batches(call, project):
-    project.set(training={"max_epochs": 4, "batch_size": 10_000, "learning_rate": 0.1, "l2": 0.1})
-    options = ("--json", "--set", "model.embed_dim=4", "--set", "model.dropout=0")
-    one, two = call(*options), call(*options, *TWO)
-    assert (one[0], one[2]) == (two[0], two[2]) == (0, "")
-    first, second = ([json.loads(line) for line in out.splitlines()] for _, out, _ in (one, two))
-    assert len(first) == len(second) == 5
-    for a, b in zip(first, second, strict=True):
-        assert b.keys() == a.keys()
-        for key in a.keys() - {"seconds", "peak_memory_mb"}:
-            assert b[key] == pytest.approx(a[key], abs=1e-4), key
-    assert second[-1]["peak_memory_mb"] > 10
-
-
-def test_a_loss_that_is_not_finite_is_one_line(call):
-    code, out, err = call(*TWO, "--set", "loop.learning_rate=1e30")
-    assert (code, out) == (1, "")
-    assert err == "error: the loss is not finite in epoch 1: lower loop.learning_rate\n"
-
-
-def test_a_worker_that_dies_is_one_line(project):
-    command = [*project.command("train", "fm"), *TWO]
-    long = [word for key in ("max_epochs", "patience") for word in ("--set", f"training.{key}=100000")]
-    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    environment |= {"RAY_OVERRIDE_RESOURCES": '{"CPU": 2}', "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen([*command, *long], stdout=pipe, stderr=pipe, text=True, env=environment) as run:
-        assert run.stdout.readline().startswith("epoch 1 ")
-        started = psutil.Process(run.pid).children(recursive=True)
-        workers = [process for process in started if "TrainWorker" in " ".join(process.cmdline())]
-        assert len(workers) == 2
-        workers[0].kill()
-        _, err = run.communicate(timeout=300)
-    assert run.returncode == 1
-    assert err.startswith("error: the workers that trained fm on synthetic failed with: ")
-    assert err.count("\n") == 1
-
-
-def test_rows_come_in_pieces(prepared, ray_cluster, monkeypatch):
-    folder = Paths(prepared.root).processed("synthetic")
-    monkeypatch.setattr(data_parallel, "PIECE", 100)
-    rows = load_rows(folder, "train")
-    with cluster():
-        fetched = fetch(folder / "train.parquet", ray.get_runtime_context().get_node_id(), 150, 420)
-    assert torch.equal(fetched.features, rows.features[150:420])
-    assert torch.equal(fetched.labels, rows.labels[150:420])
-    model = new_model("fm", json.loads((folder / "schema.json").read_text()), {"embed_dim": 2}, 0)
-    test = loop.evaluate(model, load_rows(folder, "test"), "squared_error")
-    assert evaluate_file(model, folder, "test", "squared_error") == test
-
-
-def test_more_workers_than_cpus_are_refused(call):
-    code, out, err = call("--set", "loop.num_workers=3")
-    assert (code, out) == (1, "")
-    assert err == "error: loop.num_workers is 3, but there are only 2 CPUs\n"
-
-
-@pytest.mark.parametrize("setting", ["loop.batch_size=3", "loop.num_workers=100000"])
-def test_more_workers_than_a_batch_has_room_for_are_refused(call, setting):
-    code, out, err = call(*TWO, "--set", setting)
-    assert (code, out) == (1, "")
-    assert err.startswith("error: loop.num_workers is ")
-    assert "too many for batches of " in err
-    assert err.count("\n") == 1
-
-
-def test_wrong_arguments_are_refused_before_ray_starts(call):
-    code, out, err = call(*TWO, "--set", "model.embed=8")
-    assert (code, out) == (1, "")
-    assert err == "error: fm has no hyperparameter 'embed'; it has: embed_dim, dropout, batch_norm\n"
-
-
-@pytest.mark.parametrize("stage", [tune, evaluate, pretrain])
-def test_other_stages_refuse_workers(call, project, stage):
-    project.set(training={"num_workers": 2, "pretrained": "fm"})
-    code, out, err = call(stage=stage)
-    assert (code, out) == (1, "")
-    assert err.startswith("error: loop.num_workers is 2: only python -m pipelines.train has ")
-    assert err.count("\n") == 1
-
-
-def test_so_does_the_setting_of_pretrain(call, project):
-    project.set(training={"pretrained": "fm"}, pretrain={"model": {}, "training": {"num_workers": 2}})
-    code, _, err = call(stage=pretrain)
-    assert code == 1
-    assert err.startswith("error: loop.num_workers is 2: ")
 
 
 def test_one_worker_does_not_change_the_names_of_studies(prepared):

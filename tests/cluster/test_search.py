@@ -1,0 +1,249 @@
+import json
+import shutil
+import time
+
+import optuna
+import polars as pl
+import pytest
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from searches import best, cell_of, made_trial, table
+
+from pipelines.project.params import TuneParams
+from pipelines.search import journal as study_record
+from pipelines.search import tuner
+
+
+def studies(project, model):
+    """The trials of each study in the journal, by its name."""
+    storage = JournalStorage(JournalFileBackend(str(project.study(model) / "journal.log")))
+    names = optuna.get_all_study_names(storage)
+    return {name: optuna.load_study(study_name=name, storage=storage).get_trials() for name in names}
+
+
+def trials(project, model):
+    (found,) = studies(project, model).values()
+    return found
+
+
+def complete(trials):
+    return {trial.number: (trial.value, trial.params) for trial in trials if trial.state is TrialState.COMPLETE}
+
+
+def files(project, model):
+    return {name: (project.results(model) / name).read_bytes() for name in ("trials.csv", "best.json")}
+
+
+def test_the_budget_is_spent_and_starts_with_the_setting_of_the_paper(searched):
+    rows = table(searched, "fm").rows(named=True)
+    assert [row["trial"] for row in rows] == [0, 1, 2]
+    assert {row["state"] for row in rows} == {"complete"}
+    drawn = ["training.learning_rate", "training.l2", "model.dropout"]
+    assert [rows[0][key] for key in drawn] == [0.01, 1e-8, 0.3]
+    assert len({row["training.learning_rate"] for row in rows}) == 3
+    assert list(rows[0]) == ["trial", "state", "valid", "best_epoch", "epochs", "seconds", *drawn, "reason"]
+
+
+def test_best_json_is_the_best_row_of_the_trials_and_says_how_it_was_found(searched):
+    rows, found = table(searched, "fm"), best(searched, "fm")
+    row = rows.sort("valid").row(0, named=True)
+    drawn = ("training.learning_rate", "training.l2", "model.dropout")
+    assert found["setting"] == {"model.embed_dim": 4, "training.batch_size": 256, **{key: row[key] for key in drawn}}
+    assert found["trial"] == row["trial"]
+    assert found["metric"] == "rmse"
+    assert found["valid_rmse"] == row["valid"]
+    assert (found["model"], found["dataset"], found["num_trials"]) == ("fm", "synthetic", 3)
+    assert found["budget"] == {"num_trials": 3, "time_budget_s": None}
+    assert found["seeds"] == {"root": 2019}
+    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert set(found["versions"]) == {"python", "torch", "ray", "optuna"}
+    assert found["study"] in studies(searched, "fm")
+
+
+def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
+    cell, rows = cell_of(searched, "fm"), table(searched, "fm")
+    for row in rows.rows(named=True):
+        setting = {key: value for key, value in row.items() if "." in key}
+        setting |= {"model.embed_dim": 4, "training.batch_size": 256}
+        epochs = list(cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1])
+        lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
+        assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
+        assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))
+    assert rows["best_epoch"].n_unique() > 1
+
+
+def test_the_study_keeps_on_which_machine_each_trial_ran(searched, ray_address):
+    assert [trial.user_attrs["node"] for trial in trials(searched, "fm")] == [ray_address.split(":")[0]] * 3
+
+
+def test_running_again_trains_nothing_and_writes_the_same(searched_project, no_cluster):
+    before = files(searched_project, "fm")
+    for name in before:
+        (searched_project.results("fm") / name).unlink()
+    searched_project.tune("fm")
+    assert files(searched_project, "fm") == before
+
+
+def test_more_trials_go_on_from_those_there_are(searched_project):
+    before = table(searched_project, "fm")
+    searched_project.set(tune={"num_trials": 5})
+    searched_project.tune("fm")
+    rows = table(searched_project, "fm")
+    assert rows.head(3).equals(before)
+    assert rows["trial"].to_list() == [0, 1, 2, 3, 4]
+    assert rows["training.learning_rate"].n_unique() == 5
+    found = best(searched_project, "fm")
+    assert (found["num_trials"], found["budget"]["num_trials"]) == (5, 5)
+
+
+@pytest.mark.fault("changed")
+def test_other_params_are_another_study_and_the_first_one_is_kept(searched_project, monkeypatch):
+    before, trials_before = files(searched_project, "fm"), complete(trials(searched_project, "fm"))
+    params = searched_project.params.read_text()
+    searched_project.set(training={"max_epochs": 2, "metric": "auc"}, tune={"num_trials": 2})
+    searched_project.tune("fm")
+    rows, found = table(searched_project, "fm"), best(searched_project, "fm")
+    assert rows["trial"].to_list() == [0, 1]
+    assert rows["epochs"].to_list() == [2, 2]
+    assert found["metric"] == "auc"
+    assert found["valid_auc"] == rows["valid"].max() > 0
+    assert rows.row(found["trial"], named=True)["valid"] == found["valid_auc"]
+    first = json.loads(before["best.json"])["study"]
+    assert found["study"] != first
+    assert complete(studies(searched_project, "fm")[first]) == trials_before
+    searched_project.params.write_text(params)
+    monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
+    searched_project.tune("fm")
+    assert files(searched_project, "fm") == before
+
+
+@pytest.mark.filterwarnings("error:The reported value is ignored")  # a trial that starts again reports again
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searched_project, scheduler):
+    searched_project.set(
+        tune={"scheduler": scheduler, "num_trials": 12, "fixed": {"model.embed_dim": 4, "training.batch_size": 256}},
+        training={"max_epochs": 9, "patience": 9},
+    )
+    searched_project.tune("fm")
+    rows, found = table(searched_project, "fm"), best(searched_project, "fm")
+    assert len(rows) == 12
+    by_state = rows.group_by("state").agg(pl.col("epochs").min().alias("least"), pl.col("epochs").max().alias("most"))
+    epochs = {row["state"]: (row["least"], row["most"]) for row in by_state.rows(named=True)}
+    assert set(epochs) == {"complete", "pruned"}
+    assert epochs["complete"] == (9, 9)
+    assert epochs["pruned"][1] < 9
+    assert found["valid_rmse"] == rows.filter(pl.col("state") == "complete")["valid"].min()
+    pruned = [trial for trial in max(studies(searched_project, "fm").values(), key=len) if trial.state.name == "PRUNED"]
+    assert all(trial.intermediate_values for trial in pruned)
+
+
+def test_another_scheduler_is_another_study(searched_project):
+    first = best(searched_project, "fm")["study"]
+    searched_project.set(tune={"scheduler": "asha"})
+    searched_project.tune("fm")
+    assert best(searched_project, "fm")["study"] != first
+
+
+def test_a_trial_may_have_fewer_epochs_than_the_final_runs(searched_project):
+    before = best(searched_project, "fm")
+    searched_project.set(tune={"max_epochs": 2}, training={"max_epochs": 4, "patience": 4})
+    searched_project.tune("fm")
+    found = best(searched_project, "fm")
+    assert table(searched_project, "fm")["epochs"].to_list() == [2, 2, 2]
+    assert len({before["study"], found["study"]}) == 2
+    searched_project.evaluate("fm")
+    assert pl.read_csv(searched_project.results("fm") / "curves.csv")["epoch"].max() == 4
+    searched_project.set(training={"max_epochs": 5})
+    searched_project.tune("fm")
+    assert best(searched_project, "fm") == found
+
+
+@pytest.mark.fault("torn")
+def test_a_record_that_was_cut_off_is_dropped_and_the_trials_before_are_kept(searched_project, caplog):
+    journal, before = searched_project.study("fm") / "journal.log", table(searched_project, "fm")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    end = max(number for number, line in enumerate(lines) if "values" in json.loads(line))
+    last = json.loads(lines[end])  # how the last trial ended
+    assert last["values"] == [before.filter(pl.col("trial") == last["trial_id"])["valid"].item()]
+    journal.write_bytes(b"".join(lines[:end]) + lines[end][: len(lines[end]) // 2])
+    searched_project.tune("fm")
+    assert f"{journal}: dropped a last line that was cut off" in caplog.text
+    rows = table(searched_project, "fm")
+    assert rows.height == 3
+    kept = before.filter(pl.col("trial") != last["trial_id"])
+    assert rows.head(2).equals(kept)
+    again, lost = rows.row(2, named=True), before.row(last["trial_id"], named=True)
+    drawn = [key for key in again if "." in key]
+    assert [again[key] for key in drawn] == [lost[key] for key in drawn]
+    assert again["valid"] == pytest.approx(lost["valid"], rel=1e-5)
+
+
+@pytest.mark.fault("torn")
+def test_a_search_cut_off_before_any_trial_ended_draws_no_setting_twice(searched_project):
+    journal = searched_project.study("fm") / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    first_end = next(number for number, line in enumerate(lines) if json.loads(line).get("values"))
+    journal.write_bytes(b"".join(lines[:first_end]))
+    running = [trial.params for trial in trials(searched_project, "fm") if trial.state is TrialState.RUNNING]
+    assert len(running) > 1  # the paper's setting, and drawn ones
+    searched_project.set(tune={"num_trials": len(running) + 2})
+    searched_project.tune("fm")
+    settings = [params for _, params in complete(trials(searched_project, "fm")).values()]
+    assert all(params in settings for params in running)
+    assert len(settings) == len({json.dumps(params, sort_keys=True) for params in settings}) == len(running) + 2
+
+
+def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
+    journal = searched_project.study("fm") / "journal.log"
+    before = journal.read_bytes()
+    journal.with_name("journal.log.lock").touch()  # of a search that was killed while it wrote
+    storage = study_record.open_journal(journal)
+    assert len(optuna.get_all_study_names(storage)) == 1
+    assert journal.read_bytes() == before
+    assert not caplog.records
+    assert not journal.with_name("journal.log.lock").exists()
+
+
+def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(project):
+    project.set(tune={"num_trials": 6, "deterministic": True})
+    tables = []
+    for _ in range(2):
+        project.tune("fm")
+        tables.append(table(project, "fm").drop("seconds"))
+        shutil.rmtree(project.study("fm"))
+    assert tables[0].equals(tables[1])
+    assert tables[0]["training.learning_rate"].n_unique() == 6
+
+
+def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(searched_project, monkeypatch):
+    (name,) = studies(searched_project, "fm")
+    backend = JournalFileBackend(str(searched_project.study("fm") / "journal.log"))
+    study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
+    study.add_trial(made_trial(0, 1000))
+    seconds = 4 + 1e6 - study_record.budget_left(study, TuneParams(time_budget_s=1e6))[1]
+    searched_project.set(tune={"num_trials": 300, "time_budget_s": seconds})
+    ended, real_cluster = [], tuner.cluster
+    monkeypatch.setattr(tuner, "cluster", lambda: Timed(real_cluster(), ended))
+    searched_project.tune("fm")
+    assert 3 < ended[0] < 20
+    found = best(searched_project, "fm")
+    assert 4 <= found["num_trials"] == table(searched_project, "fm").height < 300
+    assert found["budget"] == {"num_trials": 300, "time_budget_s": seconds}
+
+
+class Timed:
+    """A context that also notes how many seconds it was open."""
+
+    def __init__(self, context, seconds):
+        self.context, self.seconds = context, seconds
+
+    def __enter__(self):
+        value = self.context.__enter__()
+        self.start = time.monotonic()
+        return value
+
+    def __exit__(self, *error):
+        self.seconds.append(time.monotonic() - self.start)
+        return self.context.__exit__(*error)

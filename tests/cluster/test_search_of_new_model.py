@@ -1,0 +1,46 @@
+import json
+
+import polars as pl
+from added_model import PICKY, TOY, TOY_SPACE, add_model, run_python
+
+
+def test_a_model_and_its_space_are_one_file_each(project):
+    add_model(project, "toy", TOY, TOY_SPACE)
+    done = run_python(project, "-m", "pipelines.tune", "--model", "toy", "--dataset", "synthetic")
+    assert done.returncode == 0, done.stderr
+    best = json.loads((project.results("toy") / "best.json").read_text())
+    trials = pl.read_csv(project.results("toy") / "trials.csv")
+    assert trials["state"].to_list() == ["complete"] * 3
+    assert trials["model.width"][0] == 2
+    assert best["setting"]["model.width"] in (1, 2, 3)
+    assert best["valid_rmse"] == trials["valid"].min()
+
+
+def test_a_model_that_declines_a_data_set_is_told_of_in_the_leaderboard(searched_project):
+    add_model(searched_project, "picky", PICKY, TOY_SPACE)
+    searched_project.set(models=["picky", "fm"])
+    script = """
+from pathlib import Path
+from pipelines import evaluate, leaderboard, tune
+params = Path("params.yaml")
+tune.main("picky", "synthetic", params)
+evaluate.main("picky", "synthetic", params)
+leaderboard.main(params)
+"""
+    done = run_python(searched_project, "-c", script)
+    assert done.returncode == 0, done.stderr
+    reason = "it needs a field called planet, not user"
+    folder = searched_project.results("picky")
+    assert json.loads((folder / "best.json").read_text())["declined"] == reason
+    assert json.loads((folder / "metrics.json").read_text()) == {"num_seeds": 0}
+    assert (folder / "trials.csv").exists()
+    assert (folder / "curves.csv").exists()
+    assert not searched_project.study("picky").exists()
+    results = searched_project.root / "results"
+    text = (results / "leaderboard.md").read_text()
+    assert f"picky is not here: {reason}" in text
+    assert "| picky " not in text
+    fm, picky = json.loads((results / "leaderboard.json").read_text())
+    assert (fm["model"], fm["declined"], fm["num_seeds"]) == ("fm", None, 2)
+    assert (picky["model"], picky["declined"], picky["num_seeds"]) == ("picky", reason, 0)
+    assert picky["test_rmse_mean"] is None

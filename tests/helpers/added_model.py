@@ -1,0 +1,53 @@
+"""Projects with one more model than the repository has."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+TOY = """
+from torch import nn
+
+from models.registry import register_model
+
+
+@register_model
+class Toy(nn.Module):
+    def __init__(self, field_dims, *, width: int = 2) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(sum(field_dims), width)
+
+    def forward(self, x, values=None):
+        return self.embedding(x).sum((-1, -2))
+"""
+TOY_SPACE = """
+from optuna.distributions import IntDistribution
+
+from search_spaces.shared import TRAINING
+
+SPACE = {**TRAINING, "model.width": IntDistribution(1, 3)}
+PAPER = {"training.learning_rate": 0.1, "training.l2": 1e-8, "training.batch_size": 128, "model.width": 2}
+"""
+PICKY = TOY + (
+    """
+    @staticmethod
+    def decline(fields):
+        return f"it needs a field called planet, not {fields[0]}" if "planet" not in fields else None
+"""
+)
+
+
+def add_model(project, name, model, space):
+    """The repository's packages in the project's folder, with one more model."""
+    for package in ("pipelines", "models", "search_spaces"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(REPOSITORY / package, project.root / package, ignore=ignored)
+    (project.root / "models" / f"{name}.py").write_text(model)
+    (project.root / "search_spaces" / f"{name}.py").write_text(space)
+
+
+def run_python(project, *arguments):
+    """Python in the project's folder, whose packages it finds first."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=300)

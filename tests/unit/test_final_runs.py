@@ -1,0 +1,65 @@
+import statistics
+
+import numpy as np
+import pytest
+import torch
+
+from pipelines.data.rows import load_rows
+from pipelines.evaluation import final_runs
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell
+
+
+def made_run(*valid_aucs):
+    """A run with these validation AUCs, an epoch each; its RMSE falls while the AUC falls."""
+    epochs = [
+        {"epoch": epoch, "seconds": float(epoch), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc}
+        for epoch, auc in enumerate(valid_aucs, 1)
+    ]
+    return {"test": {"test_rmse": valid_aucs[0], "test_auc": 0.5}, "num_params": 7, "epochs": epochs}
+
+
+def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
+    paths, params = Paths(prepared.root), load_params(prepared.params)
+    test_rows = load_rows(paths.processed("synthetic"), "test")
+    cells = (load_cell(model, "synthetic", params, paths) for model in ("lr", "fm"))
+    found = [final_runs.run_seed((cell, test_rows, {}), 0, 1)["resamples"] for cell in cells]
+    assert np.corrcoef(found)[0, 1] > 0.5  # were they others, it would be about 0 ± 0.03
+
+
+def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
+    predicted, labels = torch.rand(50) * 2 - 1, torch.randint(0, 2, (50,)) * 2.0 - 1
+    found = final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
+    rng = np.random.default_rng(3)
+    for rmse in found:
+        squares = [(predicted[row].item() - labels[row].item()) ** 2 for row in rng.integers(50, size=50)]
+        assert rmse == pytest.approx(statistics.fmean(squares) ** 0.5, abs=1e-6)
+    assert found == final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
+    assert len(set(found)) == 4
+
+
+def test_the_spread_over_resamples_is_the_standard_error():
+    labels = torch.ones(400)
+    predicted = labels + torch.randn(400, generator=torch.Generator().manual_seed(1))
+    found = final_runs.resampled_rmse(predicted, labels, seed=1)
+    squares = (predicted - labels).square()
+    expected = squares.std() / 400**0.5 / (2 * squares.mean().sqrt())  # by the delta method
+    assert np.std(found) == pytest.approx(expected.item(), rel=0.1)
+
+
+def test_the_best_epoch_is_that_of_the_metric():
+    run = made_run(0.7, 0.9, 0.6)
+    assert final_runs.seed_figures(run, "auc")["best_epoch"] == 2
+    figures = final_runs.seed_figures(run, "rmse")
+    assert (figures["best_epoch"], figures["valid_auc"], figures["epochs"]) == (3, 0.6, 3)
+    assert figures["seconds_per_epoch"] == 2.0
+
+
+def test_one_seed_has_no_deviation_and_three_have_that_of_a_sample():
+    single = final_runs.summary([made_run(0.5)], "rmse")
+    assert (single["test_rmse_mean"], single["test_rmse_std"], single["num_seeds"]) == (0.5, None, 1)
+    three = final_runs.summary([made_run(0.5), made_run(0.6), made_run(0.7)], "rmse")
+    assert three["test_rmse_mean"] == pytest.approx(0.6)
+    assert three["test_rmse_std"] == pytest.approx(0.1)
+    assert three["num_params"] == 7

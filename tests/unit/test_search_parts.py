@@ -1,0 +1,133 @@
+"""What a search asks before it starts a trial, and what its study says of those it has."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from searches import cell_of, made_trial
+
+from pipelines.project.cluster import resources_per_run
+from pipelines.project.params import TuneParams, load_params
+from pipelines.search import journal as study_record
+from pipelines.search import tuner
+from search_spaces import shared
+
+
+@pytest.mark.fault("changed")
+def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
+    cell = cell_of(prepared, "fm")
+    space, fixed = {"training.l2": FloatDistribution(0.0, 1.0)}, {"model.embed_dim": 4}
+    training = cell.training.model_copy
+    variants = [
+        (cell, space, fixed),
+        (replace(cell, training=training(update={"max_epochs": 9})), space, fixed),
+        (replace(cell, training=training(update={"loss": "cross_entropy"})), space, fixed),
+        (replace(cell, root_seed=1), space, fixed),
+        (replace(cell, digests={**cell.digests, "train.parquet": "0"}), space, fixed),
+        (replace(cell, model="lr"), space, fixed),
+        (cell, {"training.l2": FloatDistribution(0.0, 2.0)}, fixed),
+        (cell, {"training.l1": FloatDistribution(0.0, 1.0)}, fixed),
+        (cell, space, {"model.embed_dim": 8}),
+        (cell, space, {}),
+    ]
+    assert len({study_record.fingerprint(*variant) for variant in variants}) == len(variants)
+    assert study_record.fingerprint(*variants[0]) == study_record.fingerprint(
+        cell_of(prepared, "fm"), dict(space), dict(fixed)
+    )
+
+
+@pytest.mark.fault("changed")
+def test_only_code_that_does_something_changes_the_name_of_the_study(prepared, tmp_path, monkeypatch):
+    names, source = [], tmp_path / "optimizers.py"
+    for text in ("x = 1\n", "# twice\nx = 1  # or not\n", "x = 2\n"):
+        source.write_text(text)
+        monkeypatch.setattr(study_record.inspect, "getfile", lambda _: source)
+        names.append(study_record.fingerprint(cell_of(prepared, "fm"), {}, {}))
+    assert names[0] == names[1] != names[2]
+
+
+@pytest.mark.fault("disk")
+def test_a_folder_that_can_t_be_written_is_an_error_that_names_it(project, no_cluster):
+    (project.root / "studies").write_text("a file is in the way")
+    with pytest.raises(OSError, match=r"studies"):
+        project.tune("lr")
+    assert not project.results("lr").exists()
+
+
+@pytest.mark.fault("trial")
+def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(project, no_cluster):
+    project.set(tune={"num_trials": 1})
+    made_failed_study(project, "lr")
+    with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
+        project.tune("lr")
+    assert str(raised.value).endswith("failed, the first with: the reason it had")
+
+
+def made_failed_study(project, model):
+    """A study, as `search` would make it, with one trial that failed."""
+    cell, fixed = cell_of(project, model), tuner.fixed_setting(model, load_params(project.params))
+    space = {key: value for key, value in shared.get_space(model).items() if key not in fixed}
+    project.study(model).mkdir(parents=True)
+    storage = study_record.open_journal(project.study(model) / "journal.log")
+    study = optuna.create_study(storage=storage, study_name=study_record.fingerprint(cell, space, fixed))
+    study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
+
+
+def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):
+    project.set(tune={"fixed": {"model.embed_dims": 4}})
+    with pytest.raises(ValueError, match=r"tune\.fixed: 'model\.embed_dims' is in no search space; known: ") as raised:
+        project.tune("lr")
+    known = ["model.dropout", "model.embed_dim", "training.batch_size", "training.l2", "training.learning_rate"]
+    assert str(raised.value).endswith(", ".join(known))
+
+
+def test_fixing_a_whole_space_is_an_error(project, no_cluster):
+    project.set(tune={"fixed": {"training.learning_rate": 0.1, "training.l2": 0.0, "training.batch_size": 256}})
+    with pytest.raises(ValueError, match=r"nothing to search for lr: tune\.fixed has every key of its space"):
+        project.tune("lr")
+
+
+def test_a_quarter_of_a_gpu_is_asked_for_where_there_are_some_and_nothing_else_is_said():
+    assert resources_per_run(1, None, {"CPU": 2.0}) == {"cpu": 1.0, "gpu": 0.0}
+    assert resources_per_run(2, None, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 2.0, "gpu": 0.25}
+    assert resources_per_run(1, 1, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 1.0, "gpu": 1.0}
+    assert resources_per_run(1, 0, {"CPU": 2.0, "GPU": 1.0}) == {"cpu": 1.0, "gpu": 0.0}
+
+
+@pytest.mark.fault("resources")
+def test_more_gpus_a_trial_than_there_are_is_an_error():
+    with pytest.raises(ValueError, match=r"tune\.gpus_per_trial is 2, but there are only 1"):
+        resources_per_run(1, 2, {"CPU": 2.0, "GPU": 1.0})
+
+
+def made_study(*trials):
+    study = optuna.create_study()
+    study.add_trials(trials)
+    return study
+
+
+def test_a_search_whose_scheduler_stopped_all_trials_says_so(prepared):
+    stopped = create_trial(state=TrialState.PRUNED, value=0.5, intermediate_values={3: 0.5})
+    failed = create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "FloatingPointError: too large"})
+    with pytest.raises(ValueError, match=r"^tune\.scheduler stopped all trials of fm on synthetic that did not fail"):
+        tuner.check_result(cell_of(prepared, "fm"), TuneParams(num_trials=2), made_study(stopped, failed))
+
+
+def test_the_budget_left_is_what_finished_trials_have_not_used():
+    spans = [(20, 25), (0, 10), (5, 12), (6, 7)]
+    study = made_study(*(made_trial(*span) for span in spans), made_trial(30, 90, interrupted=True))
+    assert study_record.budget_left(study, TuneParams(num_trials=6)) == (2, None)
+    assert study_record.budget_left(study, TuneParams(num_trials=3)) == (0, None)
+    assert study_record.budget_left(study, TuneParams(time_budget_s=30)) == (-1, 13.0)
+    assert study_record.budget_left(study, TuneParams(num_trials=6, time_budget_s=30)) == (2, 13.0)
+    assert study_record.budget_left(study, TuneParams(num_trials=6, time_budget_s=17)) == (0, 0.0)
+    assert study_record.budget_left(made_study(), TuneParams(num_trials=6, time_budget_s=17)) == (6, 17.0)
+
+
+def test_the_best_epoch_is_the_first_that_reached_the_value():
+    trial = SimpleNamespace(intermediate_values={3: 0.4, 1: 0.7, 2: 0.4, 4: 0.4}, value=0.4)
+    assert study_record.best_step(trial) == 2
+    assert study_record.best_step(SimpleNamespace(intermediate_values={}, value=None)) is None
