@@ -70,6 +70,7 @@ lint: setup ## format and check the code
 	ruff format .
 	ruff check --fix .
 	pyright
+	lint-imports
 
 clean: ## remove the environment, data and unfinished searches; results stay
 	rm -rf .venv benchmarks/.venv benchmarks/.cache data studies demo/data demo/studies demo/results demo/dvc.lock paper/data paper/studies

@@ -25,7 +25,7 @@ from pipelines.project.params import TrainingParams
 from pipelines.project.seeds import seed_for
 from pipelines.training.loop import Epoch, predict, train
 from pipelines.training.metrics import compute_metrics
-from pipelines.training.optimizers import roles_of
+from pipelines.training.optimizers import TAKE, roles_of
 from pipelines.training.start import new_model
 from search_spaces import shared
 
@@ -101,7 +101,7 @@ def trained(
     seed = seed_for(SEED, "behaviour", model)
     net = new_model(model, split.schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
     taken = roles_of(net).values()
-    l2 = {key: 0.0 for key, role in (("l2_field", "field_aspect"), ("l2_attention", "attention")) if role not in taken}
+    l2 = {key: 0.0 for key, roles in TAKE.items() if not roles & {*taken}}
     return net, list(train(net, split.train, split.valid, training.model_copy(update=l2)))
 
 

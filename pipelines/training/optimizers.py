@@ -12,6 +12,11 @@ from models.layers.embeddings import Table, tables
 from pipelines.project.params import TrainingParams
 
 NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: of a table's rows, that many are updated at a time
+TAKE = {  # by L2 weight: the roles of the layers that take it
+    "l2": {"embedding", "linear"},
+    "l2_field": {"field_aspect"},
+    "l2_attention": {"attention"},
+}
 INITIAL_ACCUMULATOR = 1e-8  # Adagrad's, as in the code released with NFM, AFM and IFM
 
 Piece = tuple[nn.Parameter, Tensor | None, Tensor]  # some rows of a parameter, None for all, and their gradient
@@ -23,16 +28,11 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
     A layer says by its `role` which λ its weights take; those of other layers take none. Raises ValueError for a λ that
     no layer of the model takes.
     """
-    l2 = {
-        "embedding": training.l2,
-        "linear": training.l2,
-        "field_aspect": training.l2_field,
-        "attention": training.l2_attention,
-    }
+    l2 = {role: getattr(training, key) for key, roles in TAKE.items() for role in roles}
     forget_optimizer(model)
     roles = roles_of(model)
-    for key, role in (("l2_field", "field_aspect"), ("l2_attention", "attention")):
-        if getattr(training, key) and role not in roles.values():
+    for key, taking in TAKE.items():
+        if getattr(training, key) and not taking & {*roles.values()}:
             taken = f"no layer of {type(model).__name__} takes it"
             raise ValueError(f"training.{key} is {getattr(training, key):g}, but {taken}: set it to 0")
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}

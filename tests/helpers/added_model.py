@@ -7,8 +7,10 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 TOY = """
+import torch
 from torch import nn
 
+from models.layers.embeddings import Table
 from models.registry import register_model
 
 
@@ -16,10 +18,10 @@ from models.registry import register_model
 class Toy(nn.Module):
     def __init__(self, field_dims, *, width: int = 2) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(sum(field_dims), width)
+        self.embedding = Table(torch.randn(sum(field_dims), width))
 
-    def forward(self, x, values=None):
-        return self.embedding(x).sum((-1, -2))
+    def forward(self, batch):
+        return self.embedding.rows(batch).sum((-1, -2))
 """
 TOY_SPACE = """
 from optuna.distributions import IntDistribution
