@@ -113,6 +113,7 @@ def files_in(folder: Path) -> set[str]:
         f"md5:{hashlib.md5(CONTENT).hexdigest()}",
         f"git-blob:{hashlib.sha1(b'blob 300000' + bytes(1) + CONTENT).hexdigest()}",
     ],
+    ids=["sha256", "md5", "git-blob"],
 )
 def test_a_file_is_fetched_once(server: Server, cache: Path, checksum: str):
     for _ in range(2):
@@ -204,7 +205,7 @@ def test_offline_says_what_to_fetch_and_where_to_put_it(cache: Path, monkeypatch
 
 def test_silent_server_times_out(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr("pipelines.fetch.TIMEOUT_S", (1, 0.1))
+    monkeypatch.setattr("pipelines.data.fetch.TIMEOUT_S", (1, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         source = Source(f"http://127.0.0.1:{silent.getsockname()[1]}/log.bin", SHA256)
         with pytest.raises(ValueError, match=r"can't be reached \(ReadTimeout\)"):

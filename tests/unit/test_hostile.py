@@ -77,15 +77,15 @@ def test_a_line_of_a_gibibyte_is_refused_in_little_memory(tmp_path, dataset):
 def test_a_line_may_be_as_long_as_the_limit(tmp_path, monkeypatch, dataset):
     header, row = ROW[dataset]
     path = tmp_path / "log"
-    monkeypatch.setattr("pipelines.readers.MAX_LINE_BYTES", max(len(header), len(row)))
+    monkeypatch.setattr("pipelines.data.logs.MAX_LINE_BYTES", max(len(header), len(row)))
     path.write_text(header + row)
     assert read(path, dataset).height == 1
-    monkeypatch.setattr("pipelines.readers.MAX_LINE_BYTES", max(len(header), len(row)) - 1)
+    monkeypatch.setattr("pipelines.data.logs.MAX_LINE_BYTES", max(len(header), len(row)) - 1)
     assert "a line can't have more than" in error_of(read, path, dataset)
 
 
 def test_a_row_over_many_lines_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipelines.readers.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("pipelines.data.logs.MAX_LINE_BYTES", 100)
     path = tmp_path / "log"
     path.write_text(",".join(TAGS_HEADER) + "\n" + '1,2,"a\nb",3\n' * 30 + '"\n",' * 1000)
     assert error_of(read, path, "movielens-25m") == f"{path}:62: a row can't have more than 100 bytes: '\"'"
@@ -211,8 +211,8 @@ def patched(file, offset, value):
 def test_a_bomb_is_refused_before_anything_is_unpacked(archive, monkeypatch):
     file = archive(("release/log.csv", bytes(10_000_000)))
     assert file.stat().st_size < 20_000
-    monkeypatch.setattr("pipelines.unpack.MAX_MEMBER_BYTES", 9_999_999)
-    monkeypatch.setattr("pipelines.unpack.written_whole", None)
+    monkeypatch.setattr("pipelines.data.unpack.MAX_MEMBER_BYTES", 9_999_999)
+    monkeypatch.setattr("pipelines.data.unpack.written_whole", None)
     assert "it has 10,000,000 bytes unpacked; the limit is 9,999,999" in refuse(file)
 
 
@@ -227,7 +227,7 @@ def test_a_bomb_that_declares_less_is_unpacked_no_further(archive, monkeypatch):
         finally:
             sizes.append(output.tell())
 
-    monkeypatch.setattr("pipelines.unpack.shutil.copyfileobj", counted)
+    monkeypatch.setattr("pipelines.data.unpack.shutil.copyfileobj", counted)
     assert "can't unpack release/log.csv: Bad CRC-32" in refuse(file)
     assert max(sizes) <= 1000
 

@@ -209,7 +209,7 @@ def test_a_failed_run_leaves_no_schema_of_an_earlier_one(project, monkeypatch):
 
 def test_a_full_disk_is_an_error_with_the_name_of_the_file(tmp_path, monkeypatch):
     path = tmp_path / "train.parquet"
-    monkeypatch.setattr("pipelines.files.os.getpid", lambda: 1)
+    monkeypatch.setattr("pipelines.project.files.os.getpid", lambda: 1)
     (tmp_path / ".train.parquet.1.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"No space left.*train\.parquet"):
         write_parquet(path, pl.LazyFrame({"user": range(10)}))

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from pipelines.search.progress import TrialTable, describe, shown
+from pipelines.project.metric import METRICS
+from pipelines.search.progress import TrialTable, describe
 
 SETTING = {"training.learning_rate": 0.05, "model.embed_dim": 32, "model.hidden_dims": "[64, 32]"}
 
@@ -18,7 +19,7 @@ def plain_terminal(monkeypatch):
 
 
 def made_table(done=0, best=None, started_ago=0.0, num_trials=None, seconds_left=None):
-    table = TrialTable("fm on synthetic", done, num_trials, seconds_left, best)
+    table = TrialTable("fm on synthetic", METRICS["rmse"], done, num_trials, seconds_left, best)
     table.start = time.monotonic() - started_ago
     return table
 

@@ -77,8 +77,8 @@ def test_tags_csv_may_have_commas_quotes_and_line_ends_in_a_tag(read):
     ],
 )
 def test_a_long_log_is_read_whole_and_its_lines_are_counted(read, monkeypatch, block_bytes, dataset, header, row):
-    monkeypatch.setattr("pipelines.readers.CHUNK_ROWS", 3)
-    monkeypatch.setattr("pipelines.readers.BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr("pipelines.data.logs.CHUNK_ROWS", 3)
+    monkeypatch.setattr("pipelines.data.logs.BLOCK_BYTES", block_bytes)
     content = header + "".join(row.format(number) for number in range(10))
     assert read(dataset, content)["user"].to_list() == [str(number) for number in range(10)]
     with pytest.raises(ValueError, match=f"log:{content.count(chr(10)) + 1}: expected "):
