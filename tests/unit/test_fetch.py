@@ -113,6 +113,7 @@ def files_in(folder: Path) -> set[str]:
         f"md5:{hashlib.md5(CONTENT).hexdigest()}",
         f"git-blob:{hashlib.sha1(b'blob 300000' + bytes(1) + CONTENT).hexdigest()}",
     ],
+    ids=["sha256", "md5", "git-blob"],
 )
 def test_a_file_is_fetched_once(server: Server, cache: Path, checksum: str):
     for _ in range(2):
