@@ -6,9 +6,10 @@ export DVC_NO_ANALYTICS := 1
 
 EXAMPLES ?= 20000
 MOMENTS ?= 20
+WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers prepare-memory docs test fuzz faults lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers prepare-memory docs test test-quick fuzz faults lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -55,8 +56,14 @@ benchmarks/.venv/%/.done: benchmarks/requirements/%.txt
 docs: setup ## put the results into README.md and docs/
 	python -m pipelines.docs
 
-test: setup ## run the tests
-	pytest
+# Several processes import the same modules: let the first compile them for all.
+test test-quick: export PYTHONDONTWRITEBYTECODE :=
+
+test: setup ## run all tests, side by side (make test WORKERS=…)
+	pytest -n $(WORKERS)
+
+test-quick: setup ## run the tests that need no Ray, at each save
+	pytest -n 2 tests/contracts tests/equations tests/unit
 
 fuzz: setup ## try 20,000 random inputs a property (make fuzz EXAMPLES=…)
 	FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/unit/test_properties.py

@@ -1,4 +1,4 @@
-"""A small prepared project, and one Ray cluster for all tests: starting one takes seconds."""
+"""Projects and a Ray cluster for tests; which tests start first, and which of them share a worker."""
 
 import os
 import shutil
@@ -6,8 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: several workers share the cores
+
 import pytest
 import yaml
+from filelock import FileLock
 from projects import PARAMS, Project
 
 from pipelines import download, prepare
@@ -15,14 +18,42 @@ from pipelines.data import synthetic
 
 HERE = Path(__file__).parent
 WITH_RAY = ("cluster", "faults")
+ORDER = (  # what takes longest starts first
+    *("cluster/test_search.py", "cluster/test_failing_trials.py", "cluster", "faults/test_two_nodes.py", "faults"),
+    *("equations/test_data_parallel.py", "contracts", "equations", "unit"),
+)
+EACH_A_CLUSTER = ("test_kills.py", "test_two_nodes.py")  # the tests of these start clusters of their own
+LONG = ("test_search.py", "test_failing_trials.py")  # a cluster each; the others that need one share one
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
 
 def pytest_collection_modifyitems(items):
-    """Refuse tests that need Ray in folders whose tests shall not."""
+    """Order tests as ORDER says; refuse those that need Ray where `make test-quick` finds them."""
     for item in items:
         if item.path.parent.name not in WITH_RAY and "ray_address" in item.fixturenames:
             raise pytest.UsageError(f"{item.nodeid} needs Ray: put it into tests/cluster")
+
+    def place(item):
+        path = item.path.relative_to(HERE).as_posix()
+        return min(n for n, start in enumerate(ORDER) if path.startswith(start))
+
+    items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep on one worker of pytest-xdist what shares fixtures: the tests of a cluster, else those of a module."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixtures(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = Path(nodeid.split("::")[0])
+            if path.name in EACH_A_CLUSTER:
+                return nodeid
+            return "cluster" if path.parent.name in WITH_RAY and path.name not in LONG else str(path)
+
+    config.option.loadscopereorder = False
+    return ByFixtures(config, log)
 
 
 @pytest.fixture(autouse=True)
@@ -53,27 +84,49 @@ def ray_cluster(ray_address, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """A project as it is before the first search: not to be changed."""
-    project = Project(tmp_path_factory.mktemp("prepared"))
-    project.params.write_text(yaml.safe_dump(PARAMS))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synthetic, "NUM_LINES", 1500)
-        download.main("synthetic", project.params)
-    prepare.main("synthetic", project.params)
-    return project
+def made_once(tmp_path_factory):
+    """Gives a folder that the first of all workers makes: `made_once(name, make)`, where make is given its path."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def made_once(name, make):
+        with FileLock(folder / f"{name}.lock"):
+            if not (folder / name).exists():
+                make(folder / f"{name}.part")
+                (folder / f"{name}.part").rename(folder / name)
+        return folder / name
+
+    return made_once
 
 
 @pytest.fixture(scope="session")
-def searched(prepared, ray_address, tmp_path_factory):
+def prepared(made_once):
+    """A project as it is before the first search: not to be changed."""
+
+    def make(folder):
+        folder.mkdir()
+        project = Project(folder)
+        project.params.write_text(yaml.safe_dump(PARAMS))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(synthetic, "NUM_LINES", 1500)
+            download.main("synthetic", project.params)
+        prepare.main("synthetic", project.params)
+
+    return Project(made_once("prepared", make))
+
+
+@pytest.fixture(scope="session")
+def searched(prepared, made_once, ray_address):
     """A project with a finished search and evaluation of fm: not to be changed."""
-    root = tmp_path_factory.mktemp("searched") / "project"
-    project = Project(shutil.copytree(prepared.root, root))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_ADDRESS", ray_address)
-        project.tune("fm")
-        project.evaluate("fm")
-    return project
+
+    def make(folder):
+        project = Project(shutil.copytree(prepared.root, folder))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", ray_address)
+            project.tune("fm")
+            project.evaluate("fm")
+
+    return Project(made_once("searched", make))
 
 
 @pytest.fixture

@@ -92,15 +92,15 @@ def test_a_trial_that_hangs_is_killed_and_the_search_goes_on(project):
         while setting["training.l2"] == 1e-8:
             time.sleep(0.1)
 
-    trials = search_with(project, hang_with_the_papers_setting, max_failures=0, trial_timeout_s=4)
+    trials = search_with(project, hang_with_the_papers_setting, max_failures=0, trial_timeout_s=10)
     assert [trial.state.name for trial in sorted(trials, key=lambda trial: trial.number)] == ["FAIL", "COMPLETE"]
 
 
 @pytest.mark.fault("trial")
 def test_a_trial_that_takes_too_long_has_failed_with_that_reason(project):
     with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
-        search_with(project, lambda setting: time.sleep(4.1), trial_timeout_s=4)
-    reason = "TimeoutError: it took longer than tune.trial_timeout_s, 4 s"
+        search_with(project, lambda setting: time.sleep(8.1), trial_timeout_s=8)
+    reason = "TimeoutError: it took longer than tune.trial_timeout_s, 8 s"
     assert str(raised.value) == f"all trials of lr on synthetic failed, the first with: {reason}"
 
 

@@ -141,7 +141,7 @@ def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searche
 
 def test_another_scheduler_is_another_study(searched_project):
     first = best(searched_project, "fm")["study"]
-    searched_project.set(tune={"scheduler": "asha"})
+    searched_project.set(tune={"scheduler": "asha", "num_trials": 1})
     searched_project.tune("fm")
     assert best(searched_project, "fm")["study"] != first
 

@@ -67,7 +67,7 @@ def wait_until(condition, process=None):
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
         assert process is None or process.poll() is None, "it ended before its time"
-        time.sleep(0.05)
+        time.sleep(0.2)  # the conditions read what all processes are called, or a journal
 
 
 class Machines:
@@ -124,7 +124,8 @@ class Machines:
 
     def kill(self, machine):
         for process in self.processes(machine):
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended with one before it
+                process.kill()
         machine.wait(timeout=30)
 
     def stop(self):

@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -328,3 +330,21 @@ def test_the_memory_in_use_is_told_in_mib():
     held = torch.ones(4 * 2**20, device=process.best_device())  # 16 MiB
     assert 16 < process.peak_memory_mb() < 2**20
     del held
+
+
+TRAINED_ONCE = """
+import sys, torch
+from pipelines.data import Rows
+from pipelines.params import TrainingParams
+from pipelines.training import new_model, train
+
+rows = Rows(torch.tensor([[0, 1], [0, 2]]).int(), torch.tensor([1.0, -1.0]))
+model = new_model("fm", {"field_dims": [1, 2], "fields": ["user", "item"]}, {"embed_dim": 2}, 0)
+list(train(model, rows, rows, TrainingParams(max_epochs=1)))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_a_process_that_trains_does_not_import_dynamo():
+    done = subprocess.run([sys.executable, "-c", TRAINED_ONCE], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
