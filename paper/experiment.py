@@ -6,69 +6,20 @@ They are compared by validation rows; no test row is read. Run it in this folder
 import dataclasses
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
-import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from entries import Defaults, Experiment, load_experiments
 
 from pipelines.data.catalog import get_dataset
 from pipelines.project.cli import ParamsOption, one_of, run
 from pipelines.project.files import write_json, write_text, written_whole
-from pipelines.project.params import Params, Schema, explain, load_params
+from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
 from pipelines.reporting.tables import markdown_table
-
-
-class Defaults(Schema):
-    """What all experiments share, unless one says otherwise."""
-
-    set: dict[str, Any] = Field(default={})  # keys model.* and training.*; a model leaves out defaults that it lacks
-    max_epochs: PositiveInt
-    patience: PositiveInt | None = None  # null: no early stopping
-    num_seeds: PositiveInt = 1
-
-
-class Experiment(Defaults):
-    """One entry of experiments.yaml, with the defaults put in; `set` has its own keys alone."""
-
-    figure: str
-    label: str
-    x: float | None = None  # its place on the figure's axis, where that is not the epoch
-    model: str
-    dataset: str
-    start: str  # whence the rest of the setting: a best.json that a search has written, or a file of behaviour/spaces
-
-
-def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
-    """The defaults and the experiments by name. Raises ValueError that names file and key; OSError."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    try:
-        defaults = Defaults.model_validate(content["defaults"])
-    except ValidationError as error:
-        raise ValueError(f"{path}: defaults.{explain(error, Defaults)}") from error
-    shared, experiments = defaults.model_dump(exclude={"set"}), {}
-    for name, entry in expand(content["experiments"]):
-        try:
-            experiments[name] = Experiment.model_validate(shared | entry)
-        except ValidationError as error:
-            raise ValueError(f"{path}: experiments.{name}.{explain(error, Experiment)}") from error
-    return defaults, experiments
-
-
-def expand(entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name the run of each entry ENTRY/run, or those of a grid ENTRY/X, one for each x."""
-    for name, entry in entries.items():
-        if "vary" not in entry:
-            yield f"{name}/run", entry
-            continue
-        rest = {key: value for key, value in entry.items() if key not in ("vary", "x", "values")}
-        for x, value in zip(entry["x"], entry.get("values", entry["x"]), strict=True):
-            yield f"{name}/{x:g}", {**rest, "x": x, "set": {**entry.get("set", {}), entry["vary"]: value}}
 
 
 def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
@@ -91,10 +42,15 @@ def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
 def setting_of(experiment: Experiment, defaults: Defaults, paths: Paths) -> dict[str, Any]:
     """Where the experiment starts, the defaults on top of it, and what it sets on top of both."""
     from models.registry import hyperparameters  # torch takes seconds to import
+    from search_spaces.shared import get_space
 
     shared = start_setting(experiment.start, experiment.dataset, paths) | defaults.set
-    known = hyperparameters(experiment.model)
-    fitting = {key: value for key, value in shared.items() if key.startswith("training.") or key[6:] in known}
+    known, space = hyperparameters(experiment.model), get_space(experiment.model)
+    fitting = {
+        key: value
+        for key, value in shared.items()
+        if (key in space or not key.startswith("training.l2_") if key.startswith("training.") else key[6:] in known)
+    }
     epochs = {
         "training.max_epochs": experiment.max_epochs,
         "training.patience": experiment.patience or experiment.max_epochs,
@@ -170,7 +126,7 @@ def main(
     prepare_process(1)  # so that seconds are those of one core, and two experiments can run side by side
     if show_list:
         print(*plan(config, defaults, experiments, paths), sep="\n")
-    for name in [name for name in experiments if {name, name.partition("/")[0]} & {*(names or [])}]:
+    for name in [each for name in names or [] for each in experiments if name in (each, each.partition("/")[0])]:
         table, origin = train(experiments[name], config, defaults, paths)
         folder = paths.root / "results" / "experiments"
         write_text(folder / f"{name}.csv", table.write_csv())

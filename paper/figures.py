@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from experiment import Experiment, load_experiments
+from entries import Experiment, load_experiments
 
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text

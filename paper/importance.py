@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
-from experiment import load, load_experiments, pretrained, setting_of
+from entries import load_experiments
+from experiment import load, pretrained, setting_of
 
 from pipelines.data.catalog import DATASETS, get_dataset
 from pipelines.project.cli import ParamsOption, run

@@ -144,4 +144,4 @@ def searched_project(searched, ray_cluster, tmp_path):
 @pytest.fixture
 def no_cluster(monkeypatch):
     """A search that wants to run a trial fails."""
-    monkeypatch.setattr("pipelines.search.cluster", lambda: pytest.fail("a trial was about to run"))
+    monkeypatch.setattr("pipelines.search.tuner.cluster", lambda: pytest.fail("a trial was about to run"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import yaml
-from experiment import expand
+from entries import expand
 
 from chapters.verdicts import HOLDS, Row, Table, best_epoch, lowest
 from pipelines.project.metric import METRICS

@@ -26,7 +26,7 @@ L2 = {"l2": 0.5, "l2_field": 0.1, "l2_attention": 0.1}
 CASES = {  # model, where the second worker's rows start, training
     "fm": ("fm", 250, {}),
     "ifm": ("ifm", 250, {}),
-    "fm with l2": ("fm", 250, L2),
+    "fm with l2": ("fm", 250, {"l2": 0.5}),
     "ifm with l2": ("ifm", 250, L2),
     "ifm with l2, unequal": ("ifm", 400, L2),
     "ifm without kernels": ("ifm", 250, {**L2, "kernels": "plain"}),

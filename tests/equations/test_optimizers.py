@@ -7,7 +7,7 @@ from torch import nn
 
 from models import registry
 from models.layers.batch import Batch
-from models.layers.embeddings import FeatureEmbedding, LinearTerms, settle, written_out
+from models.layers.embeddings import FeatureEmbedding, LinearTerms, Table, settle, written_out
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.training import optimizers
@@ -22,18 +22,29 @@ SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
 OPTIMIZERS = ["adagrad", "adam", "lazy_adam", "ftrl"]
 
 
+class Weights(nn.Module):
+    """Weights with a role."""
+
+    def __init__(self, start, role):
+        super().__init__()
+        self.weight, self.role = nn.Parameter(torch.tensor(start, dtype=torch.float64)), role
+
+
 class Line(nn.Module):
-    """Weights under the names that the L2 groups go by."""
+    """Weights of one role, rows of a table if that is one of a table's; and a weight of each other role."""
 
     def __init__(self, *start, part="linear"):
         super().__init__()
-        self.add_module(part, nn.ParameterDict({"weight": torch.tensor(start, dtype=torch.float64)}))
+        tables = ("linear", "embedding")
+        self.part = Table(torch.tensor(start, dtype=torch.float64)) if part in tables else Weights(start, part)
+        roles = {*tables, "field_aspect", "attention"} - {part}
+        self.others = nn.ModuleList(Weights([0.1], role) for role in sorted(roles))
 
 
 def take_steps(training, start, gradients, part="linear"):
     """The weights after each step with these gradients."""
     model = Line(*start, part=part)
-    (weight,) = model.parameters()
+    weight = model.part.weight
     optimizer, weights = make_optimizer(model, training), []
     for gradient in gradients:
         optimizer.zero_grad()
@@ -260,7 +271,7 @@ def test_a_sparse_gradient_may_have_a_row_twice_and_in_any_order(optimizer):
     weights = []
     for rows, values in (([4, 1, 4], [1.0, 2.0, 3.0]), ([1, 4], [2.0, 4.0])):
         model = Line(0.5, -0.2, 0.1, 0.0, 0.3)
-        (weight,) = model.parameters()
+        weight = model.part.weight
         made = make_optimizer(model, training)
         for _ in range(3):
             weight.grad = torch.sparse_coo_tensor(
@@ -392,7 +403,7 @@ def test_ftrl_on_logistic_regression():
             sign = (z[i] > 0) - (z[i] < 0)
             small = abs(z[i]) <= 0.1
             w.append(0.0 if small else -(z[i] - sign * 0.1) / ((1 + math.sqrt(n[i])) / 0.5 + 0.2))
-        assert model.linear.weight.tolist() == pytest.approx(w, abs=1e-12)
+        assert model.part.weight.tolist() == pytest.approx(w, abs=1e-12)
         p = 1 / (1 + math.exp(-sum(a * b for a, b in zip(w, x, strict=True))))
         for i in range(2):
             g = (p - (y > 0)) * x[i]
@@ -400,10 +411,10 @@ def test_ftrl_on_logistic_regression():
             z[i] += g - sigma * w[i]
             n[i] += g * g
         optimizer.zero_grad()
-        logit = (model.linear.weight * torch.tensor(x, dtype=torch.float64)).sum()
+        logit = (model.part.weight * torch.tensor(x, dtype=torch.float64)).sum()
         nn.functional.softplus(-y * logit).backward()
         optimizer.step()
-    assert all(w != 0 for w in model.linear.weight.tolist())
+    assert all(w != 0 for w in model.part.weight.tolist())
 
 
 def test_l1_of_ftrl_makes_weights_exactly_zero():
@@ -425,7 +436,7 @@ def test_ftrl_keeps_first_values_until_there_is_a_gradient(l1, l2):
 def test_ftrl_passes_over_weights_without_a_gradient():
     model = Line(0.3)
     make_optimizer(model, TrainingParams(optimizer="ftrl")).step()
-    assert model.linear.weight.tolist() == [0.3]
+    assert model.part.weight.tolist() == [0.3]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

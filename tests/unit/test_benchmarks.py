@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory")
 # benchmarks/ and paper/ both have a report.py, so this runs in a process of its own
 MAKE = """

@@ -10,10 +10,11 @@ import pytest
 import yaml
 from matplotlib.colors import to_rgb
 
+from pipelines.project.metric import METRICS
 from pipelines.reporting import charts
 from pipelines.reporting.charts import Panel
 
-EXPERIMENTS = Path(__file__).parents[1] / "paper" / "experiments.yaml"
+EXPERIMENTS = Path(__file__).parents[2] / "paper" / "experiments.yaml"
 DRAW = """
 from pathlib import Path
 from pipelines.reporting import charts
@@ -102,7 +103,7 @@ def test_bars_join_the_groups_and_stand_right_of_the_axes():
         for model, rmse in (("ifm", 0.3), ("inn", 0.31), ("fm", 0.5))
     ]
     results = {"frappe": {"models": entries, "groups": [["ifm", "inn"]]}, "empty": {"models": [], "groups": []}}
-    frappe, empty = charts.interval_chart(results, "test RMSE").axes
+    frappe, empty = charts.interval_chart(results, METRICS["rmse"]).axes
     assert [label.get_text() for label in frappe.get_yticklabels()] == ["ifm", "inn", "fm"]
     (bar,) = [line for line in frappe.lines if not line.get_clip_on()]
     assert min(bar.get_xdata()) > 1

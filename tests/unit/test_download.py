@@ -103,8 +103,8 @@ def test_no_network_is_one_line_and_leaves_nothing(params: Path):
 
 def test_synthetic_log_is_generated_from_the_stage_s_seed(params: Path, monkeypatch: pytest.MonkeyPatch):
     calls = []
-    module = types.ModuleType("pipelines.synthetic")
+    module = types.ModuleType("pipelines.data.synthetic")
     monkeypatch.setattr(module, "write_log", lambda *arguments: calls.append(arguments), raising=False)
-    monkeypatch.setitem(sys.modules, "pipelines.synthetic", module)
+    monkeypatch.setitem(sys.modules, "pipelines.data.synthetic", module)
     main("synthetic", params)
     assert calls == [(params.parent / "data" / "raw" / "synthetic", seed_for(7, "download", "synthetic"))]

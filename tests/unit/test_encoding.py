@@ -105,13 +105,13 @@ def test_negatives_are_uniform_over_what_is_left():
 
 
 def test_the_exact_draw_is_uniform_too(monkeypatch):
-    monkeypatch.setattr("pipelines.data.encoding.MAX_ROUNDS", 0)
+    monkeypatch.setattr("pipelines.data.negatives.MAX_ROUNDS", 0)
     test_negatives_are_uniform_over_what_is_left()
 
 
 @pytest.mark.parametrize("max_rounds", [0, 1, 10])
 def test_what_is_left_is_found_when_nearly_all_is_used(monkeypatch, max_rounds):
-    monkeypatch.setattr("pipelines.data.encoding.MAX_ROUNDS", max_rounds)
+    monkeypatch.setattr("pipelines.data.negatives.MAX_ROUNDS", max_rounds)
     # v and w have used 2998 of 3000 items, each in a city of its own: the 2 others are what is left
     used = [(user, f"i{n}", f"c{n}") for user in "vw" for n in range(2998)]
     log = log_of(APPS.fields, ("u", "i2998", "c"), ("u", "i2999", "c"), *used)
@@ -157,7 +157,7 @@ def test_negatives_do_not_depend_on_how_many_are_looked_at_together(monkeypatch)
     log = random_log(300, 20, 60, 2)  # 22 of some 50 items are drawn a user and city: many twice
     whole = negatives_of(log, num_negatives=3)[1]
     for size in (1, 7, 100):
-        monkeypatch.setattr("pipelines.data.encoding.PIECE", size)
+        monkeypatch.setattr("pipelines.data.negatives.PIECE", size)
         assert (negatives_of(log, num_negatives=3)[1] == whole).all()
 
 

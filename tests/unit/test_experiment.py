@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 import yaml
+from entries import expand, load_experiments
 from projects import Project
 
 from models import registry
@@ -50,7 +51,7 @@ def paper(prepared, tmp_path):
 
 def run(project, *names):
     experiment.main(list(names), False, project.params)
-    return [pl.read_csv(project.root / "results" / "experiments" / f"{name}.csv") for name in names]
+    return [pl.read_csv(project.root / "results" / "experiments" / name / "run.csv") for name in names]
 
 
 def change(project, name, **entry):
@@ -60,8 +61,8 @@ def change(project, name, **entry):
 
 
 def setting(project, name):
-    defaults, experiments = experiment.load_experiments(project.root / "experiments.yaml")
-    return experiment.setting_of(experiments[name], defaults, Paths(project.root))
+    defaults, experiments = load_experiments(project.root / "experiments.yaml")
+    return experiment.setting_of(experiments[f"{name}/run"], defaults, Paths(project.root))
 
 
 def test_a_run_has_a_row_an_epoch_and_reads_no_test_rows(paper):
@@ -77,7 +78,7 @@ def test_a_run_has_a_row_an_epoch_and_reads_no_test_rows(paper):
 def test_a_run_that_is_done_is_kept_and_shared_by_experiments_of_the_same_setting(paper, monkeypatch):
     (first,) = run(paper, "ifm")
     monkeypatch.setattr(Cell, "start", lambda *_: pytest.fail("trained again"))
-    (paper.root / "results" / "experiments" / "ifm.csv").unlink()
+    (paper.root / "results" / "experiments" / "ifm" / "run.csv").unlink()
     change(paper, "keep", set={"model.dropout": 0.1})  # the paper's, where ifm starts
     again, shared = run(paper, "ifm", "keep")
     assert first.equals(again)
@@ -137,7 +138,7 @@ def test_what_an_experiment_sets_is_on_top_of_the_defaults_and_these_on_top_of_t
 def test_an_experiment_starts_from_the_best_setting_of_a_search(paper):
     best = paper.results("ifm") / "best.json"
     change(paper, "keep", start="results/synthetic/ifm/best.json")
-    with pytest.raises(ValueError, match=r"no .*best\.json: run the search first, or start from .*/ifm\.py"):
+    with pytest.raises(ValueError, match=r"no .*best\.json: run the search first, or start from .*spaces/ifm\.json"):
         setting(paper, "keep")
     best.parent.mkdir(parents=True)
     best.write_text(json.dumps({"setting": {"model.temperature": 3.0, "model.embed_dim": 256}}))
@@ -167,15 +168,15 @@ def test_the_list_has_all_and_counts_what_is_shared_once(paper, capsys):
     experiment.main(None, True, paper.params)
     lines = capsys.readouterr().out.splitlines()
     rows = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in lines[2:-2]}
-    assert list(rows) == ["fm", "ifm", "keep", "random", "seeds"]
-    assert rows["seeds"][1:5] == ["fm", "synthetic", "2", "2"]
-    assert float(rows["ifm"][5]) == float(rows["keep"][5]) > 0
-    assert rows["keep"][6] == "0.0"
+    assert list(rows) == ["fm/run", "ifm/run", "keep/run", "random/run", "seeds/run"]
+    assert rows["seeds/run"][1:5] == ["fm", "synthetic", "2", "2"]
+    assert float(rows["ifm/run"][5]) == float(rows["keep/run"][5]) > 0
+    assert rows["keep/run"][6] == "0.0"
     assert lines[-1].endswith("minutes of one core in all")
     assert not (paper.root / "results").exists()
 
 
-REAL = experiment.load_experiments(PAPER / "experiments.yaml")
+REAL = load_experiments(PAPER / "experiments.yaml")
 
 
 @pytest.mark.parametrize("name", REAL[1])
@@ -205,3 +206,25 @@ def test_the_papers_experiments_have_settings_that_their_models_take(name):
 def test_the_papers_experiments_are_told_apart_in_their_figure():
     seen = [(entry.figure, entry.dataset, entry.label, entry.x) for entry in REAL[1].values()]
     assert len(seen) == len(set(seen))
+
+
+def test_a_grid_is_a_run_for_each_x():
+    grid = {"figure": "keep", "vary": "model.dropout", "x": [0.1, 1], "values": [0.9, 0.0], "set": {"training.l2": 0.1}}
+    assert dict(expand({"keep": grid, "one": {"figure": "p"}})) == {
+        "keep/0.1": {"figure": "keep", "x": 0.1, "set": {"training.l2": 0.1, "model.dropout": 0.9}},
+        "keep/1": {"figure": "keep", "x": 1, "set": {"training.l2": 0.1, "model.dropout": 0.0}},
+        "one/run": {"figure": "p"},
+    }
+    assert [entry["set"] for _, entry in expand({"k": {"vary": "model.k", "x": [1, 4]}})] == [
+        {"model.k": 1},
+        {"model.k": 4},
+    ]
+
+
+def test_the_settings_of_the_committed_runs_are_those_that_their_entries_ask_for_now():
+    """But for weights of L2 that no layer of a model takes, which were there and did nothing."""
+    defaults, experiments = REAL
+    for name, entry in experiments.items():
+        committed = json.loads((PAPER / "results" / "experiments" / f"{name}.json").read_text())["setting"]
+        now = experiment.setting_of(entry, defaults, Paths(PAPER))
+        assert {key: value for key, value in committed.items() if key in now or "l2_" not in key} == now, name

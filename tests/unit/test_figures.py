@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import figures
 import polars as pl
 import pytest
-from experiment import Experiment
+from entries import Experiment
 
 from pipelines.project.paths import Paths
 
@@ -16,19 +16,19 @@ def entry(figure, label, dataset="frappe-nfm", x=None):
 
 
 EXPERIMENTS = {
-    "fm": entry("aspects", "FM"),
-    "ifm": entry("aspects", "IFM"),
-    "ifm-tags": entry("aspects", "IFM", "movielens"),
-    "keep-9": entry("keep", "IFM", x=0.9),
-    "keep-1": entry("keep", "IFM", x=0.1),
-    "keep-fm-1": entry("keep", "FM", x=0.1),
-    "l2-0": entry("l2_field", "IFM", x=0.0),
-    "l2-1": entry("l2_field", "IFM", x=1.0),
-    "sampling-5": entry("sampling", "IFM-sampling", x=0.05),
-    "sampling-100": entry("sampling", "IFM-sampling", x=1.0),
-    "code-ifm": entry("code", "IFM, τ on the logits"),
-    "code-afm-on": entry("code", "AFM, attention on"),
-    "code-afm-inert": entry("code", "AFM, attention inert"),
+    "fm/run": entry("aspects", "FM"),
+    "ifm/run": entry("aspects", "IFM"),
+    "ifm-tags/run": entry("aspects", "IFM", "movielens"),
+    "keep-9/run": entry("keep", "IFM", x=0.9),
+    "keep-1/run": entry("keep", "IFM", x=0.1),
+    "keep-fm-1/run": entry("keep", "FM", x=0.1),
+    "l2-0/run": entry("l2_field", "IFM", x=0.0),
+    "l2-1/run": entry("l2_field", "IFM", x=1.0),
+    "sampling-5/run": entry("sampling", "IFM-sampling", x=0.05),
+    "sampling-100/run": entry("sampling", "IFM-sampling", x=1.0),
+    "code-ifm/run": entry("code", "IFM, τ on the logits"),
+    "code-afm-on/run": entry("code", "AFM, attention on"),
+    "code-afm-inert/run": entry("code", "AFM, attention inert"),
 }
 INFORMATIVE = "has_label_information"
 
@@ -38,9 +38,9 @@ def paths(tmp_path):
     """Results of all experiments: the n-th has RMSE 0.4 + n/100, 0.3 + n/100 and 0.5, and n seconds an epoch."""
     paths = Paths(tmp_path / "paper")
     folder = paths.root / "results"
-    (folder / "experiments").mkdir(parents=True)
     for n, name in enumerate(EXPERIMENTS):
         curve = {"epoch": [1, 2, 3], "seconds": [n + 0.1] * 3, "valid_rmse": [0.4 + n / 100, 0.3 + n / 100, 0.5]}
+        (folder / "experiments" / name).parent.mkdir(parents=True)
         pl.DataFrame(curve).write_csv(folder / "experiments" / f"{name}.csv")
     sampling = {"share": [0.1, 0.1, 1.0], "seed": [0, 1, 0], "valid_rmse": [0.5, 0.7, 0.4]}
     pl.DataFrame({**sampling, "seconds_per_epoch": [1.0, 2.0, 8.0]}).write_csv(folder / "sampling.csv")
@@ -73,11 +73,11 @@ def test_sampling_has_rmse_and_seconds_and_means_over_seeds(paths):
 
 def test_a_figure_with_a_missing_result_is_left_out_and_the_command_named(paths, capsys):
     whole = figures.tables(EXPERIMENTS, paths)
-    (paths.root / "results" / "experiments" / "keep-9.csv").unlink()
+    (paths.root / "results" / "experiments" / "keep-9" / "run.csv").unlink()
     (paths.root / "results" / "sampling.csv").unlink()
     assert set(figures.tables(EXPERIMENTS, paths)) == set(whole) - {"keep-frappe-nfm", "sampling-generated"}
     assert re.search(
-        r"keep on .* left out: no .*keep-9\.csv: run python experiment\.py keep-9", capsys.readouterr().out
+        r"keep on .* left out: no .*keep-9/run\.csv: run python experiment\.py keep-9/run", capsys.readouterr().out
     )
 
 

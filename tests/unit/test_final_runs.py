@@ -9,6 +9,7 @@ from pipelines.evaluation import final_runs
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
+from pipelines.training.metrics import compute_metrics, on_resamples
 
 
 def made_run(*valid_aucs):
@@ -17,7 +18,12 @@ def made_run(*valid_aucs):
         {"epoch": epoch, "seconds": float(epoch), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc}
         for epoch, auc in enumerate(valid_aucs, 1)
     ]
-    return {"test": {"test_rmse": valid_aucs[0], "test_auc": 0.5}, "num_params": 7, "epochs": epochs}
+    return {
+        "test": {"test_rmse": valid_aucs[0], "test_auc": 0.5},
+        "num_params": 7,
+        "epochs": epochs,
+        "made_by": {"commit": "c0ffee"},
+    }
 
 
 def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
@@ -30,22 +36,36 @@ def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
 
 def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
     predicted, labels = torch.rand(50) * 2 - 1, torch.randint(0, 2, (50,)) * 2.0 - 1
-    found = final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
+    found = on_resamples("rmse", predicted, labels, "squared_error", seed=3, num_resamples=4)
     rng = np.random.default_rng(3)
     for rmse in found:
         squares = [(predicted[row].item() - labels[row].item()) ** 2 for row in rng.integers(50, size=50)]
         assert rmse == pytest.approx(statistics.fmean(squares) ** 0.5, abs=1e-6)
-    assert found == final_runs.resampled_rmse(predicted, labels, seed=3, num_resamples=4)
+    assert found == on_resamples("rmse", predicted, labels, "squared_error", seed=3, num_resamples=4)
     assert len(set(found)) == 4
 
 
 def test_the_spread_over_resamples_is_the_standard_error():
     labels = torch.ones(400)
-    predicted = labels + torch.randn(400, generator=torch.Generator().manual_seed(1))
-    found = final_runs.resampled_rmse(predicted, labels, seed=1)
+    logits = labels + torch.randn(400, generator=torch.Generator().manual_seed(1))
+    found = on_resamples("rmse", logits, labels, "squared_error", seed=1, num_resamples=1000)
+    predicted = logits.clamp(-1, 1)
     squares = (predicted - labels).square()
     expected = squares.std() / 400**0.5 / (2 * squares.mean().sqrt())  # by the delta method
     assert np.std(found) == pytest.approx(expected.item(), rel=0.1)
+
+
+@pytest.mark.parametrize("metric", ["rmse", "auc", "logloss"])
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.randint(2, (60,), generator=generator) * 2.0 - 1
+    logits = (torch.randn(60, generator=generator) + labels / 2).round(decimals=1)  # so that some tie
+    rng, expected = np.random.default_rng(5), []
+    for _ in range(6):
+        drawn = torch.tensor(rng.integers(60, size=60))
+        expected.append(getattr(compute_metrics(logits[drawn], labels[drawn], loss), metric))
+    assert on_resamples(metric, logits, labels, loss, seed=5, num_resamples=6) == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_best_epoch_is_that_of_the_metric():

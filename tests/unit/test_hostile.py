@@ -276,6 +276,7 @@ def load_checkpoint(prepared, tmp_path):
     params = load_params(prepared.params)
     params = params.model_copy(update={"training": params.training.model_copy(update={"pretrained": "fm"})})
     path = Paths(tmp_path).pretrained("synthetic") / "fm.pt"
+    (path.parent / "recipe.json").write_text('{"fingerprint": "0123456789ab"}')
 
     def load(content, save=torch.save):
         with path.open("wb") as file:

@@ -4,10 +4,13 @@ import polars as pl
 import pytest
 
 from pipelines.leaderboard import main
+from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.params import TrainingParams
 
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
-    "test_logloss_std", "valid_rmse", "num_params", "seconds_per_epoch", "num_trials", "num_seeds", "published_rmse",
+    "test_logloss_std", "valid_rmse", "valid_auc", "valid_logloss", "num_params", "seconds_per_epoch", "num_trials",
+    "num_seeds", "published_rmse", "other_behaviour",
 }  # fmt: skip
 HEAD = [
     "model", "test RMSE", "test AUC", "test logloss", "valid RMSE", "parameters", "s / epoch", "trials", "seeds",
@@ -27,14 +30,23 @@ class Board:
         self.root = root
         self.set_params(["frappe", "movielens"], ["lr", "fm", "inn"])
 
-    def set_params(self, datasets, models):
-        content = {"seed": 1, "datasets": datasets, "models": models, "tune": {"num_trials": 1}}
+    def set_params(self, datasets, models, **training):
+        content = {"seed": 1, "datasets": datasets, "models": models, "tune": {"num_trials": 1}, "training": training}
         (self.root / "params.yaml").write_text(json.dumps(content))
 
-    def add(self, dataset, model, test_rmse, std=0.0011):
+    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's"):
+        known = accepted_behaviour(model, TrainingParams())
+        made_by = {"behaviour": known if behaviour == "today's" else behaviour}
         best = {"model": model, "dataset": dataset, "setting": {}, "valid_rmse": 0.2, "num_trials": 12}
-        metrics = {"num_params": 1_234_567, "num_seeds": 1 if std is None else 5}
-        figures = {"test_rmse": test_rmse, "test_auc": 0.91234, "test_logloss": 0.21, "valid_rmse": 0.30004}
+        best["made_by"] = made_by
+        metrics = {"num_params": 1_234_567, "num_seeds": 1 if std is None else 5, "made_by": made_by}
+        figures = {
+            "test_rmse": test_rmse,
+            "test_auc": test_auc,
+            "test_logloss": 0.21,
+            "valid_rmse": 0.30004,
+            "valid_auc": 0.8,
+        }
         for name, value in {**figures, "seconds_per_epoch": 1.234}.items():
             metrics |= {f"{name}_mean": value, f"{name}_std": std}
         self.write(dataset, model, best, {**metrics, "seeds": {"0": figures}})
@@ -90,11 +102,14 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
         "test_logloss_mean": 0.21,
         "test_logloss_std": 0.0011,
         "valid_rmse": 0.30004,
+        "valid_auc": 0.8,
+        "valid_logloss": None,
         "num_params": 1_234_567,
         "seconds_per_epoch": 1.234,
         "num_trials": 12,
         "num_seeds": 5,
         "published_rmse": 0.3321,
+        "other_behaviour": False,
     }
     assert [cell["published_rmse"] for cell in cells] == [0.3071, 0.3321, None, None, None, None]
 
@@ -210,3 +225,32 @@ def test_an_unknown_data_set_lists_the_known_ones(board):
     board.set_params(["netflix"], ["fm"])
     with pytest.raises(ValueError, match="unknown data set 'netflix'; choose one of: frappe, "):
         board.gather()
+
+
+def test_another_metric_ranks_comes_first_and_is_named(board):
+    board.set_params(["frappe"], ["lr", "fm", "inn"], metric="auc")
+    for model, rmse, auc in (("lr", 0.3, 0.8), ("fm", 0.4, 0.9), ("inn", 0.5, 0.7)):
+        board.add("frappe", model, rmse, test_auc=auc)
+    assert [cell["model"] for cell in board.gather()] == ["fm", "lr", "inn"]
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert "| model | test AUC | test RMSE | test logloss | valid AUC | parameters |" in text
+    assert "Ranked by test AUC." in text
+
+
+@pytest.mark.parametrize("behaviour", ["0123456789ab", None])
+def test_a_row_of_another_behaviour_than_todays_has_a_footnote(board, behaviour):
+    board.set_params(["frappe"], ["lr", "fm"])
+    board.add("frappe", "lr", 0.3)
+    board.add("frappe", "fm", 0.4, behaviour=behaviour)
+    assert {cell["model"]: cell["other_behaviour"] for cell in board.gather()} == {"lr": False, "fm": True}
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert "| fm † |" in text
+    assert "| lr |" in text
+    assert text.count("† Made by code that behaves in another way than today's") == 1
+
+
+def test_without_such_a_row_there_is_no_footnote(board):
+    board.set_params(["frappe"], ["lr"])
+    board.add("frappe", "lr", 0.3)
+    board.gather()
+    assert "†" not in (board.root / "results" / "leaderboard.md").read_text()

@@ -201,7 +201,7 @@ def test_a_split_without_rows_is_an_error(project):
 def test_a_failed_run_leaves_no_schema_of_an_earlier_one(project, monkeypatch):
     write_tags(project, *(f"u{n}::m::t{n}" for n in range(50)))
     run_prepare(project, "movielens")
-    monkeypatch.setattr("pipelines.prepare.write_parquet", lambda *_: 1 / 0)
+    monkeypatch.setattr("pipelines.data.prepared.write_parquet", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run_prepare(project, "movielens")
     assert not (Paths(project).processed("movielens") / "schema.json").exists()

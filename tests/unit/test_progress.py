@@ -18,8 +18,8 @@ def plain_terminal(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def made_table(done=0, best=None, started_ago=0.0, num_trials=None, seconds_left=None):
-    table = TrialTable("fm on synthetic", METRICS["rmse"], done, num_trials, seconds_left, best)
+def made_table(done=0, best=None, started_ago=0.0, num_trials=None, seconds_left=None, metric="rmse"):
+    table = TrialTable("fm on synthetic", METRICS[metric], done, num_trials, seconds_left, best)
     table.start = time.monotonic() - started_ago
     return table
 
@@ -88,7 +88,7 @@ def test_a_terminal_shows_the_running_trials_and_prints_no_lines():
 
 
 def test_a_search_that_goes_on_counts_the_trials_and_the_best_of_before(capsys):
-    table = made_table(done=4, best=-0.8, num_trials=6)
+    table = made_table(done=4, best=-0.8, num_trials=6, metric="auc")
     table.on_trial_complete(0, [], run_trial(table, 0, -0.7))
     assert "5 of 6 trials, best 0.8000, " in capsys.readouterr().err
     table.on_trial_complete(0, [], run_trial(table, 1, -0.9))
@@ -118,7 +118,8 @@ def test_a_budget_of_time_alone_has_no_total():
 
 
 def test_scores_are_shown_as_metrics_and_settings_in_short():
-    assert (shown(None), shown(0.123456), shown(-0.98765)) == ("–", "0.1235", "0.9877")
+    for metric, score, shown in (("rmse", None, "–"), ("rmse", 0.123456, "0.1235"), ("auc", -0.98765, "0.9877")):
+        assert TrialTable("", METRICS[metric], 0, 3, None, None).shown(score) == shown
     assert describe({"training.learning_rate": 0.0123456, "training.batch_size": 1024}) == (
         "learning_rate=0.0123 batch_size=1024"
     )

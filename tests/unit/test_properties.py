@@ -14,7 +14,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pipelines.data import encoding
+from pipelines.data import negatives
 from pipelines.data.catalog import Source, get_dataset
 from pipelines.data.encoding import encode
 from pipelines.data.libfm import MAX_INDEX, by_field, read_libfm
@@ -248,13 +248,13 @@ def test_negatives_are_no_positives_and_occur_once(rows, num_negatives, max_roun
     assume(most_needed(rows, num_negatives) <= 0)
     encoded = encode_apps(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(encoding, "MAX_ROUNDS", max_rounds)
+        patch.setattr(negatives, "MAX_ROUNDS", max_rounds)
         items = draw_negatives(encoded, APPS, num_negatives, np.random.default_rng(seed))
-    negatives = np.repeat(encoded.ids, num_negatives, axis=0)
-    negatives[:, 1] = items.ravel()
-    assert set(negatives[:, 1].tolist()) <= set(encoded.ids[:, 1].tolist())
-    assert not set(map(tuple, negatives[:, :2].tolist())) & set(map(tuple, encoded.ids[:, :2].tolist()))
-    assert len(set(map(tuple, negatives.tolist()))) == len(negatives)
+    drawn = np.repeat(encoded.ids, num_negatives, axis=0)
+    drawn[:, 1] = items.ravel()
+    assert set(drawn[:, 1].tolist()) <= set(encoded.ids[:, 1].tolist())
+    assert not set(map(tuple, drawn[:, :2].tolist())) & set(map(tuple, encoded.ids[:, :2].tolist()))
+    assert len(set(map(tuple, drawn.tolist()))) == len(drawn)
 
 
 @given(log_rows, st.integers(1, 3))

@@ -45,7 +45,9 @@ class Study:
         for name in ("test_rmse", "test_auc", "test_logloss", "valid_rmse", "seconds_per_epoch"):
             metrics |= {f"{name}_mean": float(values.mean()), f"{name}_std": std}
         (folder / "metrics.json").write_text(json.dumps(metrics))
-        (folder / "best.json").write_text(json.dumps({"num_trials": 2, "setting": {}, "valid_rmse": 0.3}))
+        (folder / "best.json").write_text(
+            json.dumps({"num_trials": 2, "setting": {}, "valid_rmse": 0.3, "metric": "rmse"})
+        )
         trials = f"0,pruned,0.2,4,4,40.0\n1,complete,0.3,{best_epoch},5,50.0\n"
         (folder / "trials.csv").write_text(f"trial,state,valid,best_epoch,epochs,seconds\n{trials}")
         (folder / "curves.csv").write_text("seed,epoch,seconds\n" + "".join(f"{s},1,600.0\n" for s in range(SEEDS)))
@@ -65,7 +67,7 @@ class Study:
                 {"epoch": epoch, "seconds": 2.0, "train_loss": 0.1, "valid_rmse": rmse, "valid_auc": 1 - rmse}
                 for epoch, rmse in enumerate(valid_rmse, 1)
             ]
-            path = self.root / "results" / "experiments" / f"{name}.csv"
+            path = self.root / "results" / "experiments" / name / "run.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             pl.DataFrame(rows).write_csv(path)
 
@@ -184,7 +186,7 @@ def test_experiments_that_are_missing_are_named_with_their_command(study):
     study.experiment("one", None, figure="aspects", label="IFM")
     study.experiment("two", [0.4], figure="aspects", label="FM")
     study.experiment("three", None, figure="aspects", label="FA-IFM")
-    assert "Not run yet: `cd paper && python experiment.py one three`." in study.text()
+    assert "Not run yet: `cd paper && python experiment.py one/run three/run`." in study.text()
     for number in range(FEW):
         study.experiment(f"more-{number}", None, figure="aspects", label=str(number))
     assert "Not run yet: `cd paper && dvc repro experiment`, 6 of 7 runs." in study.text()

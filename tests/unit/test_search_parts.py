@@ -10,9 +10,11 @@ from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
 from pipelines.project.cluster import resources_per_run
-from pipelines.project.params import TuneParams, load_params
+from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.params import TrainingParams, TuneParams, load_params
 from pipelines.search import journal as study_record
 from pipelines.search import tuner
+from pipelines.training.cell import fingerprint
 from search_spaces import shared
 
 
@@ -26,27 +28,24 @@ def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
         (replace(cell, training=training(update={"max_epochs": 9})), space, fixed),
         (replace(cell, training=training(update={"loss": "cross_entropy"})), space, fixed),
         (replace(cell, root_seed=1), space, fixed),
-        (replace(cell, digests={**cell.digests, "train.parquet": "0"}), space, fixed),
-        (replace(cell, model="lr"), space, fixed),
+        (replace(cell, digests={**cell.digests, "train": "0"}), space, fixed),
+        (replace(cell, behaviour="0123456789ab"), space, fixed),
         (cell, {"training.l2": FloatDistribution(0.0, 2.0)}, fixed),
         (cell, {"training.l1": FloatDistribution(0.0, 1.0)}, fixed),
         (cell, space, {"model.embed_dim": 8}),
         (cell, space, {}),
     ]
-    assert len({study_record.fingerprint(*variant) for variant in variants}) == len(variants)
-    assert study_record.fingerprint(*variants[0]) == study_record.fingerprint(
-        cell_of(prepared, "fm"), dict(space), dict(fixed)
-    )
+    assert len({fingerprint(*variant) for variant in variants}) == len(variants)
+    assert fingerprint(*variants[0]) == fingerprint(cell_of(prepared, "fm"), dict(space), dict(fixed))
 
 
 @pytest.mark.fault("changed")
-def test_only_code_that_does_something_changes_the_name_of_the_study(prepared, tmp_path, monkeypatch):
-    names, source = [], tmp_path / "optimizers.py"
-    for text in ("x = 1\n", "# twice\nx = 1  # or not\n", "x = 2\n"):
-        source.write_text(text)
-        monkeypatch.setattr(study_record.inspect, "getfile", lambda _: source)
-        names.append(study_record.fingerprint(cell_of(prepared, "fm"), {}, {}))
-    assert names[0] == names[1] != names[2]
+def test_the_behaviour_of_a_cell_is_that_of_its_model_and_optimizer(prepared, project):
+    assert cell_of(prepared, "fm").behaviour == accepted_behaviour("fm", TrainingParams())
+    assert cell_of(prepared, "lr").behaviour != cell_of(prepared, "fm").behaviour
+    project.set(training={"optimizer": "adam"})
+    assert cell_of(project, "fm").behaviour == accepted_behaviour("fm", TrainingParams(optimizer="adam"))
+    assert cell_of(project, "fm").behaviour != cell_of(prepared, "fm").behaviour
 
 
 @pytest.mark.fault("disk")
@@ -72,7 +71,7 @@ def made_failed_study(project, model):
     space = {key: value for key, value in shared.get_space(model).items() if key not in fixed}
     project.study(model).mkdir(parents=True)
     storage = study_record.open_journal(project.study(model) / "journal.log")
-    study = optuna.create_study(storage=storage, study_name=study_record.fingerprint(cell, space, fixed))
+    study = optuna.create_study(storage=storage, study_name=fingerprint(cell, space, fixed))
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
 
 

@@ -25,22 +25,24 @@ class Board:
         self.root, self.models = root, []
         self.shared = np.random.default_rng(1).normal(0, ROWS_SPREAD, 400)
 
-    def add(self, model, rmse, over_seeds=0.0001, over_rows=0.0001, seeds=5, resamples=400):
-        """A model with `seeds` RMSEs around `rmse`; `over_rows` is what resampling moves it beside the other models."""
+    def add(self, model, rmse, over_seeds=0.0001, over_rows=0.0001, seeds=5, resamples=400, metric="rmse"):
+        """A model with `seeds` figures around `rmse`; `over_rows` is what resampling moves it beside the others."""
         rng = np.random.default_rng(len(self.models))
         offsets = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
         values = rmse + over_seeds * offsets
         moved = self.shared[:resamples] + rng.normal(0, over_rows, resamples)
         folder = self.root / "results" / "frappe" / model
         folder.mkdir(parents=True)
-        content = {"seeds": {str(seed): {"test_rmse": value} for seed, value in enumerate(values)}}
+        content = {"seeds": {str(seed): {f"test_{metric}": value} for seed, value in enumerate(values)}}
         (folder / "metrics.json").write_text(json.dumps(content))
+        (folder / "best.json").write_text(json.dumps({"metric": metric}))
         columns = {f"seed_{seed}": np.round(value + moved, 6) for seed, value in enumerate(values)}
         pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
         self.models.append(model)
 
-    def compare(self):
+    def compare(self, metric="rmse"):
         content = {"seed": 1, "datasets": ["frappe"], "models": self.models, "tune": {"num_trials": 1}}
+        content["training"] = {"metric": metric}
         (self.root / "params.yaml").write_text(json.dumps(content))
         main(self.root / "params.yaml")
         return json.loads((self.root / "results" / "significance.json").read_text())["frappe"]
@@ -128,7 +130,7 @@ def test_models_that_can_not_be_compared_are_left_out_with_the_reason(board):
     board.add("lr", 0.3)
     (board.root / "results/frappe/lr/resamples.csv").unlink()
     board.add("pitf", 0.3)
-    (board.root / "results/frappe/pitf/metrics.json").write_text('{"num_seeds": 0, "seeds": {}}')
+    (board.root / "results/frappe/pitf/metrics.json").write_text('{"num_seeds": 0}')
     board.models.append("afm")
     result = board.compare()
     assert [entry["model"] for entry in result["models"]] == ["ifm", "fm"]
@@ -183,3 +185,18 @@ def test_the_mean_of_the_seeds_is_what_is_compared(board):
     entry = board.compare()["models"][0]
     assert entry["test_rmse_mean"] == pytest.approx(0.33)
     assert entry["test_rmse_std"] == pytest.approx(statistics.stdev(0.01 * np.linspace(-1, 1, 5)))
+
+
+def test_another_metric_ranks_and_tests_and_says_so(board):
+    for model, auc in (("fm", 0.90), ("ifm", 0.95), ("lr", 0.80)):
+        board.add(model, auc, metric="auc")
+    board.add("ffm", 0.3)  # by RMSE
+    result = board.compare("auc")
+    assert [entry["model"] for entry in result["models"]] == ["ifm", "fm", "lr"]
+    assert result["models"][0]["test_auc_mean"] == pytest.approx(0.95)
+    assert all(pair["difference"] > 0 and pair["differ"] for pair in result["pairs"])
+    assert result["left_out"] == {"ffm": "searched and evaluated with training.metric rmse"}
+    assert "| model | test AUC |" in board.text("md")
+    assert "Test AUC is mean ± standard deviation" in board.text("md")
+    assert "test AUC" in board.text("svg")
+    assert "RMSE" not in board.text("md") + board.text("svg")

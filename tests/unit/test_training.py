@@ -334,9 +334,10 @@ def test_the_memory_in_use_is_told_in_mib():
 
 TRAINED_ONCE = """
 import sys, torch
-from pipelines.data import Rows
-from pipelines.params import TrainingParams
-from pipelines.training import new_model, train
+from pipelines.data.rows import Rows
+from pipelines.project.params import TrainingParams
+from pipelines.training.loop import train
+from pipelines.training.start import new_model
 
 rows = Rows(torch.tensor([[0, 1], [0, 2]]).int(), torch.tensor([1.0, -1.0]))
 model = new_model("fm", {"field_dims": [1, 2], "fields": ["user", "item"]}, {"embed_dim": 2}, 0)

@@ -1,0 +1,58 @@
+"""Read the entries of experiments.yaml."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, PositiveInt, ValidationError
+
+from pipelines.project.params import Schema, explain
+
+
+class Defaults(Schema):
+    """What all experiments share, unless one says otherwise."""
+
+    set: dict[str, Any] = Field(default={})  # keys model.* and training.*; a model leaves out defaults that it lacks
+    max_epochs: PositiveInt
+    patience: PositiveInt | None = None  # null: no early stopping
+    num_seeds: PositiveInt = 1
+
+
+class Experiment(Defaults):
+    """One entry of experiments.yaml, with the defaults put in; `set` has its own keys alone."""
+
+    figure: str
+    label: str
+    x: float | None = None  # its place on the figure's axis, where that is not the epoch
+    model: str
+    dataset: str
+    start: str  # whence the rest of the setting: a best.json that a search has written, or a file of behaviour/spaces
+
+
+def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
+    """The defaults and the experiments by name. Raises ValueError that names file and key; OSError."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        defaults = Defaults.model_validate(content["defaults"])
+    except ValidationError as error:
+        raise ValueError(f"{path}: defaults.{explain(error, Defaults)}") from error
+    shared, experiments = defaults.model_dump(exclude={"set"}), {}
+    for name, entry in expand(content["experiments"]):
+        try:
+            experiments[name] = Experiment.model_validate(shared | entry)
+        except ValidationError as error:
+            key = f"experiments.{name.partition('/')[0]}"
+            raise ValueError(f"{path}: {key}.{explain(error, Experiment)}") from error
+    return defaults, experiments
+
+
+def expand(entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Name the run of each entry ENTRY/run, or those of a grid ENTRY/X, one for each x."""
+    for name, entry in entries.items():
+        if "vary" not in entry:
+            yield f"{name}/run", entry
+            continue
+        rest = {key: value for key, value in entry.items() if key not in ("vary", "x", "values")}
+        for x, value in zip(entry["x"], entry.get("values", entry["x"]), strict=True):
+            yield f"{name}/{x:g}", {**rest, "x": x, "set": {**entry.get("set", {}), entry["vary"]: value}}
