@@ -99,7 +99,9 @@ def trained(
     """Train a model on the CPU; the model and its epochs."""
     split = splits()[data]
     seed = seed_for(SEED, "behaviour", model)
-    net = new_model(model, split.schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
+    declined = registry.why_declined(model, split.schema["fields"])
+    schema = {**split.schema, "fields": []} if declined else split.schema  # then fields have no names
+    net = new_model(model, schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
     taken = roles_of(net).values()
     l2 = {key: 0.0 for key, roles in TAKE.items() if not roles & {*taken}}
     return net, list(train(net, split.train, split.valid, training.model_copy(update=l2)))

@@ -1,6 +1,8 @@
 import json
 import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import optuna
 import polars as pl
@@ -11,7 +13,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from searches import best, cell_of, made_trial, table
 
-from pipelines.project.params import TuneParams
+from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.params import TrainingParams, TuneParams
 from pipelines.search import journal as study_record
 from pipelines.search import tuner
 
@@ -57,8 +60,13 @@ def test_best_json_is_the_best_row_of_the_trials_and_says_how_it_was_found(searc
     assert (found["model"], found["dataset"], found["num_trials"]) == ("fm", "synthetic", 3)
     assert found["budget"] == {"num_trials": 3, "time_budget_s": None}
     assert found["seeds"] == {"root": 2019}
-    assert found["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-    assert set(found["versions"]) == {"python", "torch", "ray", "optuna"}
+    made_by = found["made_by"]
+    assert made_by["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert set(made_by["versions"]) >= {"python", "torch", "ray", "optuna"}
+    assert made_by["behaviour"] == cell_of(searched, "fm").behaviour == accepted_behaviour("fm", TrainingParams())
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert made_by["commit"] == (commit.stdout.strip() or None)
+    assert made_by["dirty"] in ((True, False) if made_by["commit"] else (None,))
     assert found["study"] in studies(searched, "fm")
 
 
@@ -67,7 +75,7 @@ def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
     for row in rows.rows(named=True):
         setting = {key: value for key, value in row.items() if "." in key}
         setting |= {"model.embed_dim": 4, "training.batch_size": 256}
-        epochs = list(cell.start(setting, "tune", json.dumps(setting, sort_keys=True))[1])
+        epochs = list(cell.start(setting, tuner.trial_seed(cell, setting))[1])
         lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
         assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
         assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))
