@@ -34,7 +34,7 @@ def pytest_collection_modifyitems(items):
 
     def place(item):
         path = item.path.relative_to(HERE).as_posix()
-        return min(n for n, start in enumerate(ORDER) if path.startswith(start))
+        return min((n for n, start in enumerate(ORDER) if path.startswith(start)), default=len(ORDER))
 
     items.sort(key=place)
 
