@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 WITH_RAY = ("cluster", "faults")
 ORDER = (  # what takes longest starts first
     *("cluster/test_search.py", "cluster/test_failing_trials.py", "cluster", "faults/test_two_nodes.py", "faults"),
-    *("equations/test_data_parallel.py", "contracts", "equations", "unit"),
+    *("contracts/test_behaviour.py", "equations/test_data_parallel.py", "contracts", "equations", "unit"),
 )
 EACH_A_CLUSTER = ("test_kills.py", "test_two_nodes.py")  # the tests of these start clusters of their own
 LONG = ("test_search.py", "test_failing_trials.py")  # a cluster each; the others that need one share one

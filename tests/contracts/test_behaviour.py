@@ -44,7 +44,7 @@ def run_behaviour(root, *arguments, **environment):
 
 
 def test_other_instructions_of_the_cpu_give_the_same():
-    done = run_behaviour(ROOT, "ifm", "nfm", "ffm", "protocol", ATEN_CPU_CAPABILITY="default")
+    done = run_behaviour(ROOT, "ifm", "ffm", "protocol", ATEN_CPU_CAPABILITY="default")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
