@@ -284,3 +284,8 @@ def test_no_pattern_for_models_reaches_below_the_top():
     """Else hatchling leaves the package out."""
     patterns = (ROOT / ".gitignore").read_text().splitlines()
     assert not [pattern for pattern in patterns if pattern.strip("/*") == "models"]
+
+
+def test_what_python_keeps_of_code_is_no_dep():
+    done = run_dvc(ROOT, "check-ignore", "pipelines/data/__pycache__/rows.pyc", "pipelines/data/rows.py")
+    assert done.stdout.split() == ["pipelines/data/__pycache__/rows.pyc"]
