@@ -43,6 +43,7 @@ def run_behaviour(root, *arguments, **environment):
     return subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, timeout=300)
 
 
+@pytest.mark.edits
 def test_other_instructions_of_the_cpu_give_the_same():
     done = run_behaviour(ROOT, "ifm", "ffm", "protocol", ATEN_CPU_CAPABILITY="default")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -189,6 +190,7 @@ def changed(root, edits):
             path.write_text(text)
 
 
+@pytest.mark.edits
 def test_comments_renames_and_moves_make_nothing_that_trains_stale(tree):
     root, _ = tree
     files = [file for folder in ("pipelines", "models", "search_spaces") for file in (root / folder).rglob("*.py")]
@@ -220,6 +222,7 @@ OTHERS = {
 ALL = {"pretrain", "tune", "evaluate", "experiment", "importance"}
 
 
+@pytest.mark.edits
 @pytest.mark.parametrize(
     ("file", "old", "new", "files", "stages"),
     [
@@ -258,6 +261,7 @@ def test_a_change_is_red_until_accepted_and_then_makes_stale_what_it_concerns(tr
         )
 
 
+@pytest.mark.edits
 def test_another_split_has_another_digest_and_that_alone_makes_stale_what_is_trained_on_it(tree, tmp_path):
     root, _ = tree
     digests = []
