@@ -18,10 +18,10 @@ _REGISTRY: dict[str, type[nn.Module]] = {}
 
 
 def register_model(cls: ModelClass) -> ModelClass:
-    """Class decorator: registers a model under the name of its file.
+    """Register a model class under the name of its file.
 
-    A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)` that maps global feature ids,
-    an int tensor `[batch, field]`, to logits `[batch]`.
+    A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)` that maps a
+    `models.layers.batch.Batch` to logits `[batch]`.
     """
     _REGISTRY[cls.__module__.rpartition(".")[2]] = cls
     return cls
