@@ -16,7 +16,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     """List all studies in studies/: how many trials ended well, were stopped, failed and run (or were cut off), and the
     best.
 
-    A cell has several studies when its params, data or code changed in between.
+    A cell has several studies when its params, data or behaviour changed in between.
     """
     from optuna import get_all_study_summaries, load_study  # takes a second to import
     from optuna.storages import JournalStorage

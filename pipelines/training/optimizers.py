@@ -53,7 +53,7 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
     for parameter in model.parameters():
         role = roles.get(parameter, "")
         weight = l2.get(role, 0.0)
-        groups.setdefault((weight, weight > 0 and role in ("embedding", "linear")), []).append(parameter)
+        groups.setdefault((weight, weight > 0 and role in TAKE["l2"]), []).append(parameter)
     param_groups = [
         {"params": parameters, "weight_decay": weight, "composite": composite}
         for (weight, composite), parameters in groups.items()

@@ -439,6 +439,27 @@ def test_ftrl_passes_over_weights_without_a_gradient():
     assert model.part.weight.tolist() == [0.3]
 
 
+@pytest.mark.parametrize(
+    ("model", "key"), [("fm", "l2_field"), ("fm", "l2_attention"), ("ia_ifm", "l2_attention"), ("fa_ifm", "l2_field")]
+)
+def test_an_l2_weight_that_no_layer_takes_is_an_error(model, key):
+    known = registry.hyperparameters(model)
+    made = registry.create(model, FIELD_DIMS, {name: size for name, size in SIZES.items() if name in known})
+    make_optimizer(made, TrainingParams(l2=0.1))
+    with pytest.raises(ValueError, match=rf"^training\.{key} is 0\.1, but no layer of \w+ takes it: set it to 0$"):
+        make_optimizer(made, TrainingParams(**{key: 0.1}))
+
+
+def test_a_table_takes_its_l2_whatever_its_name():
+    model = nn.Sequential()
+    model.emb, model.own = FeatureEmbedding((3, 4), 2), nn.Linear(2, 1)
+    groups = make_optimizer(model, TrainingParams(l2=0.1)).param_groups
+    weights = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert weights == {id(model.emb.weight): 0.1, id(model.own.weight): 0.0, id(model.own.bias): 0.0}
+    with pytest.raises(ValueError, match=r"training\.l2 is 0\.1, but no layer of Linear takes it"):
+        make_optimizer(model.own, TrainingParams(l2=0.1))
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_each_l2_goes_to_its_part_of_the_model_and_none_to_the_bias(optimizer):
     model = registry.create("inn", FIELD_DIMS, SIZES)
