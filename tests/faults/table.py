@@ -35,7 +35,10 @@ ROWS = {  # what a test is marked with: the fault, and what holds
         "all trials failing is an error with the first reason",
     ),
     "twice": ("two runs of a cell at once", "the second names the process and host of the first, and stops"),
-    "changed": ("space, params, data or behaviour changed", "another study; the old one is kept, the two are never mixed"),
+    "changed": (
+        "space, params, data or behaviour changed",
+        "another study; the old one is kept, the two are never mixed",
+    ),
     "data": ("prepared data changed or damaged", "refused, with the stage to run again"),
     "resources": ("more CPUs or GPUs asked for than there are", "an error at once"),
     "hostile": ("hostile input", "refused with one line, nothing written outside its folder, no code run"),
