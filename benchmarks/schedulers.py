@@ -63,12 +63,12 @@ def trainings(params: dict[str, Any]) -> dict[str, Any]:
     prepare_process(1)
     cell = load_cell("lr", "frappe", Params.model_validate(params), Paths(ROOT.parent))
     setting = params["tune"]["fixed"]
-    list(cell.start(setting, cell.seed("tune"))[1])
+    cell.train(setting, cell.seed("tune"))
     start = time.perf_counter()
     scores = [
         epoch.valid.rmse
         for _ in range(params["tune"]["num_trials"])
-        for epoch in cell.start(setting, cell.seed("tune"))[1]
+        for epoch in cell.train(setting, cell.seed("tune"))[1]
     ]
     return {"seconds": (time.perf_counter() - start) / 2, "valid_rmse": min(scores)}
 

@@ -52,7 +52,7 @@ def child(training: Training, segments: int, seconds: float) -> None:
     from sides import factorbench as side
 
     from pipelines.training import process
-    from pipelines.training.loop import train
+    from pipelines.training.loop import Epoch, train
     from pipelines.training.start import new_model
 
     signal.alarm(TIMEOUT)
@@ -69,12 +69,13 @@ def child(training: Training, segments: int, seconds: float) -> None:
     size = side.rows_of_a_segment(model, rows, few, args)
     print("ready", flush=True)
     input()
-    start, times = time.perf_counter(), []
-    for epoch in train(model, side.part(rows, size), few, side.training_params(args, 1_000_000)):
-        times.append(epoch.seconds * len(rows) / size)
-        if len(times) > segments and time.perf_counter() - start > segments * seconds:
-            break
-    print(json.dumps(times[1:]))
+    start = time.perf_counter()
+
+    def enough(epoch: Epoch) -> bool:
+        return epoch.epoch > segments and time.perf_counter() - start > segments * seconds
+
+    epochs = train(model, side.part(rows, size), few, side.training_params(args, 1_000_000), enough)
+    print(json.dumps([epoch.seconds * len(rows) / size for epoch in epochs[1:]]))
 
 
 def measure(training: Training, segments: int, seconds: float) -> Result:

@@ -97,8 +97,7 @@ def pretrained(cell: Any, setting: dict[str, Any], config: Params, paths: Paths)
     if not file.exists():
         import torch
 
-        model, epochs = fm.start(first, fm.seed("pretrain"))
-        list(epochs)
+        model, _ = fm.train(first, fm.seed("pretrain"))
         with written_whole(file) as partial:
             torch.save(model.state_dict(), partial)
     return dataclasses.replace(cell, pretrained=load_weights(file), digests={**cell.digests, "pretrained": name})
@@ -149,8 +148,10 @@ def train(
     files = [folder / f"seed-{seed}.json" for seed in range(experiment.num_seeds)]
     for seed, file in enumerate(files):
         if not file.exists():
-            _, epochs = cell.start(setting, cell.seed("experiment", seed))
-            write_json(file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour)})
+            _, epochs = cell.train(setting, cell.seed("experiment", seed))
+            write_json(
+                file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour).model_dump()}
+            )
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     origin = {"setting": setting, "made_by": runs[0]["made_by"]}
     return mean_by_epoch([run["epochs"] for run in runs]), origin
@@ -173,9 +174,8 @@ def plan(config: Params, defaults: Defaults, experiments: dict[str, Experiment],
         place = (experiment.model, experiment.dataset)
         if place not in cells:
             cells[place] = load(*place, config, paths)
-            _, epochs = cells[place].start(setting | {"training.pretrained": None}, seed=0)
             start = time.process_time()
-            next(epochs)
+            cells[place].train(setting | {"training.pretrained": None, "training.max_epochs": 1}, seed=0)
             seconds[place] = time.process_time() - start
         wanted = {(*place, json.dumps(setting, sort_keys=True), seed) for seed in range(experiment.num_seeds)}
         new, settled = wanted - settled, settled | wanted

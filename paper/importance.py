@@ -50,9 +50,8 @@ def main(
     experiment = ifm_on(dataset, experiments)
     setting = setting_of(experiment, defaults, paths)
     cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
-    origin = made_by(cell.behaviour)
-    model, epochs = cell.start(setting, cell.seed("importance"))
-    done = list(epochs)
+    origin = made_by(cell.behaviour).model_dump()
+    model, epochs = cell.train(setting, cell.seed("importance"))
     table = measure(model, cell.valid_rows, cell.schema["fields"]).with_columns(
         has_label_information=(pl.col("i") == replaced) | (pl.col("j") == replaced)
     )
@@ -61,7 +60,7 @@ def main(
         strengths = json.loads(truth.read_text(encoding="utf-8"))
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
-    best = loop.best(done, "rmse")
+    best = loop.best(epochs, "rmse")
     result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table), "made_by": origin}
     folder = paths.root / "results" / "importance"
     write_text(folder / f"{dataset}.csv", table.write_csv())

@@ -59,7 +59,7 @@ def main(
         pretrained=None,
         root_seed=config.seed,
     )
-    records, origin = [], made_by(cell.behaviour)
+    records, origin = [], made_by(cell.behaviour).model_dump()
     for percent in PERCENTS:
         for seed in range(num_seeds):
             records.append(measure(cell, percent, seed))
@@ -98,14 +98,13 @@ def measure(cell: Any, percent: int, seed: int) -> dict[str, Any]:
     from pipelines.training import loop
 
     num_sampled = round(percent / 100 * NUM_FIELDS * (NUM_FIELDS - 1) / 2)
-    _, epochs = cell.start(SETTING | {"model.num_sampled": num_sampled}, cell.seed("sampling", seed))
-    done = list(epochs)
-    best = loop.best(done, "rmse")
+    _, epochs = cell.train(SETTING | {"model.num_sampled": num_sampled}, cell.seed("sampling", seed))
+    best = loop.best(epochs, "rmse")
     return {
         "share": percent / 100,
         "num_sampled": num_sampled,
         "seed": seed,
-        "seconds_per_epoch": float(np.median([epoch.seconds for epoch in done])),
+        "seconds_per_epoch": float(np.median([epoch.seconds for epoch in epochs])),
         "best_epoch": best.epoch,
         **best.valid.named("valid"),
     }

@@ -52,13 +52,12 @@ def measure(cell: Any) -> dict[str, Any]:
         return {"model": cell.model, "declined": reason}
     known = hyperparameters(cell.model)
     setting = {key: value for key, value in SETTING.items() if key.removeprefix("model.") in known}
-    model, epochs = cell.start(setting, cell.seed("compare"))
-    done = list(epochs)
-    best = loop.best(done, cell.training.metric)
+    model, epochs = cell.train(setting, cell.seed("compare"))
+    best = loop.best(epochs, cell.training.metric)
     return {
         "model": cell.model,
         "num_params": start.num_params(model),
-        "seconds_per_epoch": statistics.median(epoch.seconds for epoch in done),
+        "seconds_per_epoch": statistics.median(epoch.seconds for epoch in epochs),
         "best_epoch": best.epoch,
         **best.valid.named("valid"),
     }

@@ -1,12 +1,13 @@
 """Retrain the best setting of a cell with several seeds, and test each once."""
 
-import json
 from pathlib import Path
 
+from pipelines.evaluation.results import Best, read_best
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.project.files import write_json, write_text
+from pipelines.project.files import write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import write_record
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
@@ -21,21 +22,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     from pipelines.training.cell import load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
-    search = f"run python -m pipelines.tune --model {model} --dataset {dataset}"
-    if not (folder / "best.json").exists():
-        raise ValueError(f"no {folder / 'best.json'}: {search}")
-    try:
-        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise ValueError(f"{folder / 'best.json'} is damaged: {search}") from error
-    if "declined" in best:
-        runs = []
-    else:
+    best, runs = read_best(folder, model, dataset), []
+    if isinstance(best, Best):
         test_rows = load_rows(paths.processed(dataset), "test")
-        runs = final_runs.run_seeds(cell, test_rows, best["setting"], config, paths.study(dataset, model))
+        runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
-    write_json(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
+    write_record(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
     print(f"{model} on {dataset}: {final_runs.headline(runs, config.training.metric)}")
 
 

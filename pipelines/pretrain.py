@@ -37,20 +37,20 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     cell = load_cell(name, dataset, config, paths)
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
     origin = made_by(cell.behaviour)
-    model, epochs = cell.start(setting, cell.seed("pretrain"))
-    done, metric = [], config.training.metric
-    for epoch in epochs:
-        done.append(epoch)
-        print(
-            f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {getattr(epoch.valid, metric):.4f}", flush=True
-        )
+    metric = config.training.metric
+
+    def report(epoch: loop.Epoch) -> None:
+        value = getattr(epoch.valid, metric)
+        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
+
+    model, epochs = cell.train(setting, cell.seed("pretrain"), report)
     content = io.BytesIO()  # as torch raises no OSError for a full disk
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
-    best = loop.best(done, config.training.metric)
+    best = loop.best(epochs, metric)
     reached = {"best_epoch": best.epoch, **best.valid._asdict()}
-    write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin})
+    write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin.model_dump()})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})
 
 

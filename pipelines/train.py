@@ -46,9 +46,7 @@ def main(
         test = parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
     else:
         cell = load_cell(model, dataset, config, paths)
-        fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"))
-        for epoch in epochs:
-            seen(epoch)
+        fitted, _ = cell.train({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"), seen)
         test = loop.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
         peak = 0.0
     show(

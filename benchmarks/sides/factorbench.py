@@ -82,7 +82,7 @@ def rows_of_a_segment(model: nn.Module, rows: Rows, few: Rows, args: argparse.Na
     """How many rows an epoch takes at least `args.seconds` with: tried on ever more of them, full batches, or all."""
     number = START_BATCHES * args.batch_size
     while number < len(rows):
-        seconds = list(train(model, part(rows, number), few, training_params(args, 2)))[-1].seconds
+        seconds = train(model, part(rows, number), few, training_params(args, 2))[-1].seconds
         if seconds >= args.seconds:
             break
         growth = min(max(1.1 * args.seconds / seconds, 1.5), 16)
@@ -98,7 +98,7 @@ def main() -> None:
     resident = resident_mib()
     model = new_model(args.model, schema, arguments(args), seed=2019)
     number = rows_of_a_segment(model, rows, few, args)
-    epochs = list(train(model, part(rows, number), few, training_params(args, args.segments + 1)))[1:]
+    epochs = train(model, part(rows, number), few, training_params(args, args.segments + 1))[1:]
     record: dict[str, Any] = {
         "seconds": [epoch.seconds * len(rows) / number for epoch in epochs],
         "batches": [-(-number // args.batch_size)] * len(epochs),

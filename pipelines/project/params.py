@@ -5,8 +5,6 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -17,12 +15,9 @@ from pydantic import (
 )
 
 from pipelines.project.metric import MetricName
+from pipelines.project.records import Schema, explain
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PrepareParams(Schema):
@@ -63,8 +58,8 @@ class TrainingParams(Schema):
 class PretrainParams(Schema):
     """The run whose embeddings others start from, where training.pretrained names its model."""
 
-    model: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    model: dict[str, Any] = Field({})
+    training: dict[str, Any] = Field({})
 
 
 class TuneParams(Schema):
@@ -73,7 +68,7 @@ class TuneParams(Schema):
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
     max_epochs: PositiveInt | None = None  # of a trial; null: training.max_epochs, as the final runs have
-    fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
+    fixed: dict[str, Any] = Field({})  # keys of a search space that are not searched, such as model.embed_dim
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that fall behind the others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer has failed
     max_failures: NonNegativeInt = 1  # how often a trial is started again whose worker died
@@ -109,18 +104,6 @@ class Params(Schema):
     pretrain: PretrainParams = PretrainParams()
     tune: TuneParams
     evaluate: EvaluateParams = EvaluateParams()
-
-
-def explain(error: ValidationError, schema: type[Schema]) -> str:
-    """The first problem of a validation in the words of the file: key, what is wrong, which values are allowed."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        for part in first["loc"][:-1]:
-            schema = schema.model_fields[str(part)].annotation  # type: ignore[assignment]
-        return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}"
-    got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
-    return f"{key}: {first['msg']}{got}".removeprefix(": ")
 
 
 def load_params(path: Path) -> Params:

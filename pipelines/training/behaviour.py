@@ -104,7 +104,7 @@ def trained(
     net = new_model(model, schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
     taken = roles_of(net).values()
     l2 = {key: 0.0 for key, roles in TAKE.items() if not roles & {*taken}}
-    return net, list(train(net, split.train, split.valid, training.model_copy(update=l2)))
+    return net, train(net, split.train, split.valid, training.model_copy(update=l2))
 
 
 def figures_of(
@@ -198,7 +198,7 @@ def optimizer_behaviour(optimizer: str) -> Figures:
     for change in changes:
         torch.manual_seed(SEED)
         model = PlainModel(split.schema["field_dims"])
-        epochs = list(train(model, split.train, split.valid, TRAINING.model_copy(update=change)))
+        epochs = train(model, split.train, split.valid, TRAINING.model_copy(update=change))
         found[", ".join(list(change.values())[1:])] = figures(model, epochs, split)
     return found
 

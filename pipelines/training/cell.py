@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
-from pipelines.training.loop import Epoch, train
+from pipelines.training.loop import Epoch, no_report, train
 from pipelines.training.start import load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space
 
@@ -41,15 +41,17 @@ class Cell:
         """The seed of a run of the cell that a stage names by `keys`."""
         return seed_for(self.root_seed, stage, self.dataset, self.model, *keys)
 
-    def start(self, setting: Setting, seed: int) -> tuple[nn.Module, Iterator[Epoch]]:
-        """Make a model, and the epochs that train it.
+    def train(
+        self, setting: Setting, seed: int, report: Callable[[Epoch], object] = no_report
+    ) -> tuple[nn.Module, list[Epoch]]:
+        """Train a new model, and return it with the weights of the best epoch, and all epochs.
 
         Raises ValueError for a setting that names unknown keys or values that are not allowed.
         """
         arguments, training = resolve(setting, self.training)
         refuse_workers(training)
         model = new_model(self.model, self.schema, arguments, seed, self.pretrained)
-        return model, train(model, self.train_rows, self.valid_rows, training)
+        return model, train(model, self.train_rows, self.valid_rows, training, report)
 
 
 def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:

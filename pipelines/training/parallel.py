@@ -27,7 +27,7 @@ from pipelines.project.cluster import cluster, last_line
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
-from pipelines.training.loop import Alone, Epoch, predict, train
+from pipelines.training.loop import Alone, Epoch, no_report, predict, train
 from pipelines.training.metrics import Metrics, compute_metrics
 from pipelines.training.process import best_device, peak_memory_mb, prepare_process
 from pipelines.training.start import load_weights, new_model, pretrained_file
@@ -147,9 +147,8 @@ def work(config: dict[str, Any]) -> None:
     model = new_model(name, schema, arguments, seed, pretrained)
     torch.manual_seed(seed_for(seed, "worker", worker))  # of its batches and its dropout
     try:
-        for epoch in train(model, train_rows, valid_rows, training, Together(num_rows["train"])):
-            if worker == 0:
-                queue.put(epoch)
+        report = queue.put if worker == 0 else no_report
+        train(model, train_rows, valid_rows, training, report, Together(num_rows["train"]))
     except FloatingPointError as error:  # which all workers raise
         message: Any = error
     else:

@@ -147,11 +147,7 @@ def test_a_handful_of_rows_is_learnt_by_heart(name):
     rows = Rows(torch.stack(columns, 1).int(), torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1, -1, 1, -1, 1]))
     training = TrainingParams(learning_rate=0.1, batch_size=6, max_epochs=300, patience=300, metric="rmse")
     model = new_model(name, {"field_dims": field_dims, "fields": fields}, small(name), seed=0)
-    done = []
-    for epoch in train(model, rows, rows, training):
-        done.append(epoch)
-        if epoch.valid.rmse < 0.1:
-            break
+    done = train(model, rows, rows, training, lambda epoch: epoch.valid.rmse < 0.1)
     reached = best(done, "rmse").valid
     assert reached.rmse < 0.1, f"rmse {done[0].valid.rmse:.3f} in the first epoch, {reached.rmse:.3f} in the best"
     assert reached.auc == 1

@@ -74,10 +74,12 @@ def one_of_two_workers(worker, folder):
         valid = part(VALID, *((0, 100), (100, NUM_VALID))[worker])
         model = new_model(name, SCHEMA, arguments, 0)
         torch.manual_seed(worker)
-        epochs, weights = [], {}
-        for epoch in loop.train(model, rows, valid, settings(changes), Together(NUM_ROWS)):
-            epochs.append(epoch)
-            weights = {key: value.clone() for key, value in model.state_dict().items()}
+        weights = {}
+
+        def keep(_, model=model, weights=weights):
+            weights.update({key: value.clone() for key, value in model.state_dict().items()})
+
+        epochs = loop.train(model, rows, valid, settings(changes), keep, Together(NUM_ROWS))
         result[key] = {"curve": curve(epochs), "last": weights, "best": model.state_dict()}
     torch.save(result, folder / f"{worker}.pt")
     dist.destroy_process_group()
@@ -104,7 +106,7 @@ def alone(case, monkeypatch):
 
     monkeypatch.setattr(loop, "batches", batches)
     model = new_model(name, SCHEMA, SIZES[name], 0)
-    return model, list(loop.train(model, TRAIN, VALID, settings(changes)))
+    return model, loop.train(model, TRAIN, VALID, settings(changes))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -288,7 +288,7 @@ def trained(optimizer="adagrad", model=None, **changes):
     schema = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
     model = model or new_model("fm", schema, {"embed_dim": 4, "dropout": 0.0}, 0)
     settings = TrainingParams(optimizer=optimizer, batch_size=8, max_epochs=2, patience=2, **changes)
-    list(train(model, ROWS, ROWS, settings))
+    train(model, ROWS, ROWS, settings)
     return model
 
 
@@ -324,11 +324,14 @@ def test_nothing_decays_in_what_is_evaluated_between_epochs():
     schema = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
     model = new_model("fm", schema, {"embed_dim": 4}, 0)
     settings = TrainingParams(l2=0.01, batch_size=8, max_epochs=3, patience=3)
-    for epoch in train(model, ROWS, ROWS, settings):
+
+    def check(epoch):
         before = copied(model)
         assert evaluate(model, ROWS, "squared_error") == epoch.valid
         settle(model)
         assert unchanged(model, before)
+
+    assert len(train(model, ROWS, ROWS, settings, check)) == 3
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -14,6 +14,7 @@ from chapters.verdicts import nearly_all, verdict
 
 from pipelines import leaderboard, significance
 from pipelines.data.catalog import DATASETS, PUBLISHED
+from results import with_spread, write_cell
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "paper"
@@ -34,25 +35,20 @@ class Study:
         shutil.copy(PAPER / "published.yaml", self.root)
         content = yaml.safe_load((PAPER / "params.yaml").read_text())
         self.params.write_text(yaml.safe_dump({**content, "datasets": ["frappe-nfm"], "models": MODELS}))
-        self.experiments = {}
+        self.experiments, self.seeds = {}, {}
 
     def add(self, model, rmse, std=0.0002, best_epoch=4):
         folder = self.root / "results" / "frappe-nfm" / model
-        folder.mkdir(parents=True)
-        values = rmse + std * np.linspace(-1, 1, SEEDS)
-        seeds = {str(seed): {"test_rmse": value, "best_epoch": SEEDS - seed} for seed, value in enumerate(values)}
-        metrics = {"num_params": 1_383_175, "num_seeds": SEEDS, "seeds": seeds}
-        for name in ("test_rmse", "test_auc", "test_logloss", "valid_rmse", "seconds_per_epoch"):
-            metrics |= {f"{name}_mean": float(values.mean()), f"{name}_std": std}
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-        (folder / "best.json").write_text(
-            json.dumps({"num_trials": 2, "setting": {}, "valid_rmse": 0.3, "metric": "rmse"})
-        )
+        self.seeds[model] = [
+            {"test_rmse": value, "best_epoch": SEEDS - seed, "valid_rmse": value}
+            for seed, value in enumerate(with_spread(rmse, std, SEEDS))
+        ]
+        write_cell(folder, self.seeds[model], num_params=1_383_175, num_trials=2, valid_rmse=0.3)
         trials = f"0,pruned,0.2,4,4,40.0\n1,complete,0.3,{best_epoch},5,50.0\n"
         (folder / "trials.csv").write_text(f"trial,state,valid,best_epoch,epochs,seconds\n{trials}")
         (folder / "curves.csv").write_text("seed,epoch,seconds\n" + "".join(f"{s},1,600.0\n" for s in range(SEEDS)))
         moved = np.random.default_rng(len(model)).normal(0, 1e-5, 50)
-        columns = {f"seed_{seed}": value + moved for seed, value in enumerate(values)}
+        columns = {f"seed_{number}": seed["test_rmse"] + moved for number, seed in enumerate(self.seeds[model])}
         pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
 
     def gather(self):
@@ -131,8 +127,8 @@ def test_the_best_trial_is_shown_beside_the_seeds_of_its_setting(study):
 @pytest.mark.parametrize(("num_sampled", "said"), [(44, False), (45, True)])
 def test_a_sampling_that_leaves_no_pair_out_is_said_to_be_none(study, num_sampled, said):
     study.add("ifm_sampling", 0.31)
-    best = {"num_trials": 2, "setting": {"model.num_sampled": num_sampled}, "valid_rmse": 0.3}
-    (study.root / "results" / "frappe-nfm" / "ifm_sampling" / "best.json").write_text(json.dumps(best))
+    folder = study.root / "results" / "frappe-nfm" / "ifm_sampling"
+    write_cell(folder, study.seeds["ifm_sampling"], setting={"model.num_sampled": num_sampled})
     assert ("takes all of the 45 pairs, so here it is IFM with a search of its own" in study.text()) == said
 
 

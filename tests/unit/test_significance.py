@@ -9,6 +9,7 @@ import pytest
 
 from pipelines.evaluation.comparisons import groups, holm, welch
 from pipelines.significance import main
+from results import write_cell, write_declined
 
 ROWS_SPREAD = 0.002  # of the RMSE over resamples, the same for all models
 
@@ -19,7 +20,7 @@ def board(tmp_path):
 
 
 class Board:
-    """A results folder, made by hand."""
+    """Fill a results folder through the records of the stages."""
 
     def __init__(self, root):
         self.root, self.models = root, []
@@ -32,10 +33,7 @@ class Board:
         values = rmse + over_seeds * offsets
         moved = self.shared[:resamples] + rng.normal(0, over_rows, resamples)
         folder = self.root / "results" / "frappe" / model
-        folder.mkdir(parents=True)
-        content = {"seeds": {str(seed): {f"test_{metric}": value} for seed, value in enumerate(values)}}
-        (folder / "metrics.json").write_text(json.dumps(content))
-        (folder / "best.json").write_text(json.dumps({"metric": metric}))
+        write_cell(folder, [{f"test_{metric}": value} for value in values], metric=metric)
         columns = {f"seed_{seed}": np.round(value + moved, 6) for seed, value in enumerate(values)}
         pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
         self.models.append(model)
@@ -129,13 +127,13 @@ def test_models_that_can_not_be_compared_are_left_out_with_the_reason(board):
     board.add("inn", 0.3, seeds=1)
     board.add("lr", 0.3)
     (board.root / "results/frappe/lr/resamples.csv").unlink()
-    board.add("pitf", 0.3)
-    (board.root / "results/frappe/pitf/metrics.json").write_text('{"num_seeds": 0}')
+    board.models.append("pitf")
+    write_declined(board.root / "results/frappe/pitf", "it needs three fields")
     board.models.append("afm")
     result = board.compare()
     assert [entry["model"] for entry in result["models"]] == ["ifm", "fm"]
     assert result["left_out"] == {
-        "inn": "one seed says nothing of the spread over seeds",
+        "inn": "one seed does not show the spread over seeds",
         "lr": "evaluated without resamples of the test rows",
         "pitf": "it declines the data set",
         "afm": "not evaluated yet",

@@ -93,7 +93,7 @@ def test_the_program_prints_an_epoch_a_line_and_then_the_test_metrics(params):
 
 def test_the_last_line_is_of_the_test_split_and_the_best_epoch(params, records):
     cell = load_cell("fm", "synthetic", load_params(params), Paths(params.parent))
-    model, epochs = cell.start({"model.embed_dim": 4}, cell.seed("train"))
+    model, epochs = cell.train({"model.embed_dim": 4}, cell.seed("train"))
     done = [epoch.row() for epoch in epochs]
     *curve, last = records(*SMALL)
     assert without_measurements(curve) == without_measurements(done)
