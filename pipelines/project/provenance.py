@@ -1,4 +1,4 @@
-"""Tell which code, with which versions and on which machine, makes a result."""
+"""Record the code, package versions and machine that make a result."""
 
 import platform
 import subprocess
@@ -10,9 +10,9 @@ VERSIONS = ("torch", "numpy", "polars", "optuna", "ray")
 
 
 def made_by(behaviour: str) -> dict[str, Any]:
-    """Describe the run that makes a result: commit, versions, CPU, and the behaviour of its code.
+    """Return a record of commit, package versions, CPU and behaviour.
 
-    `dirty` says whether any Python file differs from the commit. Both are None where the code is in no git repository.
+    `dirty` is true if any Python file differs from the commit. `commit` and `dirty` are None outside a git repository.
     """
     commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--", "*.py")
     return {
@@ -25,7 +25,7 @@ def made_by(behaviour: str) -> dict[str, Any]:
 
 
 def git(*arguments: str) -> str | None:
-    """What git answers in the folder of the code; None where there is no git, or no repository."""
+    """Run git in the folder of the code and return its output. Returns None without git or a repository."""
     root = Path(__file__).parents[2]
     try:
         answer = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True, timeout=60)
@@ -42,7 +42,7 @@ def version_of(package: str) -> str | None:
 
 
 def cpu() -> str:
-    """The name of the processor."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
