@@ -49,6 +49,7 @@ def test_sentences_end_where_readers_see_the_end(docstring, sentence):
 def test_first_sentences_are_short(folder):
     listed = ["git", "ls-files", "-z", "--", f"{folder}/*.py"]
     files = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    assert files
     firsts = [(f"{file}:{line}", first_sentence(text)) for file in files for line, text in docstrings(ROOT / file)]
     long = [f"{place}: {words} words" for place, text in firsts if (words := len(text.split())) > MOST_WORDS]
     open_ended = [f"{place}: no full stop" for place, text in firsts if not text.rstrip("\"')]").endswith(".")]
