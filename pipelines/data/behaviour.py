@@ -1,4 +1,4 @@
-"""Compute the behaviour of preparing on a fixed log (see `pipelines.training.behaviour`)."""
+"""Compute what `prepare` makes of a fixed log (see `pipelines.training.behaviour`)."""
 
 import tempfile
 from pathlib import Path
@@ -14,7 +14,7 @@ from pipelines.project.paths import Paths
 
 
 def prepare_behaviour() -> Figures:
-    """What `prepare` makes of a log of 60 lines: ids, negatives and splits."""
+    """Prepare a log of up to 60 lines, and return its schema and first rows."""
     dataset, rng = DATASETS["synthetic"], np.random.default_rng(SEED)
     log = pl.DataFrame({field: rng.integers(9, size=60) for field in dataset.fields}).unique(maintain_order=True)
     params = Params(seed=SEED, datasets=[], models=[], tune=TuneParams(num_trials=1))

@@ -17,7 +17,7 @@ HEAVY = {"torch", "ray", "optuna", "matplotlib", "scipy", "jinja2"}
 
 @pytest.fixture
 def program(monkeypatch, capsys):
-    """Runs a function as a program: its exit code, and what it printed on stdout and stderr."""
+    """Run a function as a program, and return exit code, stdout and stderr."""
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(command, *arguments):
@@ -87,7 +87,7 @@ def test_one_of():
 
 @pytest.fixture(scope="module")
 def helps():
-    """What `python -m pipelines.STAGE --help` prints, for all stages at once."""
+    """Run `python -m pipelines.STAGE --help` for all stages in parallel."""
     environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
     started = {
         stage: subprocess.Popen(

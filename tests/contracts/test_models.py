@@ -1,4 +1,4 @@
-"""What every model promises, whatever it computes."""
+"""Check what every model must fulfil, whatever it computes."""
 
 import copy
 import inspect
@@ -20,7 +20,7 @@ from pipelines.training.optimizers import roles_of
 from pipelines.training.start import new_model
 from search_spaces.shared import get_space, paper_setting
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 MODELS = registry.list_models()
 FIELDS = (("user", "item", "tag", "city"), ("user", "movie", "tag"), FRAPPE_FIELDS, ("user", "item"))
@@ -30,21 +30,21 @@ every_model = pytest.mark.parametrize("name", MODELS)
 
 
 def usual_fields(name):
-    """The first of some data sets' fields that the model takes."""
+    """Return the first entry of FIELDS that the model accepts."""
     taken = [fields for fields in FIELDS if not registry.why_declined(name, fields)]
     assert taken, f"{name} declines all of {FIELDS}"
     return taken[0]
 
 
 def small(name, **settings):
-    """Sizes that are quick, and no dropout, as far as the model has them."""
+    """Return small sizes and no dropout, for the hyperparameters that the model has."""
     known = registry.hyperparameters(name)
     no_dropout = {key: 0.0 for key in known if "dropout" in key}
     return {key: value for key, value in {**SMALL, **no_dropout, **settings}.items() if key in known}
 
 
 def create(name, fields=None, field_size=5, seed=0, **settings):
-    """A model, and the sizes of its fields: field_size, field_size + 1, …"""
+    """Create a model and its field sizes: field_size, field_size + 1, …."""
     fields = fields or usual_fields(name)
     if reason := registry.why_declined(name, fields):
         pytest.skip(reason)
@@ -54,7 +54,7 @@ def create(name, fields=None, field_size=5, seed=0, **settings):
 
 
 def random_rows(field_dims, num_rows, seed=0):
-    """Global feature ids."""
+    """Draw rows of global feature ids."""
     generator = torch.Generator().manual_seed(seed)
     starts = [sum(field_dims[:field]) for field in range(len(field_dims))]
     columns = [
@@ -65,7 +65,7 @@ def random_rows(field_dims, num_rows, seed=0):
 
 
 def shaken(model, seed=1):
-    """Weights away from their small first values, so that no part hides behind another; in float64."""
+    """Convert the weights to float64 and add noise, so that all parts matter."""
     generator = torch.Generator().manual_seed(seed)
     model.double()
     with torch.no_grad():
@@ -132,7 +132,7 @@ def test_a_batch_of_one(name):
         assert model(Batch(x[:1])).shape == (1,)
         torch.testing.assert_close(model(Batch(x[:1])), logits[:1])
     if has_batch_norm(model):
-        return  # torch has no variance of one row
+        return  # the variance of one row is undefined
     logit = model.train()(Batch(x[:1]))
     assert logit.shape == (1,)
     logit.sum().backward()
@@ -214,14 +214,14 @@ def test_ids_of_either_width(name):
 
 
 def with_and_without_kernels(name, **settings):
-    """Two models of the same weights, and the sizes of their fields."""
+    """Create two models with the same weights, and their field sizes."""
     model, field_dims = create(name, field_size=7, **settings)
     shaken(model)
     return copy.deepcopy(model), model, field_dims
 
 
 def gradients(model, batch):
-    """Logits with the dropout of one seed, and all gradients of a weighted sum of them, by name."""
+    """Compute the logits and the gradients of a weighted sum of them, by name. Dropout has a fixed seed."""
     torch.manual_seed(3)
     logits = model(batch)
     factors = torch.randn(logits.shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
@@ -230,13 +230,13 @@ def gradients(model, batch):
 
 
 def assert_same_gradients(with_kernels, model, *inputs):
-    """Returns those with kernels."""
+    """Compare logits and gradients with and without kernels. Returns the gradients with kernels."""
     fast_logits, fast = gradients(with_kernels, Batch(*inputs, kernels=True))
     logits, plain = gradients(model, Batch(*inputs))
     torch.testing.assert_close(fast_logits, logits, rtol=1e-10, atol=1e-10)
     largest = max(gradient.abs().max().item() for gradient in plain.values() if gradient is not None)
     for key, expected in plain.items():
-        # The gradient of a bias before batch norm is zero but for rounding, so compare with the largest of the model.
+        # Before batch norm, the gradient of a bias is only rounding error: compare with the largest gradient.
         got = fast[key] if fast[key] is None or not fast[key].is_sparse else fast[key].to_dense()
         torch.testing.assert_close(
             got, expected, rtol=1e-10, atol=1e-10 * max(1.0, largest), msg=lambda m, key=key: f"{key}: {m}"
@@ -247,7 +247,7 @@ def assert_same_gradients(with_kernels, model, *inputs):
 
 
 def settings_that_matter_to_kernels(name):
-    """None, all dropout and, as far as the model has them, batch norm, the other place of the temperature."""
+    """List settings that affect kernels. Dropout is alone and with each further option of the model."""
     known = registry.hyperparameters(name)
     dropout = {key: 0.4 for key in known if "dropout" in key}
     more = {"batch_norm": True, "temperature_placement": "hidden", "num_sampled": 4, "order": 2}
@@ -285,7 +285,7 @@ def test_kernels_give_the_same_logits_and_gradients_with_values(name, mode):
 
 
 def train_curve(name, dtype=torch.float64, **changes):
-    """The epochs of training on random rows, few of whose features are in each batch, and the weights at the end."""
+    """Train on random rows. Returns the epochs and the final weights. Each batch has few of the features."""
     fields = usual_fields(name)
     field_dims = (40, 30, *[6] * (len(fields) - 2))
     settings = {"learning_rate": 0.05, "batch_size": 16, "max_epochs": 3, "patience": 3, **changes}
@@ -305,7 +305,7 @@ def train_curve(name, dtype=torch.float64, **changes):
 
 
 def assert_same_curve(one, other, tolerance=1e-8):
-    """Up to a step of the AUC, of a pair of rows."""
+    """Compare two curves. The AUC may differ by the swap of one pair of rows."""
     for epoch, expected in zip(one[0], other[0], strict=True):
         for key in ("train_loss", "valid_rmse", "valid_logloss"):
             assert epoch[key] == pytest.approx(expected[key], rel=tolerance), key
@@ -313,7 +313,7 @@ def assert_same_curve(one, other, tolerance=1e-8):
 
 
 def assert_same_training(one, other):
-    """In float64: the same curve, and the same weights at the end."""
+    """Compare the curves and the final weights of two trainings in float64."""
     assert_same_curve(one, other)
     for key, weight in other[1].items():
         torch.testing.assert_close(one[1][key], weight, rtol=1e-8, atol=1e-8, msg=lambda m, key=key: f"{key}: {m}")
@@ -332,7 +332,7 @@ def test_kernels_train_alike(name):
 @every_model
 def test_kernels_train_alike_in_float32(name):
     fast, plain = (train_curve(name, torch.float32, kernels=kernels, l2=0.01) for kernels in ("fast", "plain"))
-    # Adagrad makes steps of the rounding of the gradient of a bias before batch norm, which is zero.
+    # Before batch norm, the gradient of a bias is only rounding error, which Adagrad scales up to full steps.
     assert_same_curve(fast, plain, 1e-3 if name in ("dcn", "nfm") else 1e-4)
 
 

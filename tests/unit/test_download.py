@@ -18,7 +18,7 @@ LOG = "user\titem\ncnt\n" * 100
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pipeline's params.yaml; the cache is empty and the mirror has a small Frappe."""
+    """Make a params.yaml, an empty cache and a mirror with a small Frappe."""
     mirror = tmp_path / "mirror"
     (tmp_path / "pipeline").mkdir()
     mirror.mkdir()

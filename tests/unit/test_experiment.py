@@ -41,7 +41,7 @@ COLUMNS = ["epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_l
 
 @pytest.fixture
 def paper(prepared, tmp_path):
-    """A prepared project with experiments, but without test rows."""
+    """Make a prepared project with experiments and without test rows."""
     threads, project = torch.get_num_threads(), Project(shutil.copytree(prepared.root, tmp_path / "paper"))
     (project.root / "data" / "processed" / "synthetic" / "test.parquet").unlink()
     (project.root / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
@@ -79,7 +79,7 @@ def test_a_run_that_is_done_is_kept_and_shared_by_experiments_of_the_same_settin
     (first,) = run(paper, "ifm")
     monkeypatch.setattr(Cell, "start", lambda *_: pytest.fail("trained again"))
     (paper.root / "results" / "experiments" / "ifm" / "run.csv").unlink()
-    change(paper, "keep", set={"model.dropout": 0.1})  # the paper's, where ifm starts
+    change(paper, "keep", set={"model.dropout": 0.1})  # the paper's value, from which ifm starts too
     again, shared = run(paper, "ifm", "keep")
     assert first.equals(again)
     assert first.equals(shared)
@@ -222,7 +222,7 @@ def test_a_grid_is_a_run_for_each_x():
 
 
 def test_the_settings_of_the_committed_runs_are_those_that_their_entries_ask_for_now():
-    """But for weights of L2 that no layer of a model takes, which were there and did nothing."""
+    # Older runs may also have L2 weights that no layer of the model uses; they had no effect.
     defaults, experiments = REAL
     for name, entry in experiments.items():
         committed = json.loads((PAPER / "results" / "experiments" / f"{name}.json").read_text())["setting"]

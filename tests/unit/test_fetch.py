@@ -19,13 +19,13 @@ WRONG = os.urandom(len(CONTENT))
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `files` by path; `requests` has the path and the Range header of each request so far."""
+    """Serve `files` by path. `requests` has the path and Range header of each request."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
-        self.ranges = True  # whether it heeds the Range header
-        self.cut: int | None = None  # the bytes of a response after which it closes the connection
+        self.ranges = True  # whether the server supports the Range header
+        self.cut: int | None = None  # bytes of a response after which the server closes the connection
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -79,7 +79,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the mirror; empty."""
+    """Make an empty mirror folder."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     monkeypatch.setenv("FACTORBENCH_MIRROR", str(folder))
@@ -123,7 +123,7 @@ def test_a_file_is_fetched_once(server: Server, cache: Path, checksum: str):
 
 
 def test_git_blob_checksum_is_the_one_git_computes(mirror: Path):
-    put(mirror / "hello.bin", b"hello\n")  # as `echo hello | git hash-object --stdin` has it
+    put(mirror / "hello.bin", b"hello\n")  # see `echo hello | git hash-object --stdin`
     source = Source("http://x/hello.bin", "git-blob:ce013625030ba8dba906f756967f9e9ca394464a")
     assert fetch(source).read_bytes() == b"hello\n"
 

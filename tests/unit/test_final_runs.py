@@ -15,7 +15,7 @@ from pipelines.training.metrics import compute_metrics, on_resamples
 
 
 def made_run(*valid_aucs):
-    """Make a run whose validation AUCs are these; its RMSE falls while the AUC falls."""
+    """Make a run with one epoch per validation AUC. Its RMSE equals its AUC."""
     epochs = [
         {"epoch": n, "seconds": float(n), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc, "valid_logloss": 0.2}
         for n, auc in enumerate(valid_aucs, 1)
@@ -29,7 +29,7 @@ def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
     test_rows = load_rows(paths.processed("synthetic"), "test")
     cells = (load_cell(model, "synthetic", params, paths) for model in ("lr", "fm"))
     found = [final_runs.run_seed((cell, test_rows, {}), 0, 1)["resamples"] for cell in cells]
-    assert np.corrcoef(found)[0, 1] > 0.5  # were they others, it would be about 0 ± 0.03
+    assert np.corrcoef(found)[0, 1] > 0.5  # different rows would give about 0 ± 0.03
 
 
 def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
@@ -58,7 +58,7 @@ def test_the_spread_over_resamples_is_the_standard_error():
 def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
     generator = torch.Generator().manual_seed(2)
     labels = torch.randint(2, (60,), generator=generator) * 2.0 - 1
-    logits = (torch.randn(60, generator=generator) + labels / 2).round(decimals=1)  # so that some tie
+    logits = (torch.randn(60, generator=generator) + labels / 2).round(decimals=1)  # some scores are equal
     rng, expected = np.random.default_rng(5), []
     for _ in range(6):
         drawn = torch.tensor(rng.integers(60, size=60))

@@ -98,7 +98,7 @@ def table_of(planted, **measures):
 
 
 def slow_ranks(values):
-    """From 1; equals have the mean of theirs."""
+    """Rank values from 1. Equal values get their mean rank."""
     return [sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values]
 
 

@@ -62,7 +62,7 @@ class Board:
         return json.loads((self.root / "results" / "leaderboard.json").read_text())
 
     def tables(self):
-        """The rows of each data set's table in leaderboard.md, as dicts."""
+        """Read the rows of each data set's table in leaderboard.md as dicts."""
         found, dataset = {}, ""
         for line in (self.root / "results" / "leaderboard.md").read_text().splitlines():
             if line.startswith("## "):
@@ -194,9 +194,9 @@ def test_the_note_says_how_long_trials_were(board):
     content = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "tune": tune, "training": {"max_epochs": 50}}
     (board.root / "params.yaml").write_text(json.dumps(content))
     board.gather()
-    epochs = "at most 27 epochs a trial and 50 in the final runs, trials that fell behind stopped by asha"
+    epochs = "at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others"
     text = (board.root / "results" / "leaderboard.md").read_text()
-    assert f"Held fixed in every trial: embed_dim 8; {epochs}. The paper" in text
+    assert f"Held fixed in every trial: embed_dim 8; {epochs}. The paper uses" in text
 
 
 @pytest.mark.parametrize(("size", "head"), [(32, "published RMSE (K = 256)"), (256, "published RMSE")])
@@ -243,7 +243,7 @@ def test_a_row_of_another_behaviour_than_todays_has_a_footnote(board):
     text = (board.root / "results" / "leaderboard.md").read_text()
     assert "| fm † |" in text
     assert "| lr |" in text
-    assert text.count("† Made by code that behaves in another way than today's") == 1
+    assert text.count("† The code that made this result behaved differently") == 1
 
 
 def test_without_such_a_row_there_is_no_footnote(board):

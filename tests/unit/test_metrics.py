@@ -9,7 +9,7 @@ from pipelines.training.metrics import Metrics, auc, compute_metrics, prediction
 
 
 def slow_auc(scores, labels):
-    """Over all pairs of a positive and a negative."""
+    """Compute the AUC over all pairs of a positive and a negative."""
     positives = [s for s, y in zip(scores, labels, strict=True) if y > 0]
     negatives = [s for s, y in zip(scores, labels, strict=True) if y < 0]
     wins = sum((p > n) + 0.5 * (p == n) for p, n in product(positives, negatives))
@@ -17,7 +17,7 @@ def slow_auc(scores, labels):
 
 
 def random_rows(num_rows, num_scores, seed):
-    """Few different scores give many ties."""
+    """Draw scores and labels. Few distinct scores give many ties."""
     rng = np.random.default_rng(seed)
     scores = torch.tensor(rng.integers(num_scores, size=num_rows) / num_scores * 3 - 1.5, dtype=torch.float32)
     labels = torch.tensor(rng.choice([-1.0, 1.0], size=num_rows), dtype=torch.float32)

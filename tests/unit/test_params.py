@@ -18,7 +18,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def problem(load, tmp_path):
-    """What is wrong with a file, without the file's name, which must come first."""
+    """Return a function that gives a file's error without the leading file name."""
 
     def message(text):
         with pytest.raises(ValueError, match=r"params\.yaml: ") as caught:

@@ -16,7 +16,7 @@ from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
 from pipelines.training.start import new_model
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 PARAMS = """
 seed: 2019
@@ -41,7 +41,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def project(tmp_path, prepared):
-    """A folder of its own with the prepared data."""
+    """Make a project folder with the prepared data."""
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "processed").symlink_to(prepared / "data" / "processed")
@@ -50,7 +50,7 @@ def project(tmp_path, prepared):
 
 @pytest.fixture
 def call(project, monkeypatch, capsys):
-    """Runs a stage in this process: its exit code, and what it printed on stdout and stderr."""
+    """Return a function that runs a stage and returns exit code, stdout and stderr."""
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(stage, *arguments):

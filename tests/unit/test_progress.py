@@ -25,7 +25,7 @@ def made_table(done=0, best=None, started_ago=0.0, num_trials=None, seconds_left
 
 
 def run_trial(table, number, *scores):
-    """A trial from its start to its last epoch."""
+    """Report a trial to the table from its start to its last epoch."""
     trial = SimpleNamespace(trial_id=str(number), config=SETTING)
     table.on_trial_start(0, [], trial)
     for epoch, score in enumerate(scores, 1):
@@ -100,16 +100,16 @@ def test_the_time_left_follows_from_the_trials_of_this_run():
     assert table.time_left() == "time left not known yet"
     for number in range(2):
         table.on_trial_complete(0, [], run_trial(table, number, 0.5))
-    assert table.time_left() == "about 80 s left"  # two took 40 s, four are left
+    assert table.time_left() == "about 80 s left"  # two trials took 40 s, four remain
 
 
 def test_the_time_left_is_at_most_that_of_the_time_budget():
     assert made_table(seconds_left=100, started_ago=30).time_left() == "about 70 s left"
     assert made_table(seconds_left=100, started_ago=130).time_left() == "about 0 s left"
     table = made_table(num_trials=10, seconds_left=100, started_ago=40)
-    table.done = 1  # 360 s more for the other nine
+    table.done = 1  # 360 s for the other nine trials
     assert table.time_left() == "about 60 s left"
-    table.done = 8  # 10 s more for the other two
+    table.done = 8  # 10 s for the other two trials
     assert table.time_left() == "about 10 s left"
 
 

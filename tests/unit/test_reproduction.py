@@ -1,4 +1,4 @@
-"""docs/reproduction.md is what paper/report.py makes of the committed results, and its verdicts follow its rules."""
+"""Check that docs/reproduction.md matches the committed results and the rules for verdicts."""
 
 import importlib.util
 import json
@@ -27,7 +27,7 @@ SEEDS = 3
 
 
 class Study:
-    """A paper/ folder with results made by hand."""
+    """Write a paper/ folder with results by hand."""
 
     def __init__(self, root):
         self.root, self.params = root / "paper", root / "paper" / "params.yaml"
@@ -71,7 +71,7 @@ class Study:
         return report.page(self.params)
 
     def rows(self, heading):
-        """The rows of all tables between a heading and the next one, as lists of cells."""
+        """Read the table rows between a heading and the next one as lists."""
         part = self.text().split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
         lines = [line for line in part.splitlines() if line.startswith("| ") and "---" not in line]
         return [line.strip("| ").split(" | ") for line in lines]

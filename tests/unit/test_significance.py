@@ -11,7 +11,7 @@ from pipelines.evaluation.comparisons import groups, holm, welch
 from pipelines.significance import main
 from results import write_cell, write_declined
 
-ROWS_SPREAD = 0.002  # of the RMSE over resamples, the same for all models
+ROWS_SPREAD = 0.002  # of the RMSE over resamples, shared by all models
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ class Board:
         self.shared = np.random.default_rng(1).normal(0, ROWS_SPREAD, 400)
 
     def add(self, model, rmse, over_seeds=0.0001, over_rows=0.0001, seeds=5, resamples=400, metric="rmse"):
-        """A model with `seeds` figures around `rmse`; `over_rows` is what resampling moves it beside the others."""
+        """Add a model with `seeds` figures around `rmse`. `over_rows` is its own spread over resamples."""
         rng = np.random.default_rng(len(self.models))
         offsets = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
         values = rmse + over_seeds * offsets
@@ -188,7 +188,7 @@ def test_the_mean_of_the_seeds_is_what_is_compared(board):
 def test_another_metric_ranks_and_tests_and_says_so(board):
     for model, auc in (("fm", 0.90), ("ifm", 0.95), ("lr", 0.80)):
         board.add(model, auc, metric="auc")
-    board.add("ffm", 0.3)  # by RMSE
+    board.add("ffm", 0.3)  # decided by RMSE
     result = board.compare("auc")
     assert [entry["model"] for entry in result["models"]] == ["ifm", "fm", "lr"]
     assert result["models"][0]["test_auc_mean"] == pytest.approx(0.95)

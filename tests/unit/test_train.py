@@ -18,7 +18,7 @@ from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
 from pipelines.training.loop import evaluate
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 PARAMS = """
 seed: 2019
@@ -34,7 +34,7 @@ SMALL = ("--set", "model.embed_dim=4")
 
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
-    """A params.yaml beside the prepared synthetic data."""
+    """Make a params.yaml and the prepared synthetic data."""
     path = tmp_path_factory.mktemp("project") / "params.yaml"
     path.write_text(PARAMS)
     download(get_dataset("synthetic"), path)
@@ -44,7 +44,7 @@ def params(tmp_path_factory):
 
 @pytest.fixture
 def call(params, monkeypatch, capsys):
-    """Runs the stage in this process: its exit code, and what it printed on stdout and stderr."""
+    """Return a function that runs `train` and returns exit code, stdout and stderr."""
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(*arguments, model="fm", dataset="synthetic"):
@@ -60,7 +60,7 @@ def call(params, monkeypatch, capsys):
 
 @pytest.fixture
 def records(call):
-    """The records that a run with --json prints."""
+    """Return a function that runs with --json and returns the records."""
 
     def records(*arguments, **names):
         code, stdout, stderr = call("--json", *arguments, **names)
@@ -135,7 +135,7 @@ def test_settings_are_put_into_model_and_training(records):
     pairs, m = 21, last["num_params"]
     of_layers = (pairs * 2 * 6 + 6) + (6 * 3 + 3) + (3 + 1)
     of_aspects = 2 * 2 + 2 * 2 + 7 * 2 + 2 * 2
-    assert (m - of_layers - of_aspects - 1) % 3 == 0  # the rest: a weight and two numbers a feature
+    assert (m - of_layers - of_aspects - 1) % 3 == 0  # the rest: three numbers per feature
     assert 500 < (m - of_layers - of_aspects - 1) / 3 < 600
 
 

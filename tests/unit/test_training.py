@@ -12,7 +12,7 @@ from pipelines.training import loop, process
 from pipelines.training.loop import batches, best, evaluate, predict, summed_loss, train
 from pipelines.training.start import new_model, num_params
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 SCHEMA = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
 SIZES = {
@@ -25,7 +25,7 @@ LOSSES = ["squared_error", "cross_entropy"]
 
 
 def random_rows(num_rows, seed, noise=0.5, values=False):
-    """Labels that follow the pair of user and item, and some noise."""
+    """Draw rows whose labels depend on user, item and noise."""
     truth = torch.Generator().manual_seed(99)
     users, items = torch.randn(20, 2, generator=truth), torch.randn(15, 2, generator=truth)
     generator = torch.Generator().manual_seed(seed)
@@ -40,7 +40,7 @@ TRAIN, VALID = random_rows(400, 0), random_rows(150, 1)
 
 
 def fit(name, seed=0, rows=TRAIN, valid=VALID, **changes):
-    """A model, and all of its epochs."""
+    """Train a model, and return it with all epochs."""
     settings = {"learning_rate": 0.1, "batch_size": 64, "max_epochs": 5, "patience": 100, **changes}
     model = new_model(name, SCHEMA, SIZES[name], seed)
     return model, train(model, rows, valid, TrainingParams(**settings))
@@ -99,12 +99,12 @@ def test_the_penalty_weighs_against_the_sum_over_a_batch():
     model = new_model("lr", SCHEMA, {}, 0)
     last = {}
     train(model, rows, rows, settings, lambda _: last.update(weights(model)))
-    # by symmetry w_0 = w_20 = w_35 = 0; 4 · ½ (w − 1)² + 4 · ½ w² is least at ½
+    # by symmetry w_0 = w_20 = w_35 = 0; 4 · ½ (w − 1)² + 4 · ½ w² has its minimum at ½
     assert last["linear.weight"][[0, 1, 20]].tolist() == pytest.approx([0.5, -0.5, 0], abs=0.01)
 
 
 def overfitting(**changes):
-    """A run whose validation metric is best long before the end: labels are noise."""
+    """Return arguments of a run that overfits early, because labels are noise."""
     return {"rows": random_rows(60, 5, noise=100.0), "valid": random_rows(200, 6, noise=100.0), **changes}
 
 
@@ -321,7 +321,7 @@ def test_the_number_of_parameters_counts_what_is_learnt():
         num_params(new_model("fm", SCHEMA, {"embed_dim": 4, "batch_norm": norm}, 0)) for norm in (False, True)
     )
     assert plain == 41 + 160
-    assert normed == plain  # as the IFM paper counts
+    assert normed == plain  # as in the IFM paper
 
 
 def test_an_epoch_is_one_flat_record():
