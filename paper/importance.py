@@ -22,7 +22,7 @@ import typer
 from entries import load_experiments
 from experiment import load, pretrained, setting_of
 
-from pipelines.data.catalog import DATASETS, get_dataset
+from pipelines.data.catalog import get_dataset
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
@@ -71,7 +71,7 @@ def main(
 def replaced_field(dataset: str) -> str:
     """The field that negatives replace; libfm splits have that of the log they were made of."""
     entry = get_dataset(dataset)
-    return entry.replace or DATASETS[entry.family].replace
+    return entry.replace or get_dataset(entry.family).replace
 
 
 def ifm_on(dataset: str, experiments: dict[str, Any]) -> Any:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.data.catalog import DATASETS, Dataset, get_dataset
+from pipelines.data.catalog import Dataset, get_dataset, list_datasets
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.paths import Paths
 
@@ -21,10 +21,10 @@ def main(
 ) -> None:
     """Fetch a data set's files into data/raw/, by way of a cache; or list all data sets."""
     if show_list:
-        print("\n\n".join(describe(entry) for entry in DATASETS.values()))
+        print("\n\n".join(describe(get_dataset(name)) for name in list_datasets()))
         return
     if not dataset:
-        raise ValueError(f"--dataset is missing; choose one of: {', '.join(sorted(DATASETS))}")
+        raise ValueError(f"--dataset is missing; choose one of: {', '.join(list_datasets())}")
     for path in download(get_dataset(dataset), params):
         print(path)
 

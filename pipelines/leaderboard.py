@@ -10,7 +10,7 @@ import polars as pl
 import typer
 from rich.markdown import Markdown
 
-from pipelines.data.catalog import DATASETS, PUBLISHED, get_dataset
+from pipelines.data.catalog import PUBLISHED, get_dataset
 from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
@@ -83,7 +83,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
-        "published_rmse": dict(DATASETS[dataset].published_rmse).get(model),
+        "published_rmse": get_dataset(dataset).published_rmse.get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}

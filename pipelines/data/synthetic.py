@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipelines.data.catalog import DATASETS
+from pipelines.data.catalog import get_dataset
 from pipelines.project.files import write_json, written_whole
 
 NUM_LINES = 8_000
@@ -25,7 +25,7 @@ def write_log(folder: Path, seed: int) -> None:
     the item, so only pairs with item separate the two. The keys of `truth.json` are FIELD-FIELD, in the catalogue's
     order. The same seed gives the same files. Raises OSError when they can't be written.
     """
-    fields = DATASETS["synthetic"].fields
+    fields = get_dataset("synthetic").fields
     rng = np.random.default_rng(seed)
     features = {field: rng.integers(size, size=NUM_LINES) for field, size in CONTEXT_SIZES.items()}
     features["item"] = choose_items(features, rng)

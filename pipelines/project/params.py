@@ -58,8 +58,8 @@ class TrainingParams(Schema):
 class PretrainParams(Schema):
     """Configure the run that supplies pretrained embeddings when training.pretrained names its model."""
 
-    model: dict[str, Any] = Field({})
-    training: dict[str, Any] = Field({})
+    model: dict[str, Any] = Field(default={})
+    training: dict[str, Any] = Field(default={})
 
 
 class TuneParams(Schema):

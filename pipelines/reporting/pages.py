@@ -29,7 +29,8 @@ def render(template: Path, **values: Any) -> str:
 def up_to_date(page: str, folder: Path) -> str:
     """Update the files that a page includes.
 
-    They stand between `<!-- include FILE -->` and `<!-- /include -->`. FILE is relative to `folder`. Raises OSError for a missing FILE.
+    They stand between `<!-- include FILE -->` and `<!-- /include -->`. FILE is relative to `folder`. Raises OSError for
+    a missing FILE.
     """
     return INCLUDE.sub(lambda match: match[1] + nested((folder / match[2]).read_text("utf-8")) + match[3], page)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from models import registry
 from models.layers.batch import Batch
-from pipelines.data.catalog import FRAPPE_FIELDS
+from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.project.settings import parse, resolve
@@ -23,7 +23,7 @@ from search_spaces.shared import get_space, paper_setting
 torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 MODELS = registry.list_models()
-FIELDS = (("user", "item", "tag", "city"), ("user", "movie", "tag"), FRAPPE_FIELDS, ("user", "item"))
+FIELDS = (("user", "item", "tag", "city"), ("user", "movie", "tag"), get_dataset("frappe").fields, ("user", "item"))
 SMALL = {"embed_dim": 8, "attention_dim": 4, "field_embed_dim": 4, "hidden_dims": [16], "num_buckets": 1000}
 
 every_model = pytest.mark.parametrize("name", MODELS)

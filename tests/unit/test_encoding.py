@@ -1,5 +1,4 @@
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,7 @@ from pipelines.data.splitting import split_rows
 
 TAGS = get_dataset("movielens")  # negatives replace tag, given user and movie
 # negatives replace item, given user
-APPS = replace(get_dataset("synthetic"), name="apps", fields=("user", "item", "city"))
+APPS = get_dataset("synthetic").model_copy(update={"name": "apps", "fields": ("user", "item", "city")})
 
 
 def log_of(fields, *rows):

@@ -5,7 +5,6 @@ import pickle
 import struct
 import tracemalloc
 import zipfile
-from dataclasses import replace
 from types import SimpleNamespace
 
 import polars as pl
@@ -32,7 +31,7 @@ ROW = {  # a valid header and line of each log format
 }
 GIB = 1 << 30
 LOG = b"user,item\n" * 1000
-WANTED = Source("http://x/logs.zip", "", ("release/log.csv",))
+WANTED = Source(url="http://x/logs.zip", checksum="", members=("release/log.csv",))
 
 
 def tree(folder):
@@ -184,7 +183,7 @@ def test_members_with_paths_that_lead_outside_are_not_unpacked(archive, tmp_path
 @pytest.mark.parametrize("name", ["../../log.csv", "/log.csv"])
 def test_a_wanted_member_with_such_a_path_is_put_into_the_folder(archive, tmp_path, name):
     file = archive((name, LOG))
-    unpack(replace(WANTED, members=(name,)), file, tmp_path / "raw")
+    unpack(WANTED.model_copy(update={"members": (name,)}), file, tmp_path / "raw")
     assert tree(tmp_path) == {"logs.zip": file.read_bytes(), "raw/log.csv": LOG}
 
 

@@ -5,7 +5,6 @@ import io
 import os
 import zipfile
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -30,7 +29,7 @@ settings.register_profile("fuzz", max_examples=int(EXAMPLES or 1), deadline=None
 settings.load_profile("fuzz" if EXAMPLES else "tests")
 
 # negatives replace item, given user
-APPS = replace(get_dataset("synthetic"), name="apps", fields=("user", "item", "city"))
+APPS = get_dataset("synthetic").model_copy(update={"name": "apps", "fields": ("user", "item", "city")})
 HEADERS = {
     "frappe": "\t".join(FRAPPE_COLUMNS) + "\n",
     "movielens": "",
@@ -191,7 +190,7 @@ def test_a_damaged_archive_gives_the_file_or_one_line_of_error(folder, changes, 
     path, raw = folder / "logs.zip", folder / "raw"
     path.write_bytes(damaged(file.getvalue(), changes, length))
     (raw / "log.csv").unlink(missing_ok=True)
-    _, error = result_of(unpack, Source("http://x/logs.zip", "", ("release/log.csv",)), path, raw)
+    _, error = result_of(unpack, Source(url="http://x/logs.zip", checksum="", members=("release/log.csv",)), path, raw)
     if error:
         assert error.startswith(f"{path}: ")
         assert len(error.splitlines()) == 1

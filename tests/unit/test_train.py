@@ -8,7 +8,7 @@ import torch
 
 from models.registry import hyperparameters, list_models, why_declined
 from pipelines import train
-from pipelines.data.catalog import DATASETS, get_dataset
+from pipelines.data.catalog import get_dataset, list_datasets
 from pipelines.data.prepared import prepare
 from pipelines.data.rows import load_rows
 from pipelines.download import download
@@ -163,7 +163,7 @@ def test_an_unknown_model_lists_the_known(call):
 
 def test_an_unknown_data_set_lists_the_known(call):
     line = the_line(call(dataset="netflix"))
-    assert line == f"error: unknown data set 'netflix'; choose one of: {', '.join(sorted(DATASETS))}\n"
+    assert line == f"error: unknown data set 'netflix'; choose one of: {', '.join(list_datasets())}\n"
 
 
 def test_an_unknown_hyperparameter_lists_the_known(call):
