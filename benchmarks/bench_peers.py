@@ -31,7 +31,7 @@ DROPOUTS = (0.1, 0.0)  # of OWN_MODELS: the default of their paper, and none
 SHAPES = {"frappe": (4096, 128), "movielens": (4096,)}  # batch sizes
 ATTENTION_DIM = {"frappe": 256, "movielens": 16}
 THREADS = 2
-TYPICAL_SECONDS = 10.0  # of a measurement with imports, to estimate the time left
+TYPICAL_SECONDS = 10.0  # of a measurement with imports, to estimate the total time
 MEASUREMENTS = FOLDER / "measurements.jsonl"
 RESULTS = ROOT / "results.json"
 
@@ -154,10 +154,7 @@ def load_measurements() -> dict[Measurement, dict[str, Any]]:
 
 
 def together(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Merge two rounds of a measurement.
-
-    Keeps all segments and evaluations, and the larger of other figures.
-    """
+    """Merge two rounds of a measurement. Keeps all segments and evaluations, and the larger of other figures."""
     lists = {name: before[name] + after[name] for name in ("seconds", "batches", "evaluations") if name in after}
     larger = {
         name: max(before[name], after[name]) for name in after if name.endswith("_mib") or name == "cpu_of_others"
@@ -218,10 +215,8 @@ def main(
     side: Annotated[list[str] | None, typer.Option(help="side to measure; repeatable")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="measure again what failed or ran on a busy machine")] = False,
-    rounds: Annotated[int, typer.Option(help="measurements of each; figures merge all rounds")] = 1,
-    report_only: Annotated[
-        bool, typer.Option("--report-only", help="only write page and chart from results.json")
-    ] = False,
+    rounds: Annotated[int, typer.Option(help="how often to measure each; figures merge all rounds")] = 1,
+    report_only: Annotated[bool, typer.Option("--report-only", help="only write page and chart again")] = False,
     plan_only: Annotated[bool, typer.Option("--plan-only", help="only list what would be measured")] = False,
     segments: Annotated[int, typer.Option(help="timed segments of each measurement")] = 3,
     seconds: Annotated[float, typer.Option(help="least seconds of a segment")] = 1.0,

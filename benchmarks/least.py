@@ -111,10 +111,7 @@ def matmul_rate() -> float:
 
 
 def copy_rate(size: int) -> float:
-    """Measure a copy whose two sides take `size` bytes together, in bytes a second.
-
-    Counts bytes read and written.
-    """
+    """Measure a copy whose two sides take `size` bytes together, in bytes a second. Counts bytes read and written."""
     source, target = torch.ones(2, size // 8)
     return size / best_seconds(lambda: target.copy_(source))
 

@@ -31,10 +31,7 @@ def embedding_table(num_features: int, dim: int) -> nn.Embedding:
 
 
 def bi_interaction(V: Tensor) -> Tensor:
-    """Compute Σ_{i<j} V_i ⊙ V_j = ½ [(Σ_i V_i)² − Σ_i V_i²].
-
-    Shape: `[batch, n, K]` → `[batch, K]`.
-    """
+    """Compute Σ_{i<j} V_i ⊙ V_j = ½ [(Σ_i V_i)² − Σ_i V_i²]. Shape: `[batch, n, K]` → `[batch, K]`."""
     return 0.5 * (V.sum(1) ** 2 - (V**2).sum(1))
 
 
@@ -92,7 +89,7 @@ class NFM(nn.Module):
 
 
 class Pairs(nn.Module):
-    """Compute all V_i ⊙ V_j with i < j: `[batch, n, K]` → `[batch, P, K]`."""
+    """Multiply V_i ⊙ V_j for all i < j. Shape: `[batch, n, K]` → `[batch, P, K]`."""
 
     def __init__(self, num_fields: int) -> None:
         super().__init__()
@@ -103,10 +100,7 @@ class Pairs(nn.Module):
 
 
 class Attention(nn.Module):
-    """Compute T_ij = softmax_ij(hᵀ relu(W (V_i ⊙ V_j) + b) / τ).
-
-    Shape: `[batch, P, K]` → `[batch, P, 1]`.
-    """
+    """Compute T_ij = softmax_ij(hᵀ relu(W (V_i ⊙ V_j) + b) / τ). Shape: `[batch, P, K]` → `[batch, P, 1]`."""
 
     def __init__(self, embed_dim: int, attention_dim: int, temperature: float) -> None:
         super().__init__()
@@ -119,10 +113,7 @@ class Attention(nn.Module):
 
 
 class AFM(nn.Module):
-    """Weigh interactions by attention (Xiao et al. 2017).
-
-    ŷ = w_0 + Σ_i w_i + pᵀ Σ_{i<j} T_ij V_i ⊙ V_j.
-    """
+    """Weigh interactions by attention (Xiao et al. 2017). ŷ = w_0 + Σ_i w_i + pᵀ Σ_{i<j} T_ij V_i ⊙ V_j."""
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int, attention_dim: int) -> None:
         super().__init__()

@@ -34,10 +34,7 @@ PARAMS = "seed: 2019\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
 
 
 def write_log(dataset: str, num_lines: int, folder: Path) -> None:
-    """Write a log in the layout of a data set.
-
-    Features have a probability of about 1 ÷ rank.
-    """
+    """Write a log in the layout of a data set. Features have a probability of about 1 ÷ rank."""
     rng = np.random.default_rng(2019)
     name, separator, header = FILES[dataset]
     folder.mkdir(parents=True)
@@ -84,10 +81,7 @@ def measure(dataset: str, num_lines: int) -> dict[str, Any]:
 def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
 ) -> None:
-    """Measure what is missing or ran on a busy machine, and write the table.
-
-    Takes up to 3 GiB of disk.
-    """
+    """Measure what is missing or ran on a busy machine, and write the table. Takes up to 3 GiB of disk."""
     path = ROOT / "prepare_memory.json"
     records = json.loads(path.read_text("utf-8"))["records"] if path.exists() and not fresh else []
     measured = {(r["dataset"], r["lines"]): r for r in records}

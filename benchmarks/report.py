@@ -71,10 +71,7 @@ def ratio(seconds: float | None, own: Record | None) -> str:
 
 
 def side_table(cells: Cells, failed: Failed, figure: Callable[[Record], str]) -> dict[str, list[Any]]:
-    """Make columns and rows with one figure for each side.
-
-    Where there is no figure, `failed` has the text.
-    """
+    """Make columns and rows with one figure for each side. Where there is no figure, `failed` has the text."""
     more = sorted({side for sides in cells.values() for side in sides} - {*VERDICT_SIDES})
     shown = [s for s in (*VERDICT_SIDES, *more) if any(s in sides or (c, s) in failed for c, sides in cells.items())]
     rows = [
@@ -137,10 +134,7 @@ def two_machines(cells: Cells, elsewhere: Path) -> Record | None:
 
 
 def memory_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
-    """Make the table of each side's peak memory and memory before the first batch.
-
-    Both are in MiB.
-    """
+    """Make the table of each side's peak memory and memory before the first batch. Both are in MiB."""
     return side_table(cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>")
 
 
@@ -237,10 +231,7 @@ def write_report(results: Path) -> None:
 
 
 def write(name: str, machine: Record, records: list[Record], measured: Iterable[Record], **values: Any) -> None:
-    """Write NAME.json, and NAME.md by its template.
-
-    The page names the machine, and says how busy it was, if known.
-    """
+    """Write NAME.json, and NAME.md by its template. The page names the machine, and says how busy it was, if known."""
     (ROOT / f"{name}.json").write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n", "utf-8")
     write_text(ROOT / f"{name}.md", page_of(name, machine, measured, **values))
     print(f"written: {name}.json, {name}.md")

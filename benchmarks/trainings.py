@@ -22,7 +22,7 @@ from report import ROOT, number
 from rich.console import Console
 
 TIMEOUT = 300  # seconds after which a training fails
-TYPICAL_SECONDS = 8.0  # of a measurement with imports, to estimate the time left
+TYPICAL_SECONDS = 8.0  # of a measurement with imports, to estimate the total time
 Result = dict[str, Any]
 
 
@@ -82,10 +82,7 @@ def child(training: Training, segments: int, seconds: float) -> None:
 
 
 def measure(training: Training, segments: int, seconds: float) -> Result:
-    """Return the seconds of each epoch, one list per process, or an error.
-
-    All processes start at the same time.
-    """
+    """Return the seconds of each epoch, one list per process, or an error. All processes start at the same time."""
     others, start = seconds_of_others(), time.perf_counter()
     command = [sys.executable, "-m", "trainings", json.dumps(asdict(training)), str(segments), str(seconds)]
     threads = {"OMP_NUM_THREADS": str(training.threads), "MKL_NUM_THREADS": str(training.threads)}

@@ -112,9 +112,8 @@ def no_kernels() -> None:
 
 
 EVERYWHERE = ("fm", "ifm", "ffm")
-OFF: dict[
-    str, tuple[str, Sequence[str], Callable[[], None]]
-] = {  # row title, models that use the trick, function that turns it off
+# For each trick: the row's title without it, the models that use it, and the function that turns it off.
+OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {
     "malloc": ("large freed buffers go back to the system", EVERYWHERE, no_malloc),
     "onednn": ("matrix products by MKL, not oneDNN", ("ifm",), no_onednn),
     "padding": ("matrices not padded to multiples of 256 rows", ("ifm", "ffm"), no_padding),

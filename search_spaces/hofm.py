@@ -1,7 +1,4 @@
-"""Define the search space of `hofm`.
-
-Its paper uses other data, so the first setting is `fm`'s, without dropout.
-"""
+"""Define the search space of `hofm`. Its paper uses other data, so the first setting is `fm`'s, without dropout."""
 
 from optuna.distributions import CategoricalDistribution
 

@@ -86,10 +86,7 @@ PAPER_BY_FAMILY = {
 
 
 def get_space(model: str) -> Space:
-    """Return the distributions of `search_spaces/MODEL.py` by key.
-
-    Raises ValueError if there is no such file.
-    """
+    """Return the distributions of `search_spaces/MODEL.py` by key. Raises ValueError if there is no such file."""
     return dict(_module(model).SPACE)
 
 

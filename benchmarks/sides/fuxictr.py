@@ -143,10 +143,7 @@ def write_inputs(data: Path, schema: dict[str, Any]) -> Path:
 
 
 def settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Return the keys of a model_config.yaml.
-
-    There is no validation: it would come after `eval_steps` batches.
-    """
+    """Return the keys of a model_config.yaml. There is no validation: it would come after `eval_steps` batches."""
     return {
         "task": "regression",
         "loss": "mse_loss",

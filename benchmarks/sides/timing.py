@@ -46,10 +46,7 @@ def read_schema(folder: Path) -> dict[str, Any]:
 
 
 def resident_mib() -> float:
-    """Return the memory that this process holds now, in MiB.
-
-    Without /proc, returns its peak so far.
-    """
+    """Return the memory that this process holds now, in MiB. Without /proc, returns its peak so far."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return peak_mib()

@@ -44,10 +44,7 @@ class RowsDataset(Dataset):
 
 
 def build(name: str, field_dims: np.ndarray, attention_dim: int) -> nn.Module:
-    """Build the package's model without dropout.
-
-    Batch norm in its hidden layers can't be turned off.
-    """
+    """Build the package's model without dropout. Batch norm in its hidden layers can't be turned off."""
     if name == "fm":
         return torchfm.model.fm.FactorizationMachineModel(field_dims, EMBED_DIM)
     if name == "deepfm":

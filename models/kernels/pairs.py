@@ -20,7 +20,7 @@ from models.kernels.rows import RowEffects
 # `models.kernels.rows` computes the pairs of each row separately. It is used for batches with at least
 OWN_PAIRS = 0.75  # this many distinct pairs for each row and pair of fields, or
 OWN_FEATURES = 0.3  # this many distinct features for each place (then pairs need not be looked for),
-OWN_NUMBERS = 1 << 16  # if a pair of fields has at least this many numbers, so that calls cost little beside them,
+OWN_NUMBERS = 1 << 16  # if a pair of fields has at least this many numbers, so that calls take little of the time,
 OWN_FIELDS = 6  # or if there are at most this many pairs of fields
 
 
@@ -152,7 +152,7 @@ class PairDots(Function):
 def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:
     """Compute Σ_{i<j} T_ij (V_i ⊙ V_j), with dropout on the products.
 
-    Shape: T `[batch, P]` or None (all ones) → `[batch, K]`.
+    T is `[batch, P]`, or None for ones; the result is `[batch, K]`.
     """
     if T is None:
         T = V.table.new_ones(()).expand(len(V.where.index), len(fields))

@@ -14,10 +14,7 @@ MULTIPLE = 256  # pad matrices with zero rows to a multiple of this: oneDNN make
 
 
 def onednn_keeps_float32() -> bool:
-    """Return whether oneDNN multiplies float32 exactly where bfloat16 is allowed.
-
-    It does on a CPU without AMX.
-    """
+    """Return whether oneDNN multiplies float32 exactly where bfloat16 is allowed. It does on a CPU without AMX."""
     return torch.backends.mkldnn.is_available() and not torch.cpu._is_amx_tile_supported()
 
 

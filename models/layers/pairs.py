@@ -90,10 +90,7 @@ def pool_pairs(V: Tensor | Embeddings, dropout: Dropout, T: Tensor | None = None
 
 
 def pooled_sum(V: Tensor | Embeddings, dropout: Dropout) -> Tensor:
-    """Sum Σ_{i<j} (V_i ⊙ V_j) x_i x_j over k, with dropout on the pooled vector.
-
-    Shape: → `[batch]`.
-    """
+    """Sum Σ_{i<j} (V_i ⊙ V_j) x_i x_j over k, with dropout on the pooled vector. Shape: → `[batch]`."""
     if isinstance(V, Embeddings) and not dropout.drops:  # one number for each pair is enough
         return pair_kernels.pair_dots(V, columns(V)).sum(-1)
     return dropout(pool_pairs(V, Dropout(0.0))).sum(-1)

@@ -1,7 +1,4 @@
-"""Define the product layers of ipnn, opnn and pnn (Qu et al. 2016).
-
-l_p^n = W_p^n ⊙ p, n = 1 … D_1.
-"""
+"""Define the product layers of ipnn, opnn and pnn (Qu et al. 2016). l_p^n = W_p^n ⊙ p, n = 1 … D_1."""
 
 import torch
 from torch import Tensor, nn
