@@ -8,10 +8,10 @@ from models.kernels.features import Occurrences, grouped
 
 
 class Batch:
-    """Rows of features, and what is found in them once for all layers.
+    """Hold a batch of rows, and share among layers what is found in it.
 
-    `ids` `[batch, n]` are global feature ids (int), `values` `[batch, n]` those of the features, None where all are 1.
-    With `kernels`, layers touch each distinct feature once; the same is computed without, in more time.
+    `ids` `[batch, n]` are global feature ids (int). `values` `[batch, n]` are the features' values; None if all are 1.
+    With `kernels`, layers compute each distinct feature once. Without, they compute the same in more time.
     """
 
     def __init__(self, ids: Tensor, values: Tensor | None = None, kernels: bool = False) -> None:
@@ -26,7 +26,7 @@ class Batch:
 
     @cached_property
     def where(self) -> Occurrences:
-        """Which features occur, and where."""
+        """Find which features occur, and where."""
         return Occurrences(*grouped(self.ids))
 
     def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
