@@ -68,9 +68,7 @@ class TuneParams(Schema):
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
     max_epochs: PositiveInt | None = None  # per trial; null: training.max_epochs, as in the final runs
-    fixed: dict[str, Any] = Field(
-        {}
-    )  # values for keys of the search space that are not searched, such as model.embed_dim
+    fixed: dict[str, Any] = Field(default={})  # keys of a search space that are not searched, and their values
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
     max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died
