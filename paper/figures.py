@@ -87,7 +87,7 @@ def by_model(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def rmse_panel(title: str, table: pl.DataFrame) -> Any:
-    """Make a panel of the RMSE by the table's first column, one line for each label."""
+    """Make a panel of the RMSE by the first column, one line for each label."""
     from pipelines.reporting.charts import Panel
 
     name, *labels = table.columns

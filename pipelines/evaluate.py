@@ -1,4 +1,4 @@
-"""Retrain the best setting of a cell with several seeds, and test each run once."""
+"""Retrain the best setting of a model with several seeds, and test each run once."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gather all cells into the leaderboard."""
+"""Gather the results of all cells (a model on a data set) into the leaderboard."""
 
 import math
 from collections.abc import Sequence
@@ -39,9 +39,9 @@ FORMATS = {  # all other columns have four decimals
 
 def main(
     params: ParamsOption = Path("params.yaml"),
-    so_far: Annotated[bool, typer.Option("--so-far", help="Leave out cells that are not finished yet.")] = False,
+    so_far: Annotated[bool, typer.Option("--so-far", help="Leave out results that are still missing.")] = False,
 ) -> None:
-    """Write and print the leaderboard of all cells in params.yaml.
+    """Write and print the leaderboard of the models and data sets in params.yaml.
 
     Writes results/leaderboard.md, leaderboard.csv and leaderboard.json.
     """

@@ -16,7 +16,8 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     """List all studies in studies/ with their trials and best value.
 
     Trials are complete, stopped by the scheduler, failed, or running (or cut
-    off). A cell has several studies if its params, data or behaviour changed.
+    off). A model on a data set has several studies if its params, data or
+    behaviour changed.
     """
     from optuna import get_all_study_summaries, load_study  # takes a second to import
     from optuna.storages import JournalStorage
