@@ -1,4 +1,4 @@
-"""Train every model once with one setting, and tabulate size, speed and validation RMSE side by side."""
+"""Compare size, speed and validation RMSE of all models under one setting."""
 
 import json
 import statistics
@@ -18,10 +18,11 @@ TRAINING = {"learning_rate": 0.02, "batch_size": 1024, "max_epochs": NUM_EPOCHS,
 
 
 def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.yaml")) -> None:
-    """Train every model of the registry for ten epochs with one setting; models already done are kept.
+    """Train every registered model for ten epochs with one setting.
 
-    Writes results/models.md and models.json. Nothing is searched and no test row is read: it shows what the models
-    are, not which is best.
+    Writes results/models.md and results/models.json. Finished models are not
+    trained again. Nothing is tuned and no test row is read, so the table does
+    not say which model is best.
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import list_models  # torch takes seconds to import
@@ -44,7 +45,11 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
 
 
 def measure(cell: Any) -> dict[str, Any]:
-    """One model's row: parameters, seconds an epoch (median), validation RMSE and AUC of the best of ten epochs."""
+    """Train one model, and return its row of the table.
+
+    The row has the number of parameters, the median seconds per epoch and the validation metrics of the best epoch, or
+    why the model declines the data set.
+    """
     from models.registry import hyperparameters, why_declined
     from pipelines.training import loop, start
 
@@ -64,7 +69,7 @@ def measure(cell: Any) -> dict[str, Any]:
 
 
 def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
-    """Render the table, the best first, and under which setting it was made."""
+    """Render the table, best model first, with the setting used."""
     metric = METRICS[params.training.metric]
     trained = (entry for entry in rows if "declined" not in entry)
     ranked = sorted(trained, key=lambda entry: metric.score(entry[f"valid_{metric.name}"]))

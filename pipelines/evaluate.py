@@ -1,4 +1,4 @@
-"""Retrain the best setting of a cell with several seeds, and test each once."""
+"""Retrain the best setting of a model with several seeds, and test each run once."""
 
 from pathlib import Path
 
@@ -11,10 +11,13 @@ from pipelines.project.records import write_record
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Retrain the best setting with `evaluate.num_seeds` seeds, in parallel, and test each at its best validation
-    epoch; seeds already done are kept.
+    """Retrain the best setting with several seeds, and test each run once.
 
-    Writes results/DATASET/MODEL/metrics.json, curves.csv and resamples.csv.
+    `evaluate.num_seeds` runs train in parallel. Each is tested at its best
+    validation epoch. Finished runs are not trained again.
+
+    Writes metrics.json, curves.csv and resamples.csv in
+    results/DATASET/MODEL/.
     """
     config, paths = load_params(params), Paths(params.parent)
     from pipelines.data.rows import load_rows

@@ -1,4 +1,4 @@
-"""Gather all cells into the leaderboard."""
+"""Gather the results of all cells (a model on a data set) into the leaderboard."""
 
 import math
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from pipelines.project.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
-COLUMNS = {  # behind those of the metrics
+COLUMNS = {  # after the columns of the metrics
     "num_params": "parameters",
     "seconds_per_epoch": "s / epoch",
     "num_trials": "trials",
     "num_seeds": "seeds",
     "published_rmse": "published RMSE",
 }
-FORMATS = {  # of the figures that have not four decimals
+FORMATS = {  # all other columns have four decimals
     "model": str,
     "num_params": "{:,}".format,
     "seconds_per_epoch": "{:.2f}".format,
@@ -39,9 +39,12 @@ FORMATS = {  # of the figures that have not four decimals
 
 def main(
     params: ParamsOption = Path("params.yaml"),
-    so_far: Annotated[bool, typer.Option("--so-far", help="Without the cells that are not run yet.")] = False,
+    so_far: Annotated[bool, typer.Option("--so-far", help="Leave out results that are still missing.")] = False,
 ) -> None:
-    """Gather the cells of params.yaml into results/leaderboard.md, .csv and .json, and print it."""
+    """Write and print the leaderboard of the models and data sets in params.yaml.
+
+    Writes results/leaderboard.md, leaderboard.csv and leaderboard.json.
+    """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
         get_dataset(dataset)
@@ -63,9 +66,10 @@ def main(
 
 
 def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
-    """Read one cell's row of the leaderboard. Raises ValueError that names the stage to run when it is not there.
+    """Read one cell's row of the leaderboard.
 
-    `other_behaviour` says whether another behaviour than the accepted one made its search or its final runs.
+    `other_behaviour` is true if the code that made its search or final runs behaved differently from the golden files.
+    Raises ValueError that names the stage to run if a result is missing.
     """
     folder = paths.results(dataset, model)
     best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
@@ -92,13 +96,13 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
 
 
 def rank(row: dict[str, Any], metric: Metric) -> float:
-    """Score a row by a test metric, infinitely badly without one."""
+    """Score a row by its test metric (lower is better; infinity without one)."""
     mean = row[f"test_{metric.name}_mean"]
     return math.inf if mean is None else metric.score(mean)
 
 
 def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
-    """Write the page: for each data set a table, best first, and what its figures are."""
+    """Render the page with one table for each data set, best model first."""
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
@@ -121,9 +125,9 @@ def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] 
 
 
 def columns(config: Params) -> dict[str, str]:
-    """Name the columns, the deciding metric first.
+    """Return the columns' keys and titles, with the deciding metric first.
 
-    The column of published figures says their K where trials have another K.
+    The title of the published figures gives their K if the trials have another K.
     """
     decides = METRICS[config.training.metric]
     tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]

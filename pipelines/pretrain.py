@@ -1,4 +1,4 @@
-"""Train the model whose embeddings the others start from, where training.pretrained names one."""
+"""Train the model whose embeddings other models start from."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,15 @@ from pipelines.project.provenance import made_by
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Train what training.pretrained names with the settings under `pretrain`; does nothing where it is null.
+    """Train the model whose embeddings other models start from.
 
-    Writes data/pretrained/DATASET/: the weights of the best validation epoch, summary.json, and recipe.json, which
-    changes when anything does that the weights come from. What starts from them depends on the recipe, as the weights'
-    last digits are other ones on another kind of processor.
+    `training.pretrained` names the model; if it is null, nothing is trained.
+    `pretrain` in params.yaml is its setting.
+
+    Writes into data/pretrained/DATASET/ the weights of the best validation
+    epoch, summary.json and recipe.json. The recipe changes if anything that
+    made the weights changes. Later stages depend on the recipe, not on the
+    weights, because their last digits differ between kinds of processor.
     """
     config, paths = load_params(params), Paths(params.parent)
     get_dataset(dataset)

@@ -1,4 +1,4 @@
-"""Run a command, such as `dvc repro`, with one cluster of Ray's for all its stages, which saves each the start."""
+"""Run a command, such as `dvc repro`, with one Ray cluster for all its stages."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ from pipelines.project.cluster import cluster
 
 
 def main() -> int:
-    """Run the command of the arguments; its exit code."""
+    """Run the command given as arguments, and return its exit code."""
     with cluster():
         environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
         return subprocess.run(sys.argv[1:], env=environment).returncode

@@ -1,4 +1,4 @@
-"""Search the hyperparameters of one model on one data set, and write down the best setting."""
+"""Search the hyperparameters of one model on one data set."""
 
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from pipelines.project.records import write_record
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Search the hyperparameters of one model on one data set; a search that was cut off goes on.
+    """Search the hyperparameters of one model on one data set.
 
-    Writes results/DATASET/MODEL/best.json and trials.csv.
+    An interrupted search continues where it stopped.
+
+    Writes best.json and trials.csv in results/DATASET/MODEL/.
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import why_declined

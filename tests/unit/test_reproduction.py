@@ -243,17 +243,17 @@ def test_whether_the_full_model_overfits_needs_as_many_epochs_as_the_paper_had(s
 
 
 @pytest.mark.parametrize(
-    ("found", "words", "holds"),
+    ("found", "wins", "learning", "holds"),
     [
-        ([True] * 8 + [False] * 2, "8 of 10", True),
-        ([True] * 7 + [False] * 3, "7 of 10", False),
-        ([True] * 8 + [None] * 2, "8 of 10, 2 still learning", True),
-        ([True] * 7 + [None] + [False] * 2, "7 of 10, 1 still learning", None),
-        ([None] * 2 + [False] * 8, "0 of 10, 2 still learning", False),
+        ([True] * 8 + [False] * 2, 8, 0, True),
+        ([True] * 7 + [False] * 3, 7, 0, False),
+        ([True] * 8 + [None] * 2, 8, 2, True),
+        ([True] * 7 + [None] + [False] * 2, 7, 1, None),
+        ([None] * 2 + [False] * 8, 0, 2, False),
     ],
 )
-def test_nearly_all_are_eight_in_ten_and_what_is_open_counts_only_where_it_decides(found, words, holds):
-    assert nearly_all("statement", [("pair", "", one) for one in found]) == ("statement", words, holds)
+def test_nearly_all_are_eight_in_ten_and_what_is_open_counts_only_where_it_decides(found, wins, learning, holds):
+    assert nearly_all(found) == {"wins": wins, "num_pairs": 10, "learning": learning, "holds": holds}
 
 
 def test_a_hyperparameter_has_a_row_a_value_and_the_best_in_bold(study):
