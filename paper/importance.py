@@ -55,7 +55,7 @@ def main(
     cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
     origin = made_by(cell.behaviour).model_dump()
     model, epochs = cell.train(setting, cell.seed("importance"))
-    table = measure(model, cell.valid_rows, cell.schema["fields"]).with_columns(
+    table = measure_pairs(model, cell.valid_rows, cell.schema["fields"]).with_columns(
         has_label_information=(pl.col("i") == replaced) | (pl.col("j") == replaced)
     )
     truth = paths.raw(dataset) / "truth.json"
@@ -91,7 +91,7 @@ def ifm_on(dataset: str, experiments: dict[str, Any]) -> Any:
     return next(of_dataset, first.model_copy(update=plain)).model_copy(update={"set": {}})
 
 
-def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
+def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     """Measure each pair of fields i < j, and return one row for each pair.
 
     - norm: ‖F_ij‖; proportion: its share of the sum of norms

@@ -62,7 +62,7 @@ def main(
     records, origin = [], made_by(cell.behaviour).model_dump()
     for percent in PERCENTS:
         for seed in range(num_seeds):
-            records.append(measure(cell, percent, seed))
+            records.append(train_once(cell, percent, seed))
             print(*(f"{key} {value:.4g}" for key, value in records[-1].items()), sep="  ", flush=True)
     write_text(paths.root / "results" / "sampling.csv", pl.DataFrame(records).write_csv())
     write_json(paths.root / "results" / "sampling.json", {"made_by": origin})
@@ -93,7 +93,7 @@ def part(rows: Any, which: slice) -> Any:
     return type(rows)(rows.features[which], rows.labels[which])
 
 
-def measure(cell: Any, percent: int, seed: int) -> dict[str, Any]:
+def train_once(cell: Any, percent: int, seed: int) -> dict[str, Any]:
     """One run, with `percent` of the pairs a batch."""
     from pipelines.training import loop
 

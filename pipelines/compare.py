@@ -37,14 +37,14 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
         cell = load_cell(model, dataset, fixed, paths)
         done = paths.study(dataset, model) / f"compare-{fingerprint(cell, {}, SETTING)}.json"
         if not done.exists():
-            write_json(done, measure(cell))
+            write_json(done, train_once(cell))
         rows.append(json.loads(done.read_text(encoding="utf-8")))
         print(*rows[-1].values(), sep="  ", flush=True)
     write_json(paths.root / "results" / "models.json", rows)
     write_text(paths.root / "results" / "models.md", markdown(dataset, rows, fixed))
 
 
-def measure(cell: Any) -> dict[str, Any]:
+def train_once(cell: Any) -> dict[str, Any]:
     """Train one model, and return its row of the table.
 
     The row has the number of parameters, the median seconds per epoch and the validation metrics of the best epoch, or
@@ -76,7 +76,7 @@ def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
     return render(
         TEMPLATES / "models.md.j2",
         dataset=dataset,
-        rows=map(shown, ranked),
+        rows=map(format_row, ranked),
         declined=[entry for entry in rows if "declined" in entry],
         seed=params.seed,
         setting=", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items()),
@@ -84,7 +84,7 @@ def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
     )
 
 
-def shown(entry: dict[str, Any]) -> list[str]:
+def format_row(entry: dict[str, Any]) -> list[str]:
     sizes = [f"{entry['num_params']:,}", f"{entry['seconds_per_epoch']:.2f}", str(entry["best_epoch"])]
     return [entry["model"], *sizes, f"{entry['valid_rmse']:.4f}", f"{entry['valid_auc']:.4f}"]
 

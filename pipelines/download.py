@@ -24,7 +24,7 @@ def main(
     Downloaded files are cached. The synthetic data set is generated.
     """
     if show_list:
-        print("\n\n".join(describe(get_dataset(name)) for name in list_datasets()))
+        print("\n\n".join(format_dataset(get_dataset(name)) for name in list_datasets()))
         return
     if not dataset:
         raise ValueError(f"--dataset is missing; choose one of: {', '.join(list_datasets())}")
@@ -32,7 +32,7 @@ def main(
         print(path)
 
 
-def describe(dataset: Dataset) -> str:
+def format_dataset(dataset: Dataset) -> str:
     """Describe a data set in lines that fit the terminal (80 columns without one)."""
     lines = [f"  {dataset.title}", f"  licence: {dataset.licence}", f"  citation: {dataset.citation}"]
     wrapper = textwrap.TextWrapper(

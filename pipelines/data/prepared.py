@@ -61,7 +61,7 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
     write_json(folder / "files.json", digests)
     values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
-    schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
+    schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
     write_json(folder / "schema.json", schema)
     return schema
 
@@ -139,7 +139,7 @@ def check_classes(dataset: Dataset, splits: Splits) -> None:
             raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
 
 
-def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
+def schema_of(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
     """Describe the data for schema.json. `sparsity` is the share of ones in a one-hot row."""
     num_rows = {name: split.num_rows for name, split in splits.items()}
     num_positives = {name: split.num_positives for name, split in splits.items()}

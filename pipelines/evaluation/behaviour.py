@@ -19,7 +19,7 @@ SHOWN = {"test_rmse", "valid_rmse", "valid_auc", "best_epoch", "epochs", "second
 
 
 def evaluate_behaviour() -> Figures:
-    """Compute the seeds of final runs, metrics of fixed logits on resamples, and the figures of a run."""
+    """Compute seeds of final runs, metrics on resamples, and the figures of one run."""
     rows, rng = splits()["few features"].valid, np.random.default_rng(SEED)
     logits = rows.labels * torch.tensor(rng.random(len(rows))) - torch.tensor(rng.random(len(rows))).round(decimals=1)
     seed = final_runs.resamples_seed(generated_cell())

@@ -63,7 +63,7 @@ def read_run(file: Path, cell: Cell) -> Run | None:
 def train_seeds(
     cell: Cell, test_rows: Rows, setting: Setting, params: Params, files: dict[int, Path]
 ) -> dict[int, Run]:
-    """Train the seeds in parallel, as far as the cluster reaches, and write each run into its file."""
+    """Train the seeds in parallel, and write each run into its file when it ends."""
     origin, done = made_by(cell.behaviour), {}
     with cluster() as there_is:
         wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
@@ -115,7 +115,7 @@ def summary(runs: list[Run], metric: str) -> Summary:
 
 
 def seed_figures(run: Run, metric: str) -> Seed:
-    """Gather a run's test metrics, its best epoch and that epoch's validation metrics, and its speed."""
+    """Gather a run's test metrics, best epoch, validation metrics at that epoch, and speed."""
     best = min(run.epochs, key=lambda row: METRICS[metric].score(row[f"valid_{metric}"]))
     return Seed.model_validate(
         {

@@ -90,7 +90,7 @@ class Summary(Record):
 
     @model_serializer(mode="wrap")
     def with_spread(self, as_written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Add the number of seeds, and each figure's mean and standard deviation, for readers of the file."""
+        """Add the number of seeds, and each figure's mean and standard deviation."""
         parts: dict[str, Callable[[str], float | None]] = {"mean": self.mean, "std": self.std}
         names = Seed.model_fields if self.seeds else ()
         spread = {f"{name}_{part}": compute(name) for name in names for part, compute in parts.items()}

@@ -26,7 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """Open the journal of a cell, without a last line that a kill has cut off.
+    """Open a cell's journal, without a last line that a kill has cut off.
 
     The caller must hold the cell's lock: a killed search may have left a lock file, which is removed.
     """
@@ -41,7 +41,7 @@ def open_journal(path: Path) -> JournalStorage:
 
 
 def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
-    """Mark the running trials of a killed search as failed, and repeat their settings first."""
+    """Mark a killed search's running trials as failed, and queue their settings."""
     study_id = storage.get_study_id_from_name(study.study_name)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
@@ -71,7 +71,7 @@ def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:
 
 
 def seconds_of_trials(trials: list[FrozenTrial]) -> float:
-    """Sum the time in which at least one trial ran, which a killed search leaves behind."""
+    """Sum the time in which at least one trial ran."""
     seconds, covered = 0.0, datetime.min
     for trial in sorted(trials, key=lambda trial: trial.datetime_start or datetime.min):
         if trial.datetime_start and trial.datetime_complete:
@@ -82,7 +82,7 @@ def seconds_of_trials(trials: list[FrozenTrial]) -> float:
 
 
 def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
-    """Return a row for each finished trial: number, state, metric, epochs, seconds, setting, reason of failure."""
+    """Return one row for each finished trial, with its setting and what it reached."""
     rows = [
         {
             "trial": trial.number,

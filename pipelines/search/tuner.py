@@ -82,7 +82,10 @@ def enqueue_first(study: Study, space: Space, paper: Setting) -> None:
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:
-    """Pick the part of tune.fixed that a model has. Raises ValueError for a key that is in no search space."""
+    """Pick the part of tune.fixed that a model has.
+
+    Raises ValueError for a key that is in no search space.
+    """
     known = {key for name in {model, *params.models} for key in shared.get_space(name)}
     for key in params.tune.fixed:
         if key not in known:
@@ -91,7 +94,7 @@ def fixed_setting(model: str, params: Params) -> dict[str, Any]:
 
 
 def spend_budget(cell: Cell, space: Space, fixed: Setting, budget: TuneParams, study: Study) -> None:
-    """Run the trials that are missing from the budget, in parallel as far as the cluster reaches."""
+    """Run the trials that are missing from the budget, in parallel."""
     trials_left, seconds_left = budget_left(study, budget)
     if not trials_left:
         return
@@ -145,7 +148,7 @@ def make_sampler(cell: Cell, drawn: int) -> TPESampler:
 
 @contextlib.contextmanager
 def named_errors(path: Path) -> Iterator[Path]:
-    """Turn an error of writing a file, also one inside of Tune's, into an OSError that names the file."""
+    """Turn an error of writing a file, also within Tune's, into a named OSError."""
     try:
         yield path
     except (OSError, TuneError) as error:
@@ -187,7 +190,7 @@ def trial_seed(cell: Cell, setting: Setting) -> int:
 
 
 def check_result(cell: Cell, budget: TuneParams, study: Study) -> None:
-    """Raise ValueError for a search without a good trial, or with fewer trials than its budget."""
+    """Raise ValueError for a search without a complete trial, or with a trial missing."""
     done, name = finished_trials(study), f"{cell.model} on {cell.dataset}"
     if not any(trial.state is TrialState.COMPLETE for trial in done):
         if any(trial.state is TrialState.PRUNED for trial in done):

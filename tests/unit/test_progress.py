@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.project.metric import METRICS
-from pipelines.search.progress import TrialTable, describe
+from pipelines.search.progress import TrialTable, format_setting
 
 SETTING = {"training.learning_rate": 0.05, "model.embed_dim": 32, "model.hidden_dims": "[64, 32]"}
 
@@ -119,8 +119,8 @@ def test_a_budget_of_time_alone_has_no_total():
 
 def test_scores_are_shown_as_metrics_and_settings_in_short():
     for metric, score, shown in (("rmse", None, "–"), ("rmse", 0.123456, "0.1235"), ("auc", -0.98765, "0.9877")):
-        assert TrialTable("", METRICS[metric], 0, 3, None, None).shown(score) == shown
-    assert describe({"training.learning_rate": 0.0123456, "training.batch_size": 1024}) == (
+        assert TrialTable("", METRICS[metric], 0, 3, None, None).format_score(score) == shown
+    assert format_setting({"training.learning_rate": 0.0123456, "training.batch_size": 1024}) == (
         "learning_rate=0.0123 batch_size=1024"
     )
-    assert describe({"training.l2": 1e-8, "model.use": True}) == "l2=1e-08 use=True"
+    assert format_setting({"training.l2": 1e-8, "model.use": True}) == "l2=1e-08 use=True"
