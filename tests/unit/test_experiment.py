@@ -77,7 +77,7 @@ def test_a_run_has_a_row_an_epoch_and_reads_no_test_rows(paper):
 
 def test_a_run_that_is_done_is_kept_and_shared_by_experiments_of_the_same_setting(paper, monkeypatch):
     (first,) = run(paper, "ifm")
-    monkeypatch.setattr(Cell, "start", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Cell, "train", lambda *_: pytest.fail("trained again"))
     (paper.root / "results" / "experiments" / "ifm" / "run.csv").unlink()
     change(paper, "keep", set={"model.dropout": 0.1})  # the paper's value, from which ifm starts too
     again, shared = run(paper, "ifm", "keep")
@@ -108,8 +108,8 @@ def test_epochs_that_some_seeds_have_not_reached_are_left_out():
 
 def test_embeddings_start_from_an_fm_of_the_experiments_size(paper, monkeypatch):
     cells = []
-    start = Cell.start
-    monkeypatch.setattr(Cell, "start", lambda cell, *rest: cells.append(cell) or start(cell, *rest))
+    original = Cell.train
+    monkeypatch.setattr(Cell, "train", lambda cell, *rest: cells.append(cell) or original(cell, *rest))
     run(paper, "ifm", "random", "fm")
     by_start = [(cell.model, cell.pretrained is not None) for cell in cells]
     assert by_start == [("fm", False), ("ifm", True), ("ifm", False), ("fm", False)]
