@@ -54,6 +54,12 @@ class TrainingParams(Schema):
     # processes or machines that train one model together (docs/clusters.md); 1 is omitted from dumps and study names
     num_workers: PositiveInt = Field(default=1, exclude_if=lambda num_workers: num_workers == 1)
 
+    @model_validator(mode="after")
+    def know_touched_rows(self) -> "TrainingParams":
+        if self.kernels == "plain" and (self.l2_rows == "touched" or self.optimizer == "lazy_adam"):
+            raise ValueError("l2_rows touched and optimizer lazy_adam need kernels fast: plain gradients have all rows")
+        return self
+
 
 class PretrainParams(Schema):
     """Configure the run that supplies pretrained embeddings when training.pretrained names its model."""

@@ -105,13 +105,14 @@ def train(
             optimizer.step()
             total += loss.detach()
         train_loss = workers.mean_loss(total, rows)
+        if not math.isfinite(train_loss):
+            epoch = len(epochs) + 1
+            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
         settle(model)
         workers.after_epoch(model)
         seconds = time.perf_counter() - start
         valid = workers.evaluate(model, valid_rows, training)
         epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, valid))
-        if not math.isfinite(train_loss + valid.rmse):
-            raise FloatingPointError(f"the loss is not finite in epoch {len(epochs)}: lower training.learning_rate")
         stopping.note(epochs[-1])
         if report(epochs[-1]) is True:
             break

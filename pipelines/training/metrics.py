@@ -61,8 +61,11 @@ def surprises(predicted: Tensor, labels: Tensor) -> Tensor:
 def auc(scores: Tensor, labels: Tensor) -> float:
     """Compute the chance that a positive scores above a negative; ties count half.
 
-    This is the Mann–Whitney statistic. Raises ValueError when one class is missing.
+    This is the Mann–Whitney statistic. Raises ValueError when one class is missing, and FloatingPointError for a score
+    that is not a number.
     """
+    if scores.isnan().any():
+        raise FloatingPointError("a score is not a number: it has no rank")
     positive = labels > 0
     num_positives, num_negatives = int(positive.sum()), int((~positive).sum())
     if not num_positives or not num_negatives:

@@ -350,8 +350,6 @@ def test_lazy_adam_is_adam_when_each_batch_has_all_features_and_another_algorith
     assert_same_training(lazy, adam)
     lazy, adam = (train_curve(name, optimizer=one, l2=0.1) for one in ("lazy_adam", "adam"))
     assert (lazy[1]["embedding.weight"] - adam[1]["embedding.weight"]).abs().max() > 0.01
-    plain = train_curve(name, optimizer="lazy_adam", l2=0.1, kernels="plain")
-    assert_same_training(plain, adam)
 
 
 @every_model
