@@ -2,7 +2,7 @@
 
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.kernels.features import Occurrences, grouped
 
@@ -33,3 +33,17 @@ class Batch:
         """Pick fields, and subtract `shift` `[fields]` from their ids."""
         values = None if self.values is None else self.values[:, columns]
         return Batch(self.ids[:, columns] - shift, values, self.kernels)
+
+
+class OnTensors(nn.Module):
+    """Call a model with tensors instead of a batch, for `torch.export` and ONNX.
+
+    The wrapped model computes the plain formulas. Shape: ids and values `[batch, n]` → logits `[batch]`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, ids: Tensor, values: Tensor | None = None) -> Tensor:
+        return self.model(Batch(ids, values))

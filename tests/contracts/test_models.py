@@ -10,7 +10,7 @@ from pairwise import pairwise
 from torch import nn
 
 from models import registry
-from models.layers.batch import Batch
+from models.layers.batch import Batch, OnTensors
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
@@ -458,3 +458,16 @@ def test_a_setting_of_a_kind_that_fits_is_taken():
 def test_a_model_without_a_search_space_says_which_file_to_add():
     with pytest.raises(ValueError, match=r"svd has no search space: add search_spaces/svd.py with SPACE and PAPER"):
         get_space("svd")
+
+
+@pytest.mark.parametrize("name", ["lr", "ffm", "ifm", "inn", "nfm", "fnn", "pnn", "dcn"])
+def test_a_model_trained_with_kernels_can_be_exported(name):
+    model, field_dims = create(name)
+    rows = Rows(random_rows(field_dims, 40).int(), torch.ones(40).where(torch.arange(40) % 2 == 0, -1.0))
+    train(model, rows, rows, TrainingParams(max_epochs=1))
+    ids, values = random_rows(field_dims, 5, seed=1).int(), torch.rand(5, len(field_dims))
+    for inputs in ((ids,), (ids, values)):
+        dynamic = {key: {0: torch.export.Dim("rows")} for key, _ in zip(("ids", "values"), inputs, strict=False)}
+        exported = torch.export.export(OnTensors(model), inputs, dynamic_shapes=dynamic).module()
+        two = [tensor[:2] for tensor in inputs]
+        assert torch.allclose(exported(*two), model(Batch(*two, kernels=True)), atol=1e-6)
