@@ -1,12 +1,12 @@
-"""Read the data sets of `datasets/`: where each comes from, its licence, and what its log means."""
+"""Read the data sets of `datasets/`: where each comes from, its licence, and what its rows mean."""
 
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError
 
+from pipelines.data.own import OwnDataset
 from pipelines.project.cli import one_of
 from pipelines.project.records import Schema, explain
 
@@ -55,18 +55,28 @@ class Dataset(Schema):
         return self.name.split("-")[0]
 
 
-def list_datasets() -> list[str]:
+def files(root: Path) -> dict[str, Path]:
+    """Find the file of each data set: those of `datasets/` beside params.yaml or above it hide built-in ones."""
+    root = root.resolve()
+    folders = [FOLDER, *(folder / "datasets" for folder in (*reversed(root.parents), root))]
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+
+
+def list_datasets(root: Path = Path()) -> list[str]:
     """List the names of all data sets."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    return sorted(files(root))
 
 
-@cache
-def get_dataset(name: str) -> Dataset:
+def get_dataset(name: str, root: Path = Path()) -> Dataset | OwnDataset:
     """Read datasets/NAME.yaml. Raises ValueError for an unknown name, and for a file with a wrong key or value."""
-    file = FOLDER / f"{one_of('data set', name, list_datasets())}.yaml"
+    known = files(root)
+    file = known[one_of("data set", name, known)]
     try:
-        return Dataset.model_validate({"name": name, **yaml.safe_load(file.read_text(encoding="utf-8"))})
+        content = {"name": name, **yaml.safe_load(file.read_text(encoding="utf-8"))}
     except (yaml.YAMLError, TypeError) as error:
         raise ValueError(f"{file}: not YAML: {error}") from error
+    own = content.get("format") == "table"
+    try:
+        return OwnDataset(**content, folder=file.parents[1]) if own else Dataset(**content)
     except ValidationError as error:
-        raise ValueError(f"{file}: {explain(error, Dataset)}") from error
+        raise ValueError(f"{file}: {explain(error, OwnDataset if own else Dataset)}") from error
