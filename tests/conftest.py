@@ -1,4 +1,4 @@
-"""Give tests projects and a Ray cluster, and share the tests out among the workers of pytest-xdist."""
+"""Give tests projects and a Ray cluster, and assign them to workers of pytest-xdist."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Send tests that share a cluster, or else a file, to the same worker of pytest-xdist."""
+    """Send tests of one cluster, or else of one file, to one worker of pytest-xdist."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):

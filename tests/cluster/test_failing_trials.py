@@ -1,4 +1,4 @@
-"""Let trials fail, hang or lose their worker, and let a search ask for more than there is."""
+"""Let trials fail, hang or lose their worker, and ask for missing resources."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from pipelines.training.cell import Cell
 
 @pytest.mark.fault("trial")
 def test_all_trials_failing_is_an_error_with_the_first_reason(project):
-    project.set(tune={"fixed": {"training.learning_rate": -1.0}, "num_trials": 2})
+    project.set(tune={"fixed": {"training.learning_rate": -1.0}, "num_trials": 1})
     with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
         project.tune("lr")
     assert str(raised.value).startswith("all trials of lr on synthetic failed, the first with: ")
@@ -77,7 +77,7 @@ def test_a_trial_whose_worker_dies_is_tried_again(project, tmp_path):
 
 @pytest.mark.fault("trial")
 def test_trials_that_fail_hang_or_die_have_failed_with_their_reasons_and_the_search_goes_on(project, tmp_path):
-    """The paper's setting hangs; each of the next trials takes another way to fail, which it claims by a file."""
+    """Let the paper's setting hang; each later trial claims another way to fail by a file."""
     todo = ["dies", "out of memory", "too long"]
 
     def fail(setting):

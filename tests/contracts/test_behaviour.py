@@ -1,4 +1,4 @@
-"""Compare the code with the golden files in behaviour/, and edit a copy of it to see what becomes stale."""
+"""Compare the code with the golden files, and ask what edits of it make stale."""
 
 import contextlib
 import json
@@ -166,7 +166,7 @@ def stale(root):
 
 
 def newly_stale(tree):
-    """Map each stage that trains to its deps that are stale, but were not when the copy was made."""
+    """Map each stage that trains to the deps that became stale since the copy."""
     root, before = tree
     changed = {stage: deps - before.get(stage, set()) for stage, deps in stale(root).items()}
     return {stage: deps for stage, deps in changed.items() if deps and TRAINS.match(stage)}

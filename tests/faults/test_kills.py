@@ -100,12 +100,13 @@ class Run:
 
 @pytest.fixture
 def run(project, monkeypatch):
-    """Return a function that runs a command on the project, with a cluster of its own.
+    """Return a function that runs a command with a cluster of its own.
 
     Each trial takes about half a second.
     """
     project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 2}')
     runs = []
 
     def start(command=None):
@@ -121,7 +122,13 @@ def run(project, monkeypatch):
 
 
 @pytest.fixture
-def dvc(project):
+def one_at_a_time(run, monkeypatch):
+    """Give the clusters one CPU, so that a run starts one worker and not two."""
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 1}')
+
+
+@pytest.fixture
+def dvc(project, one_at_a_time):
     """Add the demo's DVC stages to the project."""
     shutil.copy(ROOT / "demo" / "dvc.yaml", project.root)
     shutil.copytree(ROOT / "demo" / ".dvc", project.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
@@ -235,6 +242,7 @@ def test_ctrl_c_is_an_error_to_dvc_too_and_the_search_goes_on_when_run_again(dvc
 
 
 @pytest.mark.fault("twice")
+@pytest.mark.usefixtures("one_at_a_time")
 def test_a_second_run_of_a_cell_at_work_says_who_holds_it_and_stops(project, run):
     first = run()
     assert first.wait_for(lambda: num_ended(project) > 0)

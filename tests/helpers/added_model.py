@@ -1,4 +1,4 @@
-"""Projects with one more model than the repository has."""
+"""Add a model to a copy of the project's code."""
 
 import shutil
 import subprocess
@@ -41,7 +41,7 @@ PICKY = TOY + (
 
 
 def add_model(project, name, model, space):
-    """The repository's packages in the project's folder, with one more model."""
+    """Copy the repository's packages into the project's folder, and add a model to them."""
     for package in ("pipelines", "models", "search_spaces"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / package, project.root / package, ignore=ignored)
@@ -50,6 +50,6 @@ def add_model(project, name, model, space):
 
 
 def run_python(project, *arguments):
-    """Python in the project's folder, whose packages it finds first."""
+    """Run Python in the project's folder, so that it imports the packages there."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=300)
