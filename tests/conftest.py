@@ -22,12 +22,23 @@ from pipelines.data import synthetic
 
 HERE = Path(__file__).parent
 WITH_RAY = ("cluster", "faults")
-ORDER = (  # the longest first
-    *("faults/test_two_nodes.py", "cluster/test_search.py", "cluster", "faults/test_kills.py", "faults"),
-    *("contracts/test_behaviour.py", "equations/test_data_parallel.py", "contracts", "equations", "unit"),
+ORDER = (  # the longest first, but the worker that takes the few tests of test_two_nodes.py takes another file at once
+    *(
+        "faults/test_two_nodes.py",
+        "cluster/test_search.py",
+        "cluster/test_workers.py",
+        "cluster",
+        "faults/test_disks.py",
+    ),
+    *("equations/test_data_parallel.py", "faults/test_kills.py", "contracts/test_behaviour.py"),
+    *("contracts", "equations", "unit"),
 )
 EACH_A_CLUSTER = ("test_kills.py",)  # each test starts clusters of its own
-LONG = ("test_search.py", "test_two_nodes.py")  # these files have a cluster each; the other files share one
+LONG = (
+    "test_search.py",
+    "test_workers.py",
+    "test_two_nodes.py",
+)  # these files have a cluster each; the other files share one
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
 
