@@ -1,8 +1,8 @@
-"""Measures factorbench against its peers, and writes results.json, results.md and results.svg beside this file.
+"""Measure factorbench and its peers, and write results.json, results.md and results.svg.
 
-Each measurement is a process of its own, in the environment of its side; for each cell (shape, batch size, model,
-dropout) the sides come one after the other. Each result is kept at once in .cache/measurements.jsonl, from which an
-interrupted run goes on.
+Each measurement is a process of its own, in the environment of its side. For each cell (shape, batch size, model,
+dropout) the sides run one after the other. Each result is stored at once in .cache/measurements.jsonl, so an
+interrupted run continues from there.
 """
 
 import json
@@ -25,20 +25,20 @@ from rich.console import Console
 
 PEERS = ("fuxictr", "deepctr", "torchfm", "recbole")
 OWN = ("plain", "factorbench")
-COMMON_MODELS = ("fm", "deepfm", "nfm", "afm", "ffm")  # which the peers have too
+COMMON_MODELS = ("fm", "deepfm", "nfm", "afm", "ffm")  # the peers have these too
 OWN_MODELS = ("ifm", "inn", "deepifm")
 DROPOUTS = (0.1, 0.0)  # of OWN_MODELS: the default of their paper, and none
 SHAPES = {"frappe": (4096, 128), "movielens": (4096,)}  # batch sizes
 ATTENTION_DIM = {"frappe": 256, "movielens": 16}
 THREADS = 2
-TYPICAL_SECONDS = 10.0  # of a measurement with the imports, for the first estimate
+TYPICAL_SECONDS = 10.0  # of a measurement with imports, to estimate the total time
 MEASUREMENTS = FOLDER / "measurements.jsonl"
 RESULTS = ROOT / "results.json"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What is measured at once: a side on a cell."""
+    """Name one measurement: a side on a cell."""
 
     shape: str
     batch_size: int
@@ -51,7 +51,7 @@ class Measurement:
 def plan(
     shapes: Iterable[str], batches: Iterable[int], models: Iterable[str], sides: Iterable[str], setting: str
 ) -> list[Measurement]:
-    """All measurements of a selection, cell by cell; an empty part of it stands for all."""
+    """List the measurements of a selection, cell by cell; an empty part selects all."""
     chosen: list[Measurement] = []
     for shape in shapes or SHAPES:
         for batch_size in [size for size in SHAPES[shape] if not batches or size in batches]:
@@ -67,12 +67,12 @@ def plan(
 
 
 def python_of(side: str) -> str:
-    """The interpreter of a side's environment; the project's own for `OWN`."""
+    """Return the interpreter of a side's environment; for `OWN`, the project's."""
     return sys.executable if side in OWN else str(ROOT / ".venv" / side / "bin" / "python")
 
 
 def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) -> dict[str, Any]:
-    """The record of a side's process, or `{"error": its last line}`."""
+    """Return the record of a side's process, or `{"error": its last line}`."""
     if wanted.side not in OWN and not (ROOT / ".venv" / wanted.side / ".done").exists():
         log = ROOT / ".venv" / f"{wanted.side}.log"
         return {"error": f"not installed: {last_line(log.read_text('utf-8') if log.exists() else 'no environment')}"}
@@ -92,7 +92,7 @@ def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) 
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     others, start = seconds_of_others(), time.perf_counter()
-    try:  # in the cache, as some packages write logs into the folder they run in
+    try:  # run in the cache folder: some packages write logs into the current folder
         done = subprocess.run(command, cwd=FOLDER, env=environment, capture_output=True, text=True, timeout=timeout)
     except subprocess.TimeoutExpired:
         return {"error": f"no result in {timeout:.0f} s"}
@@ -103,7 +103,10 @@ def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) 
 
 
 def busy_since(others: float | None, start: float) -> dict[str, float]:
-    """`cpu_of_others`, the share of the CPU that other processes took since `start`; {} where it can't be known."""
+    """Return the share of the CPU that other processes took since `start`.
+
+    The key is `cpu_of_others`. Returns {} if the share can't be known.
+    """
     if others is None:
         return {}
     busy = (seconds_of_others() or 0) - others
@@ -111,13 +114,16 @@ def busy_since(others: float | None, start: float) -> dict[str, float]:
 
 
 def remark(result: dict[str, Any]) -> str:
-    """What stands behind a figure that was measured on a busy machine."""
+    """Return the note that follows a figure measured on a busy machine."""
     share = result.get("cpu_of_others", 0)
     return f", [yellow]other processes took {share:.0%} of the CPU[/]" if share > BUSY else ""
 
 
 def seconds_of_others() -> float | None:
-    """CPU seconds that all processes but the measured ones have taken since the start of the machine (Linux only)."""
+    """Return the CPU seconds of all but the measured processes since the machine started.
+
+    Returns None if there is no /proc/stat (only Linux has it).
+    """
     if not Path("/proc/stat").exists():
         return None
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text("ascii").split()[1:9])
@@ -127,13 +133,16 @@ def seconds_of_others() -> float | None:
 
 
 def last_line(text: str) -> str:
-    """The last line that is not empty, without paths of this machine."""
+    """Return the last line that is not empty, without paths of this machine."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1].replace(f"{ROOT.parent}/", "") if lines else "no output"
 
 
 def load_measurements() -> dict[Measurement, dict[str, Any]]:
-    """What is measured already; of two records of the same round, the later; all rounds together."""
+    """Load what is measured already, with all rounds of a measurement merged.
+
+    Of two records of the same round, the later one counts.
+    """
     known: dict[Measurement, dict[str, Any]] = {}
     lines = MEASUREMENTS.read_text("utf-8").splitlines() if MEASUREMENTS.exists() else []
     for record in map(json.loads, lines):
@@ -145,7 +154,7 @@ def load_measurements() -> dict[Measurement, dict[str, Any]]:
 
 
 def together(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """Two rounds of a measurement as one: all segments and evaluations, the larger of other figures."""
+    """Merge two rounds of a measurement. Keeps all segments and evaluations, and the larger of other figures."""
     lists = {name: before[name] + after[name] for name in ("seconds", "batches", "evaluations") if name in after}
     larger = {
         name: max(before[name], after[name]) for name in after if name.endswith("_mib") or name == "cpu_of_others"
@@ -154,7 +163,7 @@ def together(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_doubtful(result: dict[str, Any]) -> bool:
-    """Whether it failed, or other processes took much of the CPU."""
+    """Return whether a measurement failed, or other processes took much of the CPU."""
     return "error" in result or result.get("cpu_of_others", 0) > BUSY
 
 
@@ -164,7 +173,7 @@ def store(wanted: Measurement, result: dict[str, Any], number: int) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What the measurements were made on; memory in GiB."""
+    """Describe the machine of the measurements; memory is in GiB."""
     cpu, memory = platform.processor() or platform.machine(), None
     if Path("/proc/cpuinfo").exists():
         names = [line.split(":", 1)[1].strip() for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines()
@@ -182,7 +191,7 @@ def machine() -> dict[str, Any]:
 
 
 def collect(measured: dict[Measurement, dict[str, Any]]) -> dict[str, Any]:
-    """The content of results.json: the machine, versions a side, a record a measurement, and what failed."""
+    """Build results.json: the machine, each side's versions, one record per measurement, and failures."""
     versions: dict[str, dict[str, str]] = {}
     records, failures = [], []
     for wanted, result in measured.items():
@@ -200,20 +209,20 @@ def collect(measured: dict[Measurement, dict[str, Any]]) -> dict[str, Any]:
 
 
 def main(
-    shape: Annotated[list[str] | None, typer.Option(help="frappe, movielens; may be given again")] = None,
-    batch_size: Annotated[list[int] | None, typer.Option(help="4096, 128; may be given again")] = None,
-    model: Annotated[list[str] | None, typer.Option(help="of the models; may be given again")] = None,
-    side: Annotated[list[str] | None, typer.Option(help="of the sides; may be given again")] = None,
+    shape: Annotated[list[str] | None, typer.Option(help="frappe or movielens; repeatable")] = None,
+    batch_size: Annotated[list[int] | None, typer.Option(help="4096 or 128; repeatable")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="model to measure; repeatable")] = None,
+    side: Annotated[list[str] | None, typer.Option(help="side to measure; repeatable")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="measure again what failed, or had a busy machine")] = False,
-    rounds: Annotated[int, typer.Option(help="how often each is measured; figures are of all rounds")] = 1,
-    report_only: Annotated[bool, typer.Option("--report-only", help="page and chart from results.json")] = False,
-    plan_only: Annotated[bool, typer.Option("--plan-only", help="say what would be measured")] = False,
-    segments: Annotated[int, typer.Option(help="timed segments a measurement")] = 3,
-    seconds: Annotated[float, typer.Option(help="of a segment, at least")] = 1.0,
-    timeout: Annotated[float, typer.Option(help="seconds after which a measurement is given up")] = 300,
+    retry: Annotated[bool, typer.Option("--retry", help="measure again what failed or ran on a busy machine")] = False,
+    rounds: Annotated[int, typer.Option(help="how often to measure each; figures merge all rounds")] = 1,
+    report_only: Annotated[bool, typer.Option("--report-only", help="only write page and chart again")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="only list what would be measured")] = False,
+    segments: Annotated[int, typer.Option(help="timed segments of each measurement")] = 3,
+    seconds: Annotated[float, typer.Option(help="least seconds of a segment")] = 1.0,
+    timeout: Annotated[float, typer.Option(help="seconds after which a measurement fails")] = 300,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="training.KEY=VALUE, for factorbench only; may be given again")
+        list[str] | None, typer.Option("--set", help="training.KEY=VALUE, for factorbench only; repeatable")
     ] = None,
 ) -> None:
     """Measure what is not measured yet, one process at a time, and write the results."""
@@ -236,7 +245,7 @@ def main(
 
 
 def run(console: Console, todo: list[tuple[Measurement, int]], timeout: float, segments: int, seconds: float) -> None:
-    """Measure one after the other, with a line each and the time left."""
+    """Measure one after the other, printing each figure and the time left."""
     for name in dict.fromkeys(measurement.shape for measurement, _ in todo):
         write_inputs(name)
     start = time.perf_counter()

@@ -1,4 +1,7 @@
-"""The rows that all sides train on, as plain arrays: written once into benchmarks/.cache/SHAPE, which git ignores."""
+"""Write the rows that all sides train on, as plain arrays.
+
+They are written once into benchmarks/.cache/SHAPE, which git ignores.
+"""
 
 import json
 from pathlib import Path
@@ -14,9 +17,10 @@ ZIPF_EXPONENT = 1.0
 
 
 def write_inputs(shape: str) -> Path:
-    """The folder with train.npz (`features` of global ids, `labels` ±1), schema.json, and valid.npz for frappe.
+    """Write the inputs of a shape if missing, and return their folder.
 
-    Raises ValueError that says what to run where the prepared Frappe is not there.
+    It has train.npz (`features` of global ids, `labels` ±1), schema.json, and for frappe valid.npz. If the prepared
+    Frappe is missing, raises ValueError that says what to run.
     """
     folder = FOLDER / shape
     if not (folder / "schema.json").exists():
@@ -27,7 +31,7 @@ def write_inputs(shape: str) -> Path:
 
 
 def write_frappe(folder: Path) -> dict[str, Any]:
-    """The train and valid splits of the prepared Frappe."""
+    """Write the train and valid splits of the prepared Frappe; return its schema."""
     from pipelines.data.rows import load_rows, load_schema
 
     source = PROCESSED / "frappe"
@@ -39,7 +43,10 @@ def write_frappe(folder: Path) -> dict[str, Any]:
 
 
 def write_movielens(folder: Path) -> dict[str, Any]:
-    """Generated rows in the shape of MovieLens tags: ids with Zipf frequencies, labels ±1 at random."""
+    """Generate rows in the shape of MovieLens tags; return their schema.
+
+    Ids have Zipf frequencies; labels are ±1 at random.
+    """
     rng = np.random.default_rng(2019)
     columns, offset = [], 0
     for size in MOVIELENS.values():

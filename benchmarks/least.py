@@ -1,8 +1,9 @@
-"""The least seconds that a batch takes on this machine: what it needs, and the rates of products and copies.
+"""Compute the least seconds that a batch can take on this machine.
 
-What is counted is that of the kernels, forward and backward, with each distinct feature and pair of features
-once. B rows, n fields, P pairs of fields, u distinct features, q distinct pairs; K = embed_dim, A = attention_dim,
-H units of a hidden layer, d numbers that a pair gives (1, in INN H). A multiplication and an addition are a FLOP each.
+Compares the FLOPs and bytes of a batch with the rates of products and copies. Counts the kernels, forward and backward,
+with each distinct feature and pair of features once. B rows, n fields, P pairs of fields, u distinct features, q
+distinct pairs; K = embed_dim, A = attention_dim, H units of a hidden layer, d numbers that a pair gives (1, in INN H).
+A multiplication and an addition are a FLOP each.
 
     FLOPs
     fm part         4 B n K + 4 B K + 3 u K      sums over the fields, of V and V², and of their gradients
@@ -11,16 +12,16 @@ H units of a hidden layer, d numbers that a pair gives (1, in INN H). A multipli
     attention       6 q K A + 6 q A              W (V_i ⊙ V_j), its two gradients; hᵀ
     pairs           5 q K                        products, and the sums of their gradients by feature
     effects         6 q K d                      M (V_i ⊙ V_j), its two gradients
-       with dropout 6 B P K d + 4 B P K          as each row has its own masks; three products with them, and a sum
+       with dropout 6 B P K d + 4 B P K          each row has its own masks; three products with them, and a sum
     Adagrad         6 for each weight with a gradient
 
     bytes
-    weights         5 · 4 for each weight with a gradient: read by the model, then read and written by the optimizer
-                    with their accumulators; the gradient may stay in the cache
+    weights         5 · 4 for each weight with a gradient: the model reads it, then the optimizer reads and writes it
+                    with its accumulator; the gradient may stay in the cache
     attention       2 q A                        where ReLU is zero, a byte each, kept for the gradient
     dropout         2 B P K                      the masks, a byte each
 
-Linear terms, batch norm and what finds the distinct features and pairs are left out.
+Linear terms, batch norm and finding the distinct features and pairs are left out.
 """
 
 import time
@@ -36,12 +37,12 @@ from models.kernels.products import matmul
 from models.layers.batch import Batch
 
 WITH_ATTENTION = ("afm", "ifm", "inn", "deepifm")
-SAMPLED_BATCHES = 20  # from which u and q are the means
+SAMPLED_BATCHES = 20  # u and q are means over these
 MIB = 2**20
 
 
 class BatchWork(NamedTuple):
-    """Sizes of a mean batch: rows, fields, pairs of fields, distinct features and pairs."""
+    """Hold a mean batch's sizes: rows, fields, pairs of fields, distinct features and pairs."""
 
     B: float
     n: int
@@ -51,7 +52,7 @@ class BatchWork(NamedTuple):
 
 
 def count(features: torch.Tensor, batch_size: int) -> BatchWork:
-    """u and q of some random batches."""
+    """Measure a batch's sizes; u and q are means over random batches."""
     n = features.shape[1]
     fields = tuple((i, j) for i in range(n) for j in range(i + 1, n))
     order = torch.randperm(len(features))[: SAMPLED_BATCHES * batch_size]
@@ -62,7 +63,10 @@ def count(features: torch.Tensor, batch_size: int) -> BatchWork:
 
 
 def needs(model: str, dropout: float, size: BatchWork, K: int, A: int, num_features: int) -> dict[str, float]:
-    """FLOPs and bytes of a batch, and the bytes of all weights with their accumulators."""
+    """Count a batch's FLOPs and bytes, and the bytes of weights with accumulators.
+
+    The key `memory` also includes what is kept for the gradient.
+    """
     B, n, P, u, q = size
     H = HIDDEN_DIMS.get(model, (0,))[0]
     flops, kept = 0.0, 0.0
@@ -91,7 +95,7 @@ def needs(model: str, dropout: float, size: BatchWork, K: int, A: int, num_featu
 
 
 def best_seconds(work: Callable[[], object]) -> float:
-    """The least of many runs."""
+    """Run the work often, and return the least seconds."""
     times = []
     while len(times) < 5 or sum(times) < 0.2:
         start = time.perf_counter()
@@ -101,19 +105,19 @@ def best_seconds(work: Callable[[], object]) -> float:
 
 
 def matmul_rate() -> float:
-    """FLOPs a second of the products that the kernels make."""
+    """Measure the kernels' matrix product in FLOPs a second."""
     a, b = torch.randn(2048, 256), torch.randn(256, 256)
     return 2 * 2048 * 256 * 256 / best_seconds(lambda: matmul(a, b))
 
 
 def copy_rate(size: int) -> float:
-    """Bytes a second, read and written, of a copy whose two sides take `size` bytes together."""
+    """Measure a copy whose two sides take `size` bytes together, in bytes a second. Counts bytes read and written."""
     source, target = torch.ones(2, size // 8)
     return size / best_seconds(lambda: target.copy_(source))
 
 
 def hardware(counts: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """For each number of threads: the rate of a product, and of a copy by its MiB."""
+    """Measure, for each number of threads, the product rate and the copy rates by MiB."""
     rates: dict[int, dict[str, Any]] = {}
     for threads in counts:
         torch.set_num_threads(threads)
@@ -122,7 +126,7 @@ def hardware(counts: Iterable[int]) -> dict[int, dict[str, Any]]:
 
 
 def least(need: dict[str, float], memory: float, rates: dict[str, Any]) -> dict[str, float]:
-    """The seconds of a batch by its FLOPs and by its bytes, and the larger of them."""
+    """Return a batch's seconds by FLOPs and by bytes, and the larger of both."""
     mib = min((size for size in rates["copy"] if size * MIB >= memory), default=max(rates["copy"]))
     by_flops, by_bytes = need["flops"] / rates["matmul"], need["bytes"] / rates["copy"][mib]
     return {"by_flops": by_flops, "by_bytes": by_bytes, "least": max(by_flops, by_bytes)}

@@ -1,7 +1,7 @@
-"""The models in plain PyTorch, as one would write them from the equations of their papers: what is gained by more than
-that shows against these.
+"""Define the models in plain PyTorch, as one would write them from their papers' equations.
 
-Shapes: batch rows, n fields, P = n(n−1)/2 pairs, K = embed_dim. All map global feature ids `[batch, n]` to `[batch]`.
+They show what factorbench gains over such code. Shapes: batch rows, n fields, P = n(n−1)/2 pairs, K = embed_dim. All
+map global feature ids `[batch, n]` to `[batch]`.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Linear(nn.Module):
-    """w_0 + Σ_i w_i."""
+    """Compute w_0 + Σ_i w_i."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -24,19 +24,19 @@ class Linear(nn.Module):
 
 
 def embedding_table(num_features: int, dim: int) -> nn.Embedding:
-    """Vectors drawn from N(0, 0.01²)."""
+    """Create a table of vectors drawn from N(0, 0.01²)."""
     table = nn.Embedding(num_features, dim)
     nn.init.normal_(table.weight, std=0.01)
     return table
 
 
 def bi_interaction(V: Tensor) -> Tensor:
-    """Σ_{i<j} V_i ⊙ V_j = ½ [(Σ_i V_i)² − Σ_i V_i²]: `[batch, n, K]` → `[batch, K]`."""
+    """Compute Σ_{i<j} V_i ⊙ V_j = ½ [(Σ_i V_i)² − Σ_i V_i²]. Shape: `[batch, n, K]` → `[batch, K]`."""
     return 0.5 * (V.sum(1) ** 2 - (V**2).sum(1))
 
 
 def mlp(input_dim: int, hidden_dims: Sequence[int], batch_norm: bool = False) -> nn.Sequential:
-    """Linear layers with ReLU, and a linear last unit."""
+    """Stack linear layers with ReLU and a linear last unit."""
     layers: list[nn.Module] = []
     for hidden_dim in hidden_dims:
         layers += [nn.Linear(input_dim, hidden_dim), *([nn.BatchNorm1d(hidden_dim)] if batch_norm else []), nn.ReLU()]
@@ -45,7 +45,7 @@ def mlp(input_dim: int, hidden_dims: Sequence[int], batch_norm: bool = False) ->
 
 
 class FM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i + Σ_{i<j} ⟨V_i, V_j⟩ (Rendle 2010)."""
+    """Compute ŷ = w_0 + Σ_i w_i + Σ_{i<j} ⟨V_i, V_j⟩ (Rendle 2010)."""
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class FM(nn.Module):
 
 
 class DeepFM(nn.Module):
-    """ŷ = FM + MLP(V_1 … V_n) (Guo et al. 2017)."""
+    """Compute ŷ = FM + MLP(V_1 … V_n) (Guo et al. 2017)."""
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int, hidden_dims: Sequence[int]) -> None:
         super().__init__()
@@ -71,7 +71,10 @@ class DeepFM(nn.Module):
 
 
 class NFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i + MLP(Σ_{i<j} V_i ⊙ V_j), with batch norm on the sum and the hidden layers (He & Chua 2017)."""
+    """Feed the sum of all interactions to an MLP (He & Chua 2017).
+
+    ŷ = w_0 + Σ_i w_i + MLP(Σ_{i<j} V_i ⊙ V_j), with batch norm on the sum and the hidden layers.
+    """
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int, hidden_dims: Sequence[int]) -> None:
         super().__init__()
@@ -86,7 +89,7 @@ class NFM(nn.Module):
 
 
 class Pairs(nn.Module):
-    """All V_i ⊙ V_j with i < j: `[batch, n, K]` → `[batch, P, K]`."""
+    """Multiply V_i ⊙ V_j for all i < j. Shape: `[batch, n, K]` → `[batch, P, K]`."""
 
     def __init__(self, num_fields: int) -> None:
         super().__init__()
@@ -97,7 +100,7 @@ class Pairs(nn.Module):
 
 
 class Attention(nn.Module):
-    """T_ij = softmax_ij(hᵀ relu(W (V_i ⊙ V_j) + b) / τ): `[batch, P, K]` → `[batch, P, 1]`."""
+    """Compute T_ij = softmax_ij(hᵀ relu(W (V_i ⊙ V_j) + b) / τ). Shape: `[batch, P, K]` → `[batch, P, 1]`."""
 
     def __init__(self, embed_dim: int, attention_dim: int, temperature: float) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class Attention(nn.Module):
 
 
 class AFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i + pᵀ Σ_{i<j} T_ij V_i ⊙ V_j (Xiao et al. 2017)."""
+    """Weigh interactions by attention (Xiao et al. 2017). ŷ = w_0 + Σ_i w_i + pᵀ Σ_{i<j} T_ij V_i ⊙ V_j."""
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int, attention_dim: int) -> None:
         super().__init__()
@@ -127,7 +130,7 @@ class AFM(nn.Module):
 
 
 class FFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i + Σ_{i<j} ⟨V_{i,f_j}, V_{j,f_i}⟩ (Juan et al. 2016)."""
+    """Compute ŷ = w_0 + Σ_i w_i + Σ_{i<j} ⟨V_{i,f_j}, V_{j,f_i}⟩ (Juan et al. 2016)."""
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int) -> None:
         super().__init__()
@@ -143,8 +146,11 @@ class FFM(nn.Module):
 
 
 class Interactions(nn.Module):
-    """The two aspects of IFM (Hong, Huang and Chen 2019, eq. 11): F_ij = T_ij V_i ⊙ V_j, with dropout of the products,
-    and I_ij = Dᵀ (U_{f_i} ⊙ U_{f_j}): `[batch, n, K]` → I ⊙ F `[batch, P, K]`."""
+    """Multiply the two aspects of IFM (Hong, Huang and Chen 2019, eq. 11).
+
+    F_ij = T_ij V_i ⊙ V_j, with dropout of the products, and I_ij = Dᵀ (U_{f_i} ⊙ U_{f_j}).
+    Shape: `[batch, n, K]` → I ⊙ F `[batch, P, K]`.
+    """
 
     def __init__(self, num_fields: int, embed_dim: int, attention_dim: int, dropout: float) -> None:
         super().__init__()
@@ -162,7 +168,7 @@ class Interactions(nn.Module):
 
 
 class IFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i + Σ_{i<j} ⟨I_ij, F_ij⟩ (eq. 9)."""
+    """Compute ŷ = w_0 + Σ_i w_i + Σ_{i<j} ⟨I_ij, F_ij⟩ (eq. 9)."""
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int, attention_dim: int, dropout: float) -> None:
         super().__init__()
@@ -175,7 +181,7 @@ class IFM(nn.Module):
 
 
 class INN(nn.Module):
-    """ŷ = w_0 + Σ_i w_i + MLP(I_12 ⊙ F_12, …) (eq. 14–15)."""
+    """Compute ŷ = w_0 + Σ_i w_i + MLP(I_12 ⊙ F_12, …) (eq. 14–15)."""
 
     def __init__(
         self,
@@ -197,7 +203,7 @@ class INN(nn.Module):
 
 
 class DeepIFM(nn.Module):
-    """ŷ = IFM + MLP(V_1 … V_n)."""
+    """Compute ŷ = IFM + MLP(V_1 … V_n)."""
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
-"""How much memory and time does `prepare` take for generated logs, the longest of 20 million lines?
+"""Measure the memory and time that `prepare` takes for long generated logs.
 
-Writes prepare_memory.json and prepare_memory.md beside this file. An interrupted run goes on where it stopped.
+The longest log has 20 million lines. Writes prepare_memory.json and prepare_memory.md beside this file. An interrupted
+run continues where it stopped.
 """
 
 import json
@@ -33,7 +34,7 @@ PARAMS = "seed: 2019\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
 
 
 def write_log(dataset: str, num_lines: int, folder: Path) -> None:
-    """A log in the layout of a data set: features with a probability of about 1 ÷ rank."""
+    """Write a log in the layout of a data set. Features have a probability of about 1 ÷ rank."""
     rng = np.random.default_rng(2019)
     name, separator, header = FILES[dataset]
     folder.mkdir(parents=True)
@@ -47,7 +48,7 @@ def write_log(dataset: str, num_lines: int, folder: Path) -> None:
 
 
 def child(dataset: str, root: Path) -> None:
-    """Prepare the data set in `root`, and print what it took and how many rows there are."""
+    """Prepare the data set in `root`; print seconds, memory, rows and features."""
     from pipelines.data.catalog import get_dataset
     from pipelines.data.prepared import prepare
     from pipelines.project.params import load_params
@@ -60,12 +61,12 @@ def child(dataset: str, root: Path) -> None:
 
 
 def measure(dataset: str, num_lines: int) -> dict[str, Any]:
-    """What `prepare` takes in a process of its own. Raises CalledProcessError when it fails."""
+    """Measure `prepare` in a process of its own. Raises CalledProcessError if it fails."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as root:
         folder = Path(root, "data", "raw", dataset)
         Path(root, "params.yaml").write_text(PARAMS, encoding="utf-8")
-        # in a process of its own, as one that is started from a large one starts with its peak
+        # A process of its own, to keep this one small: a child's peak memory starts at its parent's.
         writer = multiprocessing.get_context("spawn").Process(target=write_log, args=(dataset, num_lines, folder))
         writer.start()
         writer.join()
@@ -80,7 +81,7 @@ def measure(dataset: str, num_lines: int) -> dict[str, Any]:
 def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
 ) -> None:
-    """Measure what is not measured yet or had a busy machine, and write the table; takes up to 3 GiB of disk."""
+    """Measure what is missing or ran on a busy machine, and write the table. Takes up to 3 GiB of disk."""
     path = ROOT / "prepare_memory.json"
     records = json.loads(path.read_text("utf-8"))["records"] if path.exists() and not fresh else []
     measured = {(r["dataset"], r["lines"]): r for r in records}
@@ -98,7 +99,7 @@ def report(measured: dict[tuple[str, int], dict[str, Any]]) -> None:
 
 
 def rows(records: list[dict[str, Any]]) -> list[list[str]]:
-    """Show a log a row."""
+    """Return one table row for each log."""
     keys = ("lines", "rows", "features", "log_mib", "peak_mib")
     return [[r["dataset"], *(f"{r[key]:,.0f}" for key in keys), f"{r['seconds']:.1f}"] for r in records]
 

@@ -1,4 +1,4 @@
-"""Pages and chart from results.json, and the pages of the other measurements, without measuring."""
+"""Write the pages and the chart from stored figures, without measuring."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -22,11 +22,11 @@ TITLES = {
     "factorbench": "factorbench",
 }
 PLACES = {"here": ".", "there": "elsewhere"}  # folders with a machine's results.json and roofline.json
-BUSY = 0.1  # share of the CPU that other processes took, from which a measurement is doubtful
+BUSY = 0.1  # a measurement is doubtful if other processes took a larger share of the CPU
 Record = dict[str, Any]
 Cell = tuple[str, int, str, float]  # shape, batch size, model, dropout
 Cells = dict[Cell, dict[str, Record]]  # by side
-Failed = dict[tuple[Cell, str], str]  # what stands in the table where a side has no figure in a cell
+Failed = dict[tuple[Cell, str], str]  # text for a cell in which a side has no figure
 
 
 def cell_of(record: Record) -> Cell:
@@ -34,7 +34,7 @@ def cell_of(record: Record) -> Cell:
 
 
 def by_cell(records: list[Record]) -> Cells:
-    """The records of each cell, by side; factorbench with a setting is a side of its own."""
+    """Group the records by cell and side; factorbench with a setting is another side."""
     cells: Cells = {}
     for record in records:
         cells.setdefault(cell_of(record), {})[side_of(record)] = record
@@ -46,7 +46,7 @@ def side_of(record: Record) -> str:
 
 
 def doubtful(records: list[Record]) -> list[str]:
-    """Name the measurements during which the machine was busy otherwise."""
+    """Name the measurements that ran on a busy machine."""
     busy = [r for r in records if r.get("cpu_of_others", 0) > BUSY]
     return [f"{r['shape']} {r['batch_size']} {label(cell_of(r))} {side_of(r)}" for r in busy]
 
@@ -57,12 +57,12 @@ def label(cell: Cell) -> str:
 
 
 def number(value: float) -> str:
-    """With three digits that count."""
+    """Format a value with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def fastest_peer(sides: dict[str, Record]) -> float | None:
-    """Seconds an epoch of the fastest peer in a cell; None where none has the model."""
+    """Return the fastest peer's seconds for an epoch; None if no peer has the model."""
     return min((sides[side]["median"] for side in PEER_SIDES if side in sides), default=None)
 
 
@@ -71,7 +71,7 @@ def ratio(seconds: float | None, own: Record | None) -> str:
 
 
 def side_table(cells: Cells, failed: Failed, figure: Callable[[Record], str]) -> dict[str, list[Any]]:
-    """Make columns and rows with a figure a side; what `failed` says where there is none."""
+    """Make columns and rows with one figure for each side. Where there is no figure, `failed` has the text."""
     more = sorted({side for sides in cells.values() for side in sides} - {*VERDICT_SIDES})
     shown = [s for s in (*VERDICT_SIDES, *more) if any(s in sides or (c, s) in failed for c, sides in cells.items())]
     rows = [
@@ -85,7 +85,10 @@ def side_table(cells: Cells, failed: Failed, figure: Callable[[Record], str]) ->
 
 
 def seconds_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
-    """Add to the seconds of all sides how many times as long the fastest peer and plain PyTorch take."""
+    """Make the table of seconds, and compare factorbench with others.
+
+    The last columns divide the seconds of the fastest peer and of plain PyTorch by factorbench's.
+    """
 
     def figure(record: Record) -> str:
         spread = f"{number(record['min'])}–{number(record['max'])}"
@@ -100,20 +103,23 @@ def seconds_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
 
 
 def gain(sides: dict[str, Record]) -> str:
-    """How many times as long as factorbench the fastest peer takes, or plain PyTorch where no peer has the model."""
+    """Return the fastest peer's seconds divided by factorbench's.
+
+    Where no peer has the model, plain PyTorch takes the peer's place.
+    """
     plain = sides.get("plain", {}).get("median")
     return ratio(fastest_peer(sides) or plain, sides.get("factorbench"))
 
 
 def product_rate(folder: Path) -> str:
-    """GFLOP/s of a matrix product with one thread, as `make roofline` has measured it on the machine."""
+    """Format a matrix product's GFLOP/s with one thread, as `make roofline` measured it."""
     file = folder / "roofline.json"
     rates = json.loads(file.read_text("utf-8"))["machine"]["rates"] if file.exists() else {}
     return f"{rates['1']['matmul'] / 1e9:.0f} GFLOP/s a thread" if rates else "not measured"
 
 
 def two_machines(cells: Cells, elsewhere: Path) -> Record | None:
-    """Compare the gains here and there, where another machine's results are kept."""
+    """Compare the gains on two machines, if another machine's results are stored."""
     if not (elsewhere / "results.json").exists():
         return None
     other = json.loads((elsewhere / "results.json").read_text("utf-8"))
@@ -128,12 +134,12 @@ def two_machines(cells: Cells, elsewhere: Path) -> Record | None:
 
 
 def memory_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
-    """Show the most that each side held, and what it held before the first batch, in MiB."""
+    """Make the table of each side's peak memory and memory before the first batch. Both are in MiB."""
     return side_table(cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>")
 
 
 def evaluation_rows(cells: Cells) -> list[tuple[str, ...]]:
-    """Set the seconds of an evaluation beside those of an epoch, where it was measured."""
+    """Compare the seconds of an evaluation with an epoch's, where both were measured."""
     rows = []
     for cell, sides in cells.items():
         record = sides.get("factorbench", {})
@@ -145,7 +151,10 @@ def evaluation_rows(cells: Cells) -> list[tuple[str, ...]]:
 
 
 def page(results: Record) -> str:
-    """Write results.md: a section a shape and batch size, then memory, evaluation, versions and what failed."""
+    """Fill in results.md with a section for each shape and batch size.
+
+    The sections of memory, evaluation, versions and failures follow.
+    """
     failed = {(cell_of(f), side_of(f)): "none" if " has no " in f["error"] else "fails" for f in results["failures"]}
     found = by_cell(results["records"])
     for cell, _ in failed:
@@ -182,7 +191,7 @@ def page(results: Record) -> str:
 
 
 def failures(failed: list[Record]) -> list[Record]:
-    """Gather each error of a side on a model, with the cells that it hits."""
+    """Group failures by side, model and error, with the cells of each."""
     hits: dict[tuple[str, str, str], list[str]] = {}
     for failure in failed:
         key = (TITLES[failure["side"]], failure["model"], failure["error"])
@@ -191,7 +200,10 @@ def failures(failed: list[Record]) -> list[Record]:
 
 
 def chart(results: Record, path: Path) -> None:
-    """Draw a panel a shape and batch size: the models with dropout, where they were measured with any."""
+    """Draw one panel for each shape and batch size.
+
+    A model measured with several dropout rates appears with the largest.
+    """
     from pipelines.reporting import charts
 
     cells = by_cell(results["records"])
@@ -219,7 +231,7 @@ def write_report(results: Path) -> None:
 
 
 def write(name: str, machine: Record, records: list[Record], measured: Iterable[Record], **values: Any) -> None:
-    """Write NAME.json and NAME.md, by its template; the page says on which machine, and how busy that was, if known."""
+    """Write NAME.json, and NAME.md by its template. The page names the machine, and says how busy it was, if known."""
     (ROOT / f"{name}.json").write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n", "utf-8")
     write_text(ROOT / f"{name}.md", page_of(name, machine, measured, **values))
     print(f"written: {name}.json, {name}.md")

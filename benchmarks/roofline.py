@@ -1,7 +1,7 @@
-"""How near factorbench is to what this machine allows: the least seconds an epoch, next to those measured.
+"""Compare factorbench with what this machine allows, in seconds for an epoch.
 
-Writes roofline.json and roofline.md beside this file. least.py has the sums; the seconds measured are those in
-results.json (`make bench-peers`). An interrupted run goes on where it stopped.
+Writes roofline.json and roofline.md beside this file. least.py computes the least seconds; the measured ones are from
+results.json (`make bench-peers`). An interrupted run continues where it stopped.
 """
 
 import json
@@ -21,7 +21,7 @@ from trainings import Result, Training, epoch_seconds, measure_all
 
 
 def cells(shape: str, batch_size: int) -> list[Training]:
-    """The models of a table, with K = K_a = 1."""
+    """List the models of a table, with K = K_a = 1."""
     return [
         Training(model, batch_size, dropout, THREADS, embed_dim=1, attention_dim=1, shape=shape)
         for model in MODELS
@@ -30,13 +30,16 @@ def cells(shape: str, batch_size: int) -> list[Training]:
 
 
 def measured_by_peers() -> dict[tuple[str, int, str, float], float]:
-    """Seconds an epoch of factorbench in results.json, by shape, batch size, model and dropout."""
+    """Return factorbench's seconds for an epoch from results.json.
+
+    The keys are shape, batch size, model and dropout.
+    """
     records = json.loads(RESULTS.read_text("utf-8"))["records"] if RESULTS.exists() else []
     return {cell_of(r): r["median"] for r in records if r["side"] == "factorbench" and not r["setting"]}
 
 
 def records_of(shape: str, batch_size: int, rates: Result, small: dict[Training, Result]) -> list[Result]:
-    """What an epoch of each model needs, and what it takes: seconds, FLOPs and bytes."""
+    """Return each model's needs and times for an epoch: FLOPs, bytes and seconds."""
     folder, peers = write_inputs(shape), measured_by_peers()
     features = torch.from_numpy(np.load(folder / "train.npz")["features"])
     num_features = json.loads((folder / "schema.json").read_text("utf-8"))["num_features"]
@@ -69,7 +72,10 @@ def line(record: Result) -> list[str]:
 
 
 def section(records: list[Result]) -> dict[str, Any]:
-    """Gather the table of a shape and batch size, the sizes of a batch, and where the rest of the time goes."""
+    """Gather a table for a shape and batch size, and shares of the measured time.
+
+    Adds the sizes of a batch. The shares are of the least seconds and of the training with K = 1.
+    """
     first = records[0]
     known = [record for record in records if record["measured"] and record["small"]]
     shares = {name: [record[name] / record["measured"] for record in known] for name in ("least", "small")}
@@ -79,7 +85,7 @@ def section(records: list[Result]) -> dict[str, Any]:
 
 
 def values(groups: list[list[Result]], rates: dict[int, Any]) -> dict[str, Any]:
-    """Gather what the page says: the rates of the machine, and a section a shape and batch size."""
+    """Gather what the page shows: the machine's rates and all sections."""
     rows = [
         [threads, f"{rate['matmul'] / 1e9:,.0f}", *(f"{copy / 1e9:,.0f}" for copy in rate["copy"].values())]
         for threads, rate in rates.items()
@@ -89,11 +95,11 @@ def values(groups: list[list[Result]], rates: dict[int, Any]) -> dict[str, Any]:
 
 
 def main(
-    fresh: Annotated[bool, typer.Option("--fresh", help="measure K = 1 again where it is measured already")] = False,
-    segments: Annotated[int, typer.Option(help="timed epochs a measurement with K = 1, at least")] = 3,
-    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 0.5,
+    fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already with K = 1")] = False,
+    segments: Annotated[int, typer.Option(help="least number of timed epochs for each measurement with K = 1")] = 3,
+    seconds: Annotated[float, typer.Option(help="least seconds of a timed epoch, on a part of the rows")] = 0.5,
 ) -> None:
-    """Measure the rates of this machine, and what is not measured yet with K = 1, and write the tables."""
+    """Measure this machine's rates and missing trainings with K = 1; write the tables."""
     tables = [(shape, batch_size) for shape, sizes in SHAPES.items() for batch_size in sizes]
     wanted = [cell for names in tables for cell in cells(*names)]
     small = measure_all("roofline", wanted, fresh, segments, seconds)

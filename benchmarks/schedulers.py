@@ -1,7 +1,7 @@
-"""Does stopping trials that fall behind find better settings in the same time? And what does a search cost by itself?
+"""Measure what stopping weak trials early gains, and what a search itself costs.
 
-Writes schedulers.json and schedulers.md beside this file. An interrupted run goes on where it stopped. Needs Frappe
-prepared (`dvc repro prepare@frappe`), and a machine that does nothing else.
+Writes schedulers.json and schedulers.md beside this file. An interrupted run continues where it stopped. Needs the
+prepared Frappe (`dvc repro prepare@frappe`) and an idle machine.
 """
 
 import itertools
@@ -36,7 +36,10 @@ RACES = [*itertools.product(MODELS, SCHEDULERS, SEEDS), *((TRIVIAL, way, 1) for 
 
 
 def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
-    """One search in a folder of its own: seconds of the stage, best validation RMSE, and trials by state."""
+    """Run one search in a folder of its own.
+
+    Returns the seconds of the stage, the best validation RMSE, and the number of trials by state.
+    """
     params: dict[str, Any] = {"seed": seed, "datasets": ["frappe"], "models": [model]}
     params["training"] = {"max_epochs": 27, "patience": 3}
     fixed = {"model.embed_dim": 32, "training.batch_size": 1024}
@@ -45,7 +48,10 @@ def search(model: str, scheduler: str, seed: int) -> dict[str, Any]:
 
 
 def trivial_search(way: str) -> dict[str, Any]:
-    """The same of a search whose trials take next to nothing, with a cluster of its own or a shared one."""
+    """Run a search with almost no work in its trials, as `search` does.
+
+    Its cluster is its own or shared, as `way` says; for `ALONE`, the trials run without a search.
+    """
     params = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "training": {"max_epochs": 1}}
     params["tune"] = {"num_trials": 20, "fixed": {"training.batch_size": 4096}}
     if way == ALONE:
@@ -53,22 +59,26 @@ def trivial_search(way: str) -> dict[str, Any]:
     if way == "own":
         return stage("lr", params)
     with cluster():
-        import ray  # not before pipelines, which sets what Ray reads when it is imported
+        import ray  # only after pipelines: it sets what Ray reads on import
 
         return stage("lr", params, {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address})
 
 
 def trainings(params: dict[str, Any]) -> dict[str, Any]:
-    """As many trainings as `params` has trials, without a search and with one thread, after one to warm up."""
+    """Run the trials of `params` without a search, with one thread.
+
+    One training before them is the warm-up. The seconds are half of the measured time, as a search has two trials at
+    once.
+    """
     prepare_process(1)
     cell = load_cell("lr", "frappe", Params.model_validate(params), Paths(ROOT.parent))
     setting = params["tune"]["fixed"]
-    list(cell.start(setting, cell.seed("tune"))[1])
+    cell.train(setting, cell.seed("tune"))
     start = time.perf_counter()
     scores = [
         epoch.valid.rmse
         for _ in range(params["tune"]["num_trials"])
-        for epoch in cell.start(setting, cell.seed("tune"))[1]
+        for epoch in cell.train(setting, cell.seed("tune"))[1]
     ]
     return {"seconds": (time.perf_counter() - start) / 2, "valid_rmse": min(scores)}
 
@@ -114,7 +124,7 @@ def report(measured: dict[Any, dict[str, Any]]) -> None:
 
 
 def values(measured: dict[Any, dict[str, Any]]) -> dict[str, Any]:
-    """Compute the rows of both tables."""
+    """Build the rows of both tables."""
     lines = []
     for model, scheduler in itertools.product(MODELS, SCHEDULERS):
         found = [measured[model, scheduler, seed] for seed in SEEDS if (model, scheduler, seed) in measured]

@@ -1,6 +1,7 @@
-"""Two trainings at once with a thread each, or one with two threads? That decides the default of tune.cpus_per_trial.
+"""Compare two trainings at once, one thread each, with one of two threads.
 
-Writes threads.json and threads.md beside this file. An interrupted run goes on where it stopped.
+The result decides the default of tune.cpus_per_trial. Writes threads.json and threads.md beside this file. An
+interrupted run continues where it stopped.
 """
 
 from dataclasses import asdict, replace
@@ -27,12 +28,15 @@ def of_way(cell: Training, way: tuple[int, int]) -> Training:
 
 
 def epochs_an_hour(result: Result) -> float:
-    """Of all its processes together."""
+    """Add up the epochs an hour of all processes of a measurement."""
     return sum(3600 / median(seconds) for seconds in result["seconds"])
 
 
 def values(measured: dict[Training, Result]) -> dict[str, Any]:
-    """Compute the rows of the table, and how far two trainings at once get beside one with two threads."""
+    """Build the table's rows, and the gain of two trainings at once.
+
+    The gain is their epochs divided by those of one training with two threads.
+    """
     lines, ratios = [], []
     for cell in CELLS:
         found = [measured.get(of_way(cell, way)) for way in WAYS]
@@ -50,10 +54,10 @@ def values(measured: dict[Training, Result]) -> dict[str, Any]:
 
 def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
-    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 3,
-    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 0.7,
+    segments: Annotated[int, typer.Option(help="least number of timed epochs for each measurement")] = 3,
+    seconds: Annotated[float, typer.Option(help="least seconds of a timed epoch, on a part of the rows")] = 0.7,
 ) -> None:
-    """Measure what is not measured yet, and write the table."""
+    """Measure what is missing, and write the table."""
     wanted = [of_way(cell, way) for cell in CELLS for way in WAYS]
     measured = measure_all("threads", wanted, fresh, segments, seconds)
     records = [asdict(key) | {"epochs_an_hour": epochs_an_hour(result)} | result for key, result in measured.items()]

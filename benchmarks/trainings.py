@@ -1,6 +1,7 @@
-"""Times trainings of factorbench, each in a process of its own, some at once if asked for, and keeps what it measured.
+"""Time trainings of factorbench, each in a process of its own, and store the times.
 
-What is measured is kept at once in .cache/NAME.jsonl, from which an interrupted run goes on.
+Some trainings run at once if asked for. Each result is stored at once in .cache/NAME.jsonl, so an interrupted run
+continues from there.
 """
 
 import argparse
@@ -20,14 +21,14 @@ from inputs import FOLDER, write_inputs
 from report import ROOT, number
 from rich.console import Console
 
-TIMEOUT = 300  # seconds after which a training is given up
-TYPICAL_SECONDS = 8.0  # of a measurement with the imports, for the first estimate
+TIMEOUT = 300  # seconds after which a training fails
+TYPICAL_SECONDS = 8.0  # of a measurement with imports, to estimate the total time
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is measured: `at_once` processes that train the same, each with `threads`."""
+    """Describe one measurement: `at_once` equal trainings, each with `threads`."""
 
     model: str
     batch_size: int
@@ -47,12 +48,15 @@ class Training:
 
 
 def child(training: Training, segments: int, seconds: float) -> None:
-    """Train on a part of the rows whose epoch takes about `seconds`: say that it is found, wait for the start, and
-    print the seconds that an epoch of all rows takes, of each epoch but the first."""
+    """Train on a part of the rows, and print the seconds of full epochs.
+
+    Finds a part whose epoch takes about `seconds`, prints "ready" and waits for a line of input before it starts.
+    Prints a list without the first epoch; each time is scaled to all rows.
+    """
     from sides import factorbench as side
 
     from pipelines.training import process
-    from pipelines.training.loop import train
+    from pipelines.training.loop import Epoch, train
     from pipelines.training.start import new_model
 
     signal.alarm(TIMEOUT)
@@ -64,21 +68,22 @@ def child(training: Training, segments: int, seconds: float) -> None:
     args = argparse.Namespace(**asdict(training), data=FOLDER / training.shape, segments=segments, seconds=seconds)
     args.set = []
     schema, rows = side.read_schema(args.data), side.load(args, "train")
-    few = side.part(rows, 512)  # `train` evaluates after each epoch, outside of its seconds
+    few = side.part(rows, 512)  # `train` evaluates these after each epoch; the epoch's seconds leave that out
     model = new_model(training.model, schema, side.arguments(args) | {"embed_dim": training.embed_dim}, seed=2019)
     size = side.rows_of_a_segment(model, rows, few, args)
     print("ready", flush=True)
     input()
-    start, times = time.perf_counter(), []
-    for epoch in train(model, side.part(rows, size), few, side.training_params(args, 1_000_000)):
-        times.append(epoch.seconds * len(rows) / size)
-        if len(times) > segments and time.perf_counter() - start > segments * seconds:
-            break
-    print(json.dumps(times[1:]))
+    start = time.perf_counter()
+
+    def enough(epoch: Epoch) -> bool:
+        return epoch.epoch > segments and time.perf_counter() - start > segments * seconds
+
+    epochs = train(model, side.part(rows, size), few, side.training_params(args, 1_000_000), enough)
+    print(json.dumps([epoch.seconds * len(rows) / size for epoch in epochs[1:]]))
 
 
 def measure(training: Training, segments: int, seconds: float) -> Result:
-    """Seconds an epoch, a list for each of the processes, that all start at the same time; or the error of one."""
+    """Return the seconds of each epoch, one list per process, or an error. All processes start at the same time."""
     others, start = seconds_of_others(), time.perf_counter()
     command = [sys.executable, "-m", "trainings", json.dumps(asdict(training)), str(segments), str(seconds)]
     threads = {"OMP_NUM_THREADS": str(training.threads), "MKL_NUM_THREADS": str(training.threads)}
@@ -97,16 +102,17 @@ def measure(training: Training, segments: int, seconds: float) -> Result:
 
 
 def epoch_seconds(result: Result) -> float:
-    """The median of an epoch, in seconds, of the first process."""
+    """Return the first process's median seconds for an epoch."""
     return median(result["seconds"][0])
 
 
 def measure_all(
     name: str, wanted: Iterable[Training], fresh: bool, segments: int, seconds: float
 ) -> dict[Training, Result]:
-    """What is measured already under this name, and the rest one after the other, with a line each and the time left.
+    """Return all wanted results, measuring those not stored yet under this name.
 
-    What failed, or had a busy machine, is measured again; what fails is not in the result.
+    Prints each figure and the time left. Measures again what failed or ran on a busy machine. The result leaves
+    failures out.
     """
     path, console, wanted = FOLDER / f"{name}.jsonl", Console(), list(wanted)
     for shape in {training.shape for training in wanted}:

@@ -1,7 +1,7 @@
-"""What each trick gives: seconds an epoch with all of them, and with one at a time turned off.
+"""Measure what each trick gives: an epoch with all, and with one turned off.
 
-Writes tricks.json and tricks.md beside this file. Each measurement is a process of its own; an interrupted run goes on
-where it stopped.
+Writes tricks.json and tricks.md beside this file. Each measurement is a process of its own. An interrupted run
+continues where it stopped.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,12 +42,12 @@ def no_padding() -> None:
 
 
 def no_touched_rows() -> None:
-    """The gradient of a table is as large as the table, and the optimizer updates all of it."""
+    """Make a table's gradient as large as the table, so the optimizer updates all rows."""
     features.touched_rows = lambda weight, ids: weight.index_select(0, ids)
 
 
 def no_shared_pairs() -> None:
-    """Each row of the batch has pairs of its own; they are still sorted, as the sums need it."""
+    """Give each row of the batch its own pairs, sorted as the sums need them."""
     init, grouped = distinct_pairs.Pairs.__init__, distinct_pairs.grouped
 
     def each_apart(values: Tensor, below: int) -> tuple[Tensor, Tensor, features.Groups]:
@@ -112,7 +112,8 @@ def no_kernels() -> None:
 
 
 EVERYWHERE = ("fm", "ifm", "ffm")
-OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {  # what a row says, models that use it, how it ends
+# For each trick: the row's title without it, the models that use it, and the function that turns it off.
+OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {
     "malloc": ("large freed buffers go back to the system", EVERYWHERE, no_malloc),
     "onednn": ("matrix products by MKL, not oneDNN", ("ifm",), no_onednn),
     "padding": ("matrices not padded to multiples of 256 rows", ("ifm", "ffm"), no_padding),
@@ -128,12 +129,12 @@ OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {  # what a row 
 
 
 def turn_off(trick: str) -> None:
-    """In this process, until it ends."""
+    """Turn a trick off in this process, until the process ends."""
     OFF[trick][2]()
 
 
 def plan(threads: int) -> list[Training]:
-    """Each cell with all tricks, then without one each of those that it uses."""
+    """List each cell with all tricks, then without each trick that it uses."""
     cells = [replace(cell, threads=threads) for cell in CELLS]
     return [replace(cell, without=trick) for cell in cells for trick in ("", *OFF) if not trick or uses(cell, trick)]
 
@@ -144,7 +145,7 @@ def uses(cell: Training, trick: str) -> bool:
 
 
 def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int) -> dict[str, Any]:
-    """Make a row a trick, a column a model."""
+    """Build a table with one row for each trick and one column for each model."""
     cells = [replace(cell, threads=threads) for cell in CELLS if cell.batch_size == batch_size]
 
     def figure(cell: Training, trick: str) -> str:
@@ -160,12 +161,12 @@ def tricks_table(measured: dict[Training, Result], threads: int, batch_size: int
 
 
 def main(
-    threads: Annotated[list[int] | None, typer.Option(help="of a process; may be given again")] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="threads of a process; repeatable")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
-    segments: Annotated[int, typer.Option(help="timed epochs a measurement, at least")] = 3,
-    seconds: Annotated[float, typer.Option(help="of such an epoch, on a part of the rows")] = 0.7,
+    segments: Annotated[int, typer.Option(help="least number of timed epochs for each measurement")] = 3,
+    seconds: Annotated[float, typer.Option(help="least seconds of a timed epoch, on a part of the rows")] = 0.7,
 ) -> None:
-    """Measure what is not measured yet, one process at a time, and write the tables."""
+    """Measure what is missing, one process at a time, and write the tables."""
     counts = threads or [2]
     wanted = [training for count in counts for training in plan(count)]
     measured = measure_all("tricks", wanted, fresh, segments, seconds)
@@ -175,7 +176,7 @@ def main(
 
 
 def section(measured: dict[Training, Result], threads: int) -> dict[str, Any]:
-    """Gather the tables of one number of threads."""
+    """Gather the tables for one number of threads."""
     tables = [tricks_table(measured, threads, batch_size) for batch_size in (4096, 128)]
     return {"threads": f"{threads} thread{'s' * (threads > 1)}", "tables": tables}
 

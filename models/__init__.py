@@ -1,1 +1,1 @@
-"""The models: one file a model, found by its name (see `models.registry`)."""
+"""Hold the models, one file for each; `models.registry` finds them by name."""

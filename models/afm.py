@@ -1,4 +1,4 @@
-"""Attentional factorization machine (Xiao et al. 2017)."""
+"""Define the attentional factorization machine (Xiao et al. 2017)."""
 
 from collections.abc import Sequence
 
@@ -14,15 +14,15 @@ from models.registry import register_model
 
 @register_model
 class AttentionalFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6).
+    """Weigh each pair-wise interaction by attention.
 
-    V starts at N(0, 0.01²), w at zero, p at ones, the attention as in `PairAttention`. `dropout` is the share dropped
-    of the pair-wise interaction layer.
+    ŷ = w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6).
+    V starts at N(0, 0.01²), w at zero, p at ones, the attention T as in `PairAttention`. The `temperature` τ is 1 in
+    the paper. `dropout` is the dropout rate of the interactions; `batch_norm` normalises the pooled vector.
 
-    NOTE: the released code drops from the pooled vector instead, and its attention is inert, the softmax being taken
-    over an axis of length 1, so that all weights are 1 (`inert_attention`); here it is over the pairs, as in the paper.
-    As in `ifm`, the attention sees the interactions before dropout. The `temperature` τ is 1 in the paper; `batch_norm`
-    normalises the pooled vector.
+    NOTE: T is a softmax over the pairs, as in the paper. In the released code the softmax is over an axis of length 1,
+    so all weights are 1; `inert_attention` does the same. The released code drops from the pooled vector, not from the
+    interactions. As in `ifm`, T sees the interactions before dropout.
     """
 
     def __init__(

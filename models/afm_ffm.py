@@ -1,4 +1,4 @@
-"""FFM-style attentional factorization machine (Hong, Huang and Chen, AAAI 2019, RQ1)."""
+"""Define the FFM-style attentional factorization machine (Hong, Huang and Chen, AAAI 2019, RQ1)."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,12 @@ from models.registry import register_model
 
 @register_model
 class FieldAwareAttentionalFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_{i,f_j} ⊙ V_{j,f_i}) x_i x_j.
+    """Weigh each field-aware interaction by attention.
 
-    AFM (Xiao et al. 2017, eq. 6), "where each feature has separate latent vectors to interact with features from
-    different fields" as in FFM (Juan et al. 2016); T_ij attends to those products. Starts as `afm`.
+    ŷ = w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_{i,f_j} ⊙ V_{j,f_i}) x_i x_j.
+    This is AFM (Xiao et al. 2017, eq. 6) "where each feature has separate latent vectors to interact with features from
+    different fields", as in FFM (Juan et al. 2016). T_ij attends to the field-aware products. The initial values are
+    those of `afm`.
 
     NOTE: the IFM paper gives no equation. Dropout, `temperature` and `batch_norm` are as in `afm`.
     """

@@ -1,4 +1,4 @@
-"""Deep & Cross network (Wang et al., ADKDD 2017)."""
+"""Define the Deep & Cross network (Wang et al., ADKDD 2017)."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,14 @@ from models.registry import register_model
 
 @register_model
 class DeepAndCross(nn.Module):
-    """ŷ = w_logitsᵀ [x_L, h_L'] with crosses x_{l+1} = x_0 x_lᵀ w_l + b_l + x_l (Wang et al. 2017, eq. 3) and deep
-    layers h_{l+1} = relu(W_l h_l + b_l) (eq. 4), both from x_0 = h_0, the concatenation of the embeddings V_i x_i.
+    """Feed the embeddings to crosses and to deep layers.
 
-    V starts at N(0, 0.01²), w_l at N(0, 1/d) with d the size of x_0, b_l at zero, the deep layers and w_logits as torch
-    draws them. Six crosses, two layers of 1024 units and batch norm in these are the paper's; ŷ has no bias.
+    ŷ = w_logitsᵀ [x_L, h_L'] with crosses x_{l+1} = x_0 x_lᵀ w_l + b_l + x_l (Wang et al. 2017, eq. 3) and deep layers
+    h_{l+1} = relu(W_l h_l + b_l) (eq. 4). Both start from x_0 = h_0, the concatenation of the embeddings V_i x_i.
+    V starts at N(0, 0.01²), w_l at N(0, 1/d) with d the size of x_0, b_l at zero. The deep layers and w_logits have
+    torch's initial values. Six crosses and two layers of 1024 units with batch norm are the paper's. ŷ has no bias.
 
-    NOTE: the paper's embeddings have 6 · (size of the field)^¼ numbers; here all have K.
+    NOTE: all embeddings have K numbers. The paper's have 6 · (size of the field)^¼.
     """
 
     def __init__(

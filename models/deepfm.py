@@ -1,4 +1,4 @@
-"""DeepFM (Guo et al., IJCAI 2017), in the size that the IFM paper compares with."""
+"""Define DeepFM (Guo et al., IJCAI 2017) in the size of the IFM paper's baseline."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,14 @@ from models.registry import register_model
 
 @register_model
 class DeepFM(nn.Module):
-    """ŷ = y_FM + y_DNN (Guo et al. 2017, eq. 1), y_FM = w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j (eq. 2) and
-    y_DNN an MLP with ReLU on the concatenation of the same V_i x_i (eq. 3–4).
+    """Add an FM and an MLP that share their embeddings.
 
-    w starts at zero, V at N(0, 0.01²), the MLP as torch draws it.
+    ŷ = y_FM + y_DNN (Guo et al. 2017, eq. 1), y_FM = w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j (eq. 2). y_DNN is
+    an MLP with ReLU on the concatenation of the same V_i x_i (eq. 3–4).
+    w starts at zero, V at N(0, 0.01²), the MLP at torch's initial values.
 
-    NOTE: one hidden layer of 100 units gives the #PARAM of the IFM paper; Guo et al. have 400, 400, 400, and no w_0.
-    `dropout` is that of `fm`, on the pooled interaction vector, which Guo et al. do not have.
+    NOTE: one hidden layer of 100 units gives the #PARAM of the IFM paper. Guo et al. have 400, 400, 400, and no w_0.
+    `dropout` is the dropout rate of the pooled interaction vector, as in `fm`; Guo et al. do not have it.
     """
 
     def __init__(

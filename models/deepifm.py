@@ -1,4 +1,4 @@
-"""DeepIFM: DeepFM with an interaction-aware factorization machine for its FM (Hong, Huang and Chen, AAAI 2019)."""
+"""Define DeepIFM: an IFM plus an MLP (Hong, Huang and Chen, AAAI 2019)."""
 
 from collections.abc import Sequence
 
@@ -14,14 +14,15 @@ from models.registry import register_model
 
 @register_model
 class DeepIFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + G_IFM(F_X, I_X) + y_DNN, with G_IFM of eq. 13 and y_DNN an MLP with ReLU on the
+    """Add an IFM and an MLP that share their embeddings.
+
+    ŷ = w_0 + Σ_i w_i x_i + G_IFM(F_X, I_X) + y_DNN, with G_IFM of eq. 13. y_DNN is an MLP with ReLU on the
     concatenation of the same V_i x_i, as in `deepfm` (Guo et al. 2017, eq. 3–4).
+    In the general form G(F_X, I_X) of eq. 11–12, both aspects are on and G is G_IFM, the sum of the inner products;
+    y_DNN is added to it. The initial values are those of `ifm`; the MLP has torch's.
 
-    In the general form G(F_X, I_X) of eq. 11–12: both aspects are on; G is G_IFM, the sum of the inner products, and
-    y_DNN is added to it. Starts as `ifm` does, the MLP as torch draws it.
-
-    NOTE: the paper does not give the hidden layers; one of 100 units is that of its DeepFM by its #PARAM. The attention
-    T sees the pair-wise interactions before dropout.
+    NOTE: the paper does not give the hidden layers. One layer of 100 units is its DeepFM's, by its #PARAM. The
+    attention T sees the pair-wise interactions before dropout.
     """
 
     def __init__(

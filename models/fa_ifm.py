@@ -1,4 +1,4 @@
-"""FA-IFM: the interaction-aware factorization machine with its feature aspect only (Hong et al., AAAI 2019, RQ2)."""
+"""Define FA-IFM, the IFM with its feature aspect only (Hong et al., AAAI 2019, RQ2)."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ from models.registry import register_model
 
 @register_model
 class FeatureAspectIFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨1, V_i ⊙ V_j⟩ x_i x_j (eq. 4 with F all ones).
+    """Weigh pair-wise interactions by the feature aspect alone.
 
-    In the general form G(F_X, I_X) of eq. 11–12: the feature aspect of eq. 5 is on, the field aspect is off, I_ij = 1;
-    G sums the inner products (eq. 13). Starts as `ifm` does: w at zero, V at N(0, 0.01²), T as `PairAttention`.
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨1, V_i ⊙ V_j⟩ x_i x_j (eq. 4 with F all ones).
+    In the general form G(F_X, I_X) of eq. 11–12, the feature aspect of eq. 5 is on and the field aspect is off, I_ij =
+    1; G sums the inner products (eq. 13). As in `ifm`, w starts at zero, V at N(0, 0.01²), T as in `PairAttention`.
 
     NOTE: the attention T sees the pair-wise interactions before dropout; the paper does not say which.
     """

@@ -1,4 +1,4 @@
-"""Field-aware factorization machine (Juan et al. 2016)."""
+"""Define the field-aware factorization machine (Juan et al. 2016)."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,14 @@ from models.registry import register_model
 
 @register_model
 class FieldAwareFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_{i,f_j}, V_{j,f_i}⟩ x_i x_j (Juan et al. 2016, section 3).
+    """Model each interaction with field-aware vectors.
 
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_{i,f_j}, V_{j,f_i}⟩ x_i x_j (Juan et al. 2016, section 3).
     Each feature has n vectors, one for each field. V starts at N(0, 0.01²), w at zero.
 
     NOTE: Juan et al. leave out w_0 and w_i, which the IFM paper counts. They scale each row to length 1 and draw V
-    uniformly from [0, 1/√K], which on unscaled rows would make logits of n²/8 at the start. `dropout` is the share
-    dropped of the pooled interactions, as in `fm`; they have none.
+    uniformly from [0, 1/√K]; on unscaled rows the first logits would be n²/8. `dropout` is the dropout rate of the
+    pooled interactions, as in `fm`; Juan et al. have none.
     """
 
     def __init__(self, field_dims: Sequence[int], *, embed_dim: int = 256, dropout: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Factorization machine (Rendle 2010), with dropout on the interactions as in the IFM paper."""
+"""Define the factorization machine (Rendle 2010), with dropout as in the IFM paper."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,12 @@ from models.registry import register_model
 
 @register_model
 class FactorizationMachine(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j (Rendle 2010, eq. 1).
+    """Model each interaction as an inner product of embeddings.
 
-    NOTE: `dropout` is the share dropped of the pooled interaction vector Σ_{i<j} (V_i ⊙ V_j) x_i x_j, and `batch_norm`
-    normalises it before, as in the code released with NFM and AFM; Rendle has neither.
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j (Rendle 2010, eq. 1).
+
+    NOTE: `dropout` is the dropout rate of the pooled interaction vector Σ_{i<j} (V_i ⊙ V_j) x_i x_j. `batch_norm`
+    normalises that vector before dropout, as in the code released with NFM and AFM. Rendle has neither.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Factorisation-machine supported neural network (Zhang, Du and Wang, ECIR 2016)."""
+"""Define the factorisation-machine supported neural network (Zhang, Du and Wang, ECIR 2016)."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,14 @@ from models.registry import register_model
 
 @register_model
 class FMSupportedNN(nn.Module):
-    """ŷ = W_3 l_2 + b_3, l_2 = tanh(W_2 l_1 + b_2), l_1 = tanh(W_1 z + b_1) (Zhang et al. 2016, eq. 1–5).
+    """Feed the parameters of an FM to an MLP.
 
-    z = (w_0, z_1, …, z_n) with z_i = (w_i, V_i) x_i has the parameters of a factorization machine, which the paper
-    trains first: set training.pretrained to fm. Without, they start as those of `fm`, w at zero and V at N(0, 0.01²);
-    the other weights start as torch draws them. Two layers of 300 and 100 units are the released code's.
+    ŷ = W_3 l_2 + b_3, l_2 = tanh(W_2 l_1 + b_2), l_1 = tanh(W_1 z + b_1) (Zhang et al. 2016, eq. 1–5).
+    z = (w_0, z_1, …, z_n) with z_i = (w_i, V_i) x_i has the parameters of a factorization machine. The paper trains the
+    FM first: set training.pretrained to fm. Otherwise w starts at zero and V at N(0, 0.01²), as in `fm`. The other
+    weights have torch's initial values. Two layers of 300 and 100 units are the released code's.
 
-    NOTE: the released code drops inputs too and starts W_3 at zero, with which W_1 and W_2 have no gradient at first.
+    NOTE: the released code also drops inputs, and starts W_3 at zero, so that W_1 and W_2 have no gradient at first.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class FMSupportedNN(nn.Module):
         self.mlp = nn.Sequential(*(nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in layers))
 
     def forward(self, batch: Batch) -> Tensor:
-        w_0 = self.linear.bias.expand(len(batch), 1)
+        w_0 = self.linear.bias.expand(batch.ids.shape[0], 1)
         z_i = torch.cat(
             [self.linear.terms(batch)[..., None], written_out(self.embedding(batch))], dim=-1
         )  # [batch, n, 1 + K]

@@ -1,4 +1,4 @@
-"""Higher-order factorization machine (Blondel et al. 2016)."""
+"""Define the higher-order factorization machine (Blondel et al. 2016)."""
 
 from collections.abc import Sequence
 
@@ -13,12 +13,13 @@ from models.registry import register_model
 
 @register_model
 class HigherOrderFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{t=2}^{order} Σ_k A^t(V^t_k, x), with factors of their own for each order t.
+    """Sum the interactions of up to `order` features.
 
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{t=2}^{order} Σ_k A^t(V^t_k, x), with separate factors V^t for each order t.
     The ANOVA kernel A^t sums Π V^t_i x_i over all sets of t features. Order 2 is an FM. V starts at N(0, 0.01²), w at
     zero. Raises ValueError for an order other than 2 and 3.
 
-    NOTE: Blondel et al. have no w_0. `dropout` is the share dropped of each order's vector, as in `fm`; they have none.
+    NOTE: `dropout` is the dropout rate of each order's vector, as in `fm`. Blondel et al. have no dropout and no w_0.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class HigherOrderFM(nn.Module):
 
 
 def anova(embedding: Tensor, order: int) -> Tensor:
-    """A^order = Σ_{i_1<i_2<…} V_{i_1} x_{i_1} ⊙ V_{i_2} x_{i_2} ⊙ …, the sum over all sets of `order` features.
+    """Sum the products of all sets of `order` embeddings.
 
-    Linear in n: A^t of the first j features is that of the first j − 1 plus V_j x_j ⊙ A^{t−1} of the first j − 1
-    (Blondel et al. 2016, algorithm 1). Shape: `[batch, n, K]` → `[batch, K]`.
+    A^order = Σ_{i_1<i_2<…} V_{i_1} x_{i_1} ⊙ V_{i_2} x_{i_2} ⊙ …
+    The time is linear in n: A^t of the first j features is A^t of the first j − 1 plus V_j x_j ⊙ A^{t−1} of the first j
+    − 1 (Blondel et al. 2016, algorithm 1). Shape: `[batch, n, K]` → `[batch, K]`.
     """
     one, zero = torch.ones_like(embedding[:, 0]), torch.zeros_like(embedding[:, 0])
     A = [one] + [zero] * order  # A^0, …, A^order of no features

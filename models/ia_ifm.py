@@ -1,4 +1,4 @@
-"""IA-IFM: the interaction-aware factorization machine with its field aspect only (Hong et al., AAAI 2019, RQ2)."""
+"""Define IA-IFM, the IFM with its field aspect only (Hong et al., AAAI 2019, RQ2)."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,14 @@ from models.registry import register_model
 
 @register_model
 class FieldAspectIFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} 1/P (U_{f_i} ⊙ U_{f_j})ᵀ D (V_i ⊙ V_j) x_i x_j (eq. 9 with T_ij = 1/P).
+    """Weigh pair-wise interactions by the field aspect alone.
 
-    In the general form G(F_X, I_X) of eq. 11–12: the feature aspect is off, the field aspect of eq. 6 is on; G sums the
-    inner products (eq. 13). Starts as `ifm` does: w at zero, V at N(0, 0.01²), U and D at N(0, 1).
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} 1/P (U_{f_i} ⊙ U_{f_j})ᵀ D (V_i ⊙ V_j) x_i x_j (eq. 9 with T_ij = 1/P).
+    In the general form G(F_X, I_X) of eq. 11–12, the feature aspect is off and the field aspect of eq. 6 is on; G sums
+    the inner products (eq. 13). As in `ifm`, w starts at zero, V at N(0, 0.01²), U and D at N(0, 1).
 
-    NOTE: the paper does not give the constant that T becomes. 1/P, P the number of pairs, is the limit of eq. 5 for
-    τ → ∞, at which the paper says that the feature aspect is without effect, and keeps the scale of `ifm`.
+    NOTE: the paper does not give the constant that replaces T. With P pairs, 1/P is the limit of eq. 5 for τ → ∞, where
+    the feature aspect has no effect according to the paper. It keeps the scale of `ifm`.
     """
 
     def __init__(

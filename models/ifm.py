@@ -1,4 +1,7 @@
-"""Interaction-aware factorization machine (Hong, Huang and Chen, AAAI 2019); not Input-aware FM (Yu et al. 2019)."""
+"""Define the interaction-aware factorization machine (Hong, Huang and Chen, AAAI 2019).
+
+Input-aware FM (Yu et al. 2019) is another model.
+"""
 
 from collections.abc import Sequence
 
@@ -14,9 +17,10 @@ from models.registry import register_model
 
 @register_model
 class InteractionAwareFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij (U_{f_i} ⊙ U_{f_j})ᵀ D (V_i ⊙ V_j) x_i x_j (eq. 9).
+    """Weigh each interaction by its features and by its fields.
 
-    In the general form G(F_X, I_X) of eq. 11–12: G sums the inner products (eq. 13).
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij (U_{f_i} ⊙ U_{f_j})ᵀ D (V_i ⊙ V_j) x_i x_j (eq. 9).
+    In the general form G(F_X, I_X) of eq. 11–12, G sums the inner products (eq. 13).
 
     NOTE: the attention T sees the pair-wise interactions before dropout; the paper does not say which.
     """

@@ -1,5 +1,4 @@
-"""IFM⁻: the interaction-aware factorization machine with a field aspect that is not factorised (Hong et al., AAAI 2019,
-RQ3)."""
+"""Define IFM⁻, whose field aspect is not factorised (Hong et al., AAAI 2019, RQ3)."""
 
 from collections.abc import Sequence
 
@@ -15,13 +14,14 @@ from models.registry import register_model
 
 @register_model
 class UnfactorizedIFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨F_{f_i, f_j}, V_i ⊙ V_j⟩ x_i x_j, F ∈ R^{n(n−1)/2 × K} free (eq. 4).
+    """Weigh interactions as `ifm`, with a free vector for each pair of fields.
 
-    In the general form G(F_X, I_X) of eq. 11–12: both aspects are on, I_ij = F_{f_i, f_j}; G sums the inner products
-    (eq. 13). Starts as `ifm` does: w at zero, V at N(0, 0.01²), T as `PairAttention`.
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨F_{f_i, f_j}, V_i ⊙ V_j⟩ x_i x_j, F ∈ R^{n(n−1)/2 × K} free (eq. 4).
+    In the general form G(F_X, I_X) of eq. 11–12, both aspects are on, I_ij = F_{f_i, f_j}; G sums the inner products
+    (eq. 13). As in `ifm`, w starts at zero, V at N(0, 0.01²), T as in `PairAttention`.
 
-    NOTE: F starts at N(0, 26), with the variance of the F that `ifm` makes of U and D at the paper's K_F = 26, so that
-    the two differ in nothing but the factorisation; the paper does not say. The attention T sees the pair-wise
+    NOTE: the paper does not say how F starts. Here it starts at N(0, 26): `ifm`'s F, made of U and D, has this variance
+    at the paper's K_F = 26, so the two models differ only in the factorisation. The attention T sees the pair-wise
     interactions before dropout.
     """
 

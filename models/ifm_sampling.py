@@ -1,4 +1,4 @@
-"""Interaction-aware factorization machine that trains on sampled interactions (Hong et al., AAAI 2019, Sampling)."""
+"""Define the IFM that trains on sampled interactions (Hong et al., AAAI 2019, Sampling)."""
 
 from collections.abc import Sequence
 
@@ -17,14 +17,15 @@ from models.registry import register_model
 
 @register_model
 class SampledIFM(nn.Module):
-    """`ifm` (eq. 9) that sees, in each training batch, `num_sampled` = c of the P pairs of fields; all in prediction.
+    """Train `ifm` (eq. 9) on a random sample of the pairs of fields.
 
-    The c pairs are drawn without replacement, each time pair p with probability ‖F_p‖ / Σ ‖F_q‖ over those left; T is a
-    softmax over the drawn ones. In the general form G(F_X, I_X) of eq. 11–12: both aspects are on and G sums the inner
-    products (eq. 13), all three over the drawn pairs. Starts as `ifm` does.
+    Each training batch uses `num_sampled` = c of the P pairs. Prediction uses all. The c pairs are drawn without
+    replacement: the next is pair p with probability ‖F_p‖ / Σ ‖F_q‖, summed over the pairs not drawn yet. T is a
+    softmax over the drawn pairs. In the general form G(F_X, I_X) of eq. 11–12, both aspects are on and G sums the inner
+    products (eq. 13), all three over the drawn pairs. The initial values are those of `ifm`.
 
-    NOTE: the paper samples "according to the norms"; its released code by their squares, and not before 50,000 steps.
-    The paper does not give c for Frappe: 23 is half of its 45 pairs. No gradient flows through the draw.
+    NOTE: the paper samples "according to the norms". Its released code samples by squared norms, and not before 50,000
+    steps. The paper does not give c for Frappe: 23 is half of its 45 pairs. No gradient flows through the draw.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class SampledIFM(nn.Module):
         self.dropout = Dropout(dropout)
 
     def sample(self, norms: Tensor) -> Tensor:
-        """The indices of c pairs: the c largest of log ‖F_p‖ plus Gumbel noise."""
+        """Draw c pairs by norm: the c largest of log ‖F_p‖ plus Gumbel noise."""
         gumbel = -torch.empty_like(norms).exponential_().log()
         return (norms.log() + gumbel).topk(self.num_sampled).indices
 

@@ -1,4 +1,4 @@
-"""Interaction-aware neural network (Hong, Huang and Chen, AAAI 2019, eq. 14–15)."""
+"""Define the interaction-aware neural network (Hong, Huang and Chen, AAAI 2019, eq. 14–15)."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,11 @@ from models.registry import register_model
 
 @register_model
 class InteractionAwareNN(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + h_L, with h_0 the concatenation of all I_ij ⊙ F_ij (eq. 14).
+    """Feed the concatenated interactions, weighed by both aspects, to an MLP.
 
-    F_ij = T_ij (V_i ⊙ V_j) x_i x_j is the feature aspect and I_ij = Dᵀ (U_{f_i} ⊙ U_{f_j}) the field aspect (eq. 11);
-    G of eq. 12 is an MLP with ReLU and a linear last unit (eq. 15). One hidden layer of 5 units is the released code's.
+    ŷ = w_0 + Σ_i w_i x_i + h_L, with h_0 the concatenation of all I_ij ⊙ F_ij (eq. 14).
+    F_ij = T_ij (V_i ⊙ V_j) x_i x_j is the feature aspect and I_ij = Dᵀ (U_{f_i} ⊙ U_{f_j}) the field aspect (eq. 11). G
+    of eq. 12 is an MLP with ReLU and a linear last unit (eq. 15). One hidden layer of 5 units is the released code's.
 
     NOTE: the attention T sees the pair-wise interactions before dropout; the paper does not say which.
     """

@@ -1,4 +1,4 @@
-"""Inner product-based neural network (Qu et al., ICDM 2016)."""
+"""Define the inner product-based neural network (Qu et al., ICDM 2016)."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,12 @@ from models.registry import register_model
 
 @register_model
 class InnerProductNN(nn.Module):
-    """ŷ = W_3 l_2 + b_3, l_2 = relu(W_2 l_1 + b_2), l_1 = relu(l_z + l_p + b_1) (Qu et al. 2016, eq. 1–3).
+    """Feed embeddings and their inner products to an MLP.
 
-    l_z = W_z [f_1 … f_n] is linear in the embeddings f_i = V_i x_i; l_p weighs their inner products ⟨f_i, f_j⟩, i = j
-    too, by W_p^n = θ^n θ^nᵀ. `hidden_dims` starts with D_1, the size of l_1; W_z and all biases start as torch draws
-    them.
+    ŷ = W_3 l_2 + b_3, l_2 = relu(W_2 l_1 + b_2), l_1 = relu(l_z + l_p + b_1) (Qu et al. 2016, eq. 1–3).
+    l_z = W_z [f_1 … f_n] is linear in the embeddings f_i = V_i x_i. l_p weighs their inner products ⟨f_i, f_j⟩,
+    including i = j, by W_p^n = θ^n θ^nᵀ. `hidden_dims` starts with D_1, the size of l_1. W_z and all biases have
+    torch's initial values.
 
     NOTE: the paper has three hidden layers and does not give their size; its code has 100 units.
     """

@@ -1,4 +1,4 @@
-"""Logistic (or linear) regression on one-hot features (McMahan et al. 2013)."""
+"""Define logistic (or linear) regression on one-hot features (McMahan et al. 2013)."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from models.registry import register_model
 
 @register_model
 class LogisticRegression(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i."""
+    """Add the weights of the features: ŷ = w_0 + Σ_i w_i x_i."""
 
     def __init__(self, field_dims: Sequence[int]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Matrix factorisation over user and item, as the FM that it is (Rendle 2010, section V-A)."""
+"""Define matrix factorisation over user and item as an FM (Rendle 2010, section V-A)."""
 
 from collections.abc import Sequence
 
@@ -15,13 +15,14 @@ NEEDED = (USER, ITEM)
 
 @register_model
 class MatrixFactorization(nn.Module):
-    """ŷ = w_0 + w_u x_u + w_i x_i + ⟨V_u, V_i⟩ x_u x_i (Rendle 2010, section V-A), u the user and i the item.
+    """Model the interaction of user and item alone.
 
-    `fields` names the fields of the data; None takes the first two as user and item. Raises ValueError for data
-    without them. V starts at N(0, 0.01²), w at zero.
+    ŷ = w_0 + w_u x_u + w_i x_i + ⟨V_u, V_i⟩ x_u x_i (Rendle 2010, section V-A), u the user and i the item.
+    `fields` names the fields of the data; None takes the first two as user and item. Raises ValueError for data without
+    them. V starts at N(0, 0.01²), w at zero.
 
-    NOTE: only features of user and item have weights, so a trained FM, which has a row for each feature, does not start
-    them. `dropout` is the share dropped of V_u ⊙ V_i, as in `fm`; Rendle has none.
+    NOTE: only features of user and item have weights. They cannot start from a trained FM, which has a row for each
+    feature. `dropout` is the dropout rate of V_u ⊙ V_i, as in `fm`; Rendle has none.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class MatrixFactorization(nn.Module):
 
     @staticmethod
     def decline(fields: tuple[str, ...]) -> str | None:
-        """Why data with these fields can't be used; None if it can."""
+        """Return why data with these fields can't be used, or None."""
         return why_missing(NEEDED, fields)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Multi-view machine (Cao et al. 2016), each field a view."""
+"""Define the multi-view machine (Cao et al. 2016), with each field a view."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,15 @@ from models.registry import register_model
 
 @register_model
 class MultiViewMachine(nn.Module):
-    """ŷ = Σ_k Π_f (V_{i_f,k} x_{i_f} + b_{f,k}), i_f the feature of field f (Cao et al. 2016).
+    """Model interactions of all sets of fields with one product.
 
-    Multiplied out, this has an interaction of every set of fields: each gives either its feature or its bias.
+    ŷ = Σ_k Π_f (V_{i_f,k} x_{i_f} + b_{f,k}), i_f the feature of field f (Cao et al. 2016).
+    Multiplied out, the product has an interaction for every set of fields: each field gives its feature or its bias.
 
-    NOTE: V starts at N(0, 0.01²). If b did so too, a product of ten views and its gradient would be as good as zero: it
-    starts at ±K^(−1/n) with signs drawn at random, so that the K products are near 1/K or −1/K. L2 is on V alone; in
-    the paper, where b is one more row of V, on both. `dropout` is the share dropped of the K products, as in `fm`; the
-    paper has none.
+    NOTE: V starts at N(0, 0.01²). If b did too, a product of ten views and its gradient would be almost zero. So b
+    starts at ±K^(−1/n) with random signs, which puts the K products near 1/K or −1/K. L2 is on V alone. In the paper b
+    is one more row of V, and L2 is on both. `dropout` is the dropout rate of the K products, as in `fm`; the paper has
+    none.
     """
 
     def __init__(self, field_dims: Sequence[int], *, embed_dim: int = 256, dropout: float = 0.0) -> None:

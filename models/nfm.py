@@ -1,4 +1,4 @@
-"""Neural factorization machine (He & Chua 2017)."""
+"""Define the neural factorization machine (He & Chua 2017)."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,13 @@ from models.registry import register_model
 
 @register_model
 class NeuralFM(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + hᵀ MLP(Σ_{i<j} V_i x_i ⊙ V_j x_j) (He & Chua 2017, eq. 7).
+    """Feed the pooled pair-wise interactions to an MLP.
 
-    `dropout` is the share dropped of the bi-interaction layer, `hidden_dropout` that of each hidden layer. `batch_norm`
-    is on the bi-interaction and on each hidden layer before its ReLU. As in the released code, V starts at N(0, 0.01²),
-    w at zero, and the weights and biases between a and b units at N(0, 2/(a + b)); its shares dropped are the defaults.
+    ŷ = w_0 + Σ_i w_i x_i + hᵀ MLP(Σ_{i<j} V_i x_i ⊙ V_j x_j) (He & Chua 2017, eq. 7).
+    `dropout` is the dropout rate of the bi-interaction layer, `hidden_dropout` of each hidden layer. `batch_norm` is on
+    the bi-interaction and on each hidden layer before its ReLU. As in the released code, V starts at N(0, 0.01²), w at
+    zero, and the weights and biases between a and b units at N(0, 2/(a + b)). The default dropout rates are the
+    released code's.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class NeuralFM(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.dropout = Dropout(dropout)
-        self.mlp = mlp(embed_dim, hidden_dims, hidden_dropout, batch_norm)[:-1]  # but its last unit: h has no bias
+        self.mlp = mlp(embed_dim, hidden_dims, hidden_dropout, batch_norm)[
+            :-1
+        ]  # h replaces the last unit, without bias
         self.h = nn.Linear((embed_dim, *hidden_dims)[-1], 1, bias=False)
         for layer in self.modules():
             if isinstance(layer, nn.Linear):

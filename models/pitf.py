@@ -1,4 +1,7 @@
-"""Pairwise interaction tensor factorisation (Rendle & Schmidt-Thieme 2010), as an FM (Rendle 2010, section V-C)."""
+"""Define pairwise interaction tensor factorisation (Rendle & Schmidt-Thieme 2010) as an FM.
+
+Source: Rendle 2010, section V-C.
+"""
 
 from collections.abc import Sequence
 
@@ -15,15 +18,16 @@ NEEDED = (TAG, USER, ITEM)
 
 @register_model
 class PairwiseInteractionTensorFactorization(nn.Module):
-    """ŷ = w_0 + w_t x_t + ⟨V_u, V_t⟩ x_u x_t + ⟨V_i, V_t⟩ x_i x_t, for user u, item i and tag t (Rendle 2010, V-C).
+    """Model the interactions of a tag with user and item.
 
+    ŷ = w_0 + w_t x_t + ⟨V_u, V_t⟩ x_u x_t + ⟨V_i, V_t⟩ x_i x_t, for user u, item i and tag t (Rendle 2010, V-C).
     `fields` names the fields of the data; None takes the first three as user, item and tag. Raises ValueError for data
     without them. V starts at N(0, 0.01²), w at zero.
 
     NOTE: these are the terms of an FM that can rank tags for a given user and item; w_u, w_i and ⟨V_u, V_i⟩ cancel out.
-    PITF itself has no w_t, and two vectors a tag, one to meet users and one to meet items: here they are one, as in an
-    FM. w_0 is added, as the loss is on single rows, not on pairs of tags. Only features of these fields have weights,
-    so a trained FM, which has a row for each feature, does not start them. `dropout` is the share dropped of the summed
+    PITF itself has no w_t, and two vectors for each tag: one for users, one for items. Here they are one, as in an FM.
+    w_0 is added because the loss is on single rows, not on pairs of tags. Only features of these fields have weights.
+    They cannot start from a trained FM, which has a row for each feature. `dropout` is the dropout rate of the summed
     products, as in `fm`; PITF has none.
     """
 
@@ -44,7 +48,7 @@ class PairwiseInteractionTensorFactorization(nn.Module):
 
     @staticmethod
     def decline(fields: tuple[str, ...]) -> str | None:
-        """Why data with these fields can't be used; None if it can."""
+        """Return why data with these fields can't be used, or None."""
         return why_missing(NEEDED, fields)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -1,4 +1,4 @@
-"""Product-based neural network with inner and outer products, the PNN* of its paper (Qu et al., ICDM 2016)."""
+"""Define PNN*, the product-based network with inner and outer products (Qu et al., ICDM 2016)."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,12 @@ from models.registry import register_model
 
 @register_model
 class ProductNN(nn.Module):
-    """ŷ = W_3 l_2 + b_3, l_2 = relu(W_2 l_1 + b_2), l_1 = relu(l_z + l_p + b_1) (Qu et al. 2016, eq. 1–3).
+    """Feed embeddings, their inner products and their outer products to an MLP.
 
-    l_z = W_z [f_1 … f_n] is linear in the embeddings f_i = V_i x_i; p is the inner products of `ipnn` and the outer
-    products of `opnn`, concatenated, so that l_p is the sum of the two. `hidden_dims` starts with D_1, the size of l_1;
-    W_z and all biases start as torch draws them.
+    ŷ = W_3 l_2 + b_3, l_2 = relu(W_2 l_1 + b_2), l_1 = relu(l_z + l_p + b_1) (Qu et al. 2016, eq. 1–3).
+    l_z = W_z [f_1 … f_n] is linear in the embeddings f_i = V_i x_i. p concatenates the inner products of `ipnn` and the
+    outer products of `opnn`, so l_p is the sum of theirs. `hidden_dims` starts with D_1, the size of l_1. W_z and all
+    biases have torch's initial values.
 
     NOTE: the paper has three hidden layers and does not give their size; its code has 100 units.
     """

@@ -1,4 +1,4 @@
-"""Degree-2 polynomial with a weight a pair (Chang et al. 2010), hashed into buckets (Juan et al. 2016)."""
+"""Define the degree-2 polynomial (Chang et al. 2010), hashed as by Juan et al. (2016)."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,13 @@ from models.registry import register_model
 
 @register_model
 class Poly2(nn.Module):
-    """ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} w_{h(i,j)} x_i x_j, with h into `num_buckets` buckets.
+    """Give each pair of features a weight, shared within a hash bucket.
 
+    ŷ = w_0 + Σ_i w_i x_i + Σ_{i<j} w_{h(i,j)} x_i x_j, with h into `num_buckets` buckets.
     All weights start at zero. The hash and 10⁷ buckets are those of Juan et al. (2016, section 2).
 
-    NOTE: Chang et al. have squares x_i² too, left out here: for x_i of 0 or 1 they are the terms of degree 1 again.
-    Juan et al. have the pairs alone.
+    NOTE: Chang et al. also have squares x_i². For x_i of 0 or 1 these repeat the terms of degree 1, so they are left
+    out. Juan et al. have the pairs alone.
     """
 
     def __init__(self, field_dims: Sequence[int], *, num_buckets: int = 10_000_000) -> None:
@@ -32,9 +33,9 @@ class Poly2(nn.Module):
 
 
 class PairWeights(Table):
-    """Σ_{i<j} w_{h(i,j)} x_i x_j. Starts at zero. Raises ValueError for a `num_buckets` that is not positive.
+    """Sum the weights of all pairs: Σ_{i<j} w_{h(i,j)} x_i x_j.
 
-    Shape: → `[batch]`.
+    The weights start at zero. Raises ValueError for a `num_buckets` that is not positive. Shape: → `[batch]`.
     """
 
     def __init__(self, num_buckets: int) -> None:
@@ -49,6 +50,9 @@ class PairWeights(Table):
 
 
 def bucket(i: Tensor, j: Tensor, num_buckets: int) -> Tensor:
-    """h(i, j) = (½ (i + j)(i + j + 1) + max(i, j)) mod num_buckets, the same for (j, i)."""
+    """Hash a pair of features to a bucket, in either order.
+
+    h(i, j) = (½ (i + j)(i + j + 1) + max(i, j)) mod num_buckets.
+    """
     total = i.long() + j
     return (total * (total + 1) // 2 + torch.maximum(i, j)) % num_buckets

@@ -1,4 +1,4 @@
-"""Finds models by name: `models/NAME.py` holds the class registered as NAME."""
+"""Find models by name: `models/NAME.py` holds the class registered as NAME."""
 
 import importlib
 import importlib.util
@@ -20,7 +20,7 @@ _REGISTRY: dict[str, type[nn.Module]] = {}
 def register_model(cls: ModelClass) -> ModelClass:
     """Register a model class under the name of its file.
 
-    A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)` that maps a
+    A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)`. It maps a
     `models.layers.batch.Batch` to logits `[batch]`.
     """
     _REGISTRY[cls.__module__.rpartition(".")[2]] = cls
@@ -28,14 +28,17 @@ def register_model(cls: ModelClass) -> ModelClass:
 
 
 def list_models() -> list[str]:
-    """The names of all models, sorted. Imports every file of the package."""
+    """Import every file of the package and return the models' names, sorted."""
     for module in pkgutil.iter_modules(models.__path__):
         importlib.import_module(f"models.{module.name}")
     return sorted(_REGISTRY)
 
 
 def get_model(name: str) -> type[nn.Module]:
-    """The class of the model `name`; only its own file is imported. Raises ValueError that lists the names."""
+    """Return the class of the model `name`, importing only its own file.
+
+    Raises ValueError, which lists the names, for an unknown one.
+    """
     if name.isidentifier() and importlib.util.find_spec(f"models.{name}"):
         importlib.import_module(f"models.{name}")
     if name not in _REGISTRY:
@@ -44,13 +47,16 @@ def get_model(name: str) -> type[nn.Module]:
 
 
 def hyperparameters(name: str) -> dict[str, Any]:
-    """The keyword arguments of a model with their defaults, the paper's setting."""
+    """Return a model's keyword arguments with their defaults, the paper's setting."""
     parameters = inspect.signature(get_model(name)).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "fields"}
 
 
 def why_declined(name: str, fields: Sequence[str]) -> str | None:
-    """Why a model can't be used on data with these fields, from its static method `decline(fields)`; None if it can."""
+    """Return why a model can't be used on data with these fields, or None.
+
+    The reason comes from the model's static method `decline(fields)`.
+    """
     decline = getattr(get_model(name), "decline", None)
     return decline(tuple(fields)) if decline else None
 
@@ -58,10 +64,10 @@ def why_declined(name: str, fields: Sequence[str]) -> str | None:
 def create(
     name: str, field_dims: Sequence[int], settings: Mapping[str, Any], fields: Sequence[str] | None = None
 ) -> nn.Module:
-    """A new model with random weights drawn from torch's global generator.
+    """Create a model with random weights from torch's global generator.
 
     `fields` are the names of the fields, for a model that has an argument of that name. Raises ValueError for an
-    unknown hyperparameter (with the list of them), one of a wrong type or value, or fields that the model declines.
+    unknown hyperparameter (it lists the known ones), a wrong type or value, or fields that the model declines.
     """
     cls, known = get_model(name), hyperparameters(name)
     for key in settings:

@@ -1,4 +1,4 @@
-"""Wide & Deep (Cheng et al., DLRS 2016)."""
+"""Define Wide & Deep (Cheng et al., DLRS 2016)."""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,14 @@ from models.registry import register_model
 
 @register_model
 class WideAndDeep(nn.Module):
-    """ŷ = w_wideᵀ [x, φ(x)] + w_deepᵀ a^(L) + b, a^(l+1) = relu(W^(l) a^(l) + b^(l)) (Cheng et al. 2016, eq. 2–3).
+    """Add a linear model and an MLP on embeddings.
 
-    a^(0) is the concatenation of the embeddings V_i x_i, which start at N(0, 0.01²); w_wide starts at zero, the layers
-    as torch draws them. Layers of 1024, 512 and 256 units are the paper's (figure 4).
+    ŷ = w_wideᵀ [x, φ(x)] + w_deepᵀ a^(L) + b, a^(l+1) = relu(W^(l) a^(l) + b^(l)) (Cheng et al. 2016, eq. 2–3).
+    a^(0) is the concatenation of the embeddings V_i x_i, which start at N(0, 0.01²). w_wide starts at zero, the layers
+    at torch's initial values. Layers of 1024, 512 and 256 units are the paper's (figure 4).
 
-    NOTE: φ(x), cross products that the authors chose by hand for their data, is empty here. The paper's b is the sum of
-    two: w_0 and the bias of the last unit.
+    NOTE: φ(x) is empty here. It has cross products that the authors chose by hand for their data. The paper's b is the
+    sum of two here: w_0 and the bias of the last unit.
     """
 
     def __init__(

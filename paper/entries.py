@@ -11,27 +11,33 @@ from pipelines.project.params import Schema, explain
 
 
 class Defaults(Schema):
-    """What all experiments share, unless one says otherwise."""
+    """Hold the defaults of all experiments; an entry may override them."""
 
-    set: dict[str, Any] = Field(default={})  # keys model.* and training.*; a model leaves out defaults that it lacks
+    set: dict[str, Any] = Field(default={})  # keys model.* and training.*; a default that a model lacks is ignored
     max_epochs: PositiveInt
     patience: PositiveInt | None = None  # null: no early stopping
     num_seeds: PositiveInt = 1
 
 
 class Experiment(Defaults):
-    """One entry of experiments.yaml, with the defaults put in; `set` has its own keys alone."""
+    """Hold one run of experiments.yaml, with the defaults filled in.
+
+    `set` has only the entry's own keys, without those of the defaults.
+    """
 
     figure: str
     label: str
-    x: float | None = None  # its place on the figure's axis, where that is not the epoch
+    x: float | None = None  # position on the figure's x axis; null if the axis is the epoch
     model: str
     dataset: str
-    start: str  # whence the rest of the setting: a best.json that a search has written, or a file of behaviour/spaces
+    start: str  # file with the rest of the setting: a search's best.json or a file of behaviour/spaces
 
 
 def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
-    """The defaults and the experiments by name. Raises ValueError that names file and key; OSError."""
+    """Load the defaults and the experiments by name.
+
+    Raises ValueError that names file and key, or OSError.
+    """
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     try:
         defaults = Defaults.model_validate(content["defaults"])
@@ -48,7 +54,7 @@ def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
 
 
 def expand(entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name the run of each entry ENTRY/run, or those of a grid ENTRY/X, one for each x."""
+    """Name the runs of each entry: ENTRY/run, or ENTRY/X for each x of a grid."""
     for name, entry in entries.items():
         if "vary" not in entry:
             yield f"{name}/run", entry

@@ -1,6 +1,7 @@
-"""Train the runs behind the paper's Figures 2 to 6 and the audit: each a model with one thing changed.
+"""Train the runs behind Figures 2 to 6 and the audit.
 
-They are compared by validation rows; no test row is read. Run it in this folder: `python experiment.py NAME`.
+Each run changes one thing in one model. Runs are compared on validation rows; no test row is read. Run it in this
+folder: `python experiment.py NAME`.
 """
 
 import dataclasses
@@ -23,9 +24,9 @@ from pipelines.reporting.tables import markdown_table
 
 
 def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
-    """Read the setting in a best.json or, from `../behaviour/spaces/MODEL.json`, the paper's.
+    """Read a setting from a best.json, or the paper's from `../behaviour/spaces/MODEL.json`.
 
-    Raises ValueError for neither.
+    Raises ValueError if the file is missing or has no setting.
     """
     file = paths.root / start
     if not file.exists():
@@ -40,7 +41,7 @@ def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
 
 
 def setting_of(experiment: Experiment, defaults: Defaults, paths: Paths) -> dict[str, Any]:
-    """Where the experiment starts, the defaults on top of it, and what it sets on top of both."""
+    """Combine an experiment's start setting, the defaults and its own keys; later ones win."""
     from models.registry import hyperparameters  # torch takes seconds to import
     from search_spaces.shared import get_space
 
@@ -62,7 +63,7 @@ def setting_of(experiment: Experiment, defaults: Defaults, paths: Paths) -> dict
 
 
 def load(model: str, dataset: str, config: Params, paths: Paths) -> Any:
-    """The cell of a model, which starts from random embeddings."""
+    """Load the cell of a model that starts from random embeddings."""
     from pipelines.training.cell import load_cell
 
     training = config.training.model_copy(update={"pretrained": None})
@@ -70,10 +71,10 @@ def load(model: str, dataset: str, config: Params, paths: Paths) -> Any:
 
 
 def pretrain_setting(setting: dict[str, Any], config: Params) -> dict[str, Any]:
-    """The setting of the FM whose embeddings a run starts from; empty where the run's has no `training.pretrained`.
+    """Return the setting of the FM whose embeddings a run starts from.
 
-    That of `pretrain` in params.yaml, with the sizes and the epochs of the experiments: the FM that the stage
-    `pretrain` has written is of another size.
+    It is `pretrain` of params.yaml with the run's embed_dim, batch size and epochs, because the FM of the stage
+    `pretrain` has another size. Empty if the run's setting has no `training.pretrained`.
     """
     if setting.get("training.pretrained") is None:
         return {}
@@ -83,8 +84,10 @@ def pretrain_setting(setting: dict[str, Any], config: Params) -> dict[str, Any]:
 
 
 def pretrained(cell: Any, setting: dict[str, Any], config: Params, paths: Paths) -> Any:
-    """The cell that starts from the FM that `pretrain_setting` tells of, which is trained if no experiment has done so;
-    the cell itself where there is nothing to start from."""
+    """Make a cell start from the FM of `pretrain_setting`.
+
+    The FM is trained unless an earlier experiment has trained it. Returns `cell` itself if it starts from no FM.
+    """
     from pipelines.training.cell import fingerprint
     from pipelines.training.start import load_weights
 
@@ -97,22 +100,24 @@ def pretrained(cell: Any, setting: dict[str, Any], config: Params, paths: Paths)
     if not file.exists():
         import torch
 
-        model, epochs = fm.start(first, fm.seed("pretrain"))
-        list(epochs)
+        model, _ = fm.train(first, fm.seed("pretrain"))
         with written_whole(file) as partial:
             torch.save(model.state_dict(), partial)
     return dataclasses.replace(cell, pretrained=load_weights(file), digests={**cell.digests, "pretrained": name})
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Entries of experiments.yaml, or runs: ENTRY/X.")] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="Show all, with the minutes that they take.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Entries of experiments.yaml, or single runs: ENTRY/X.")
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="Show all runs and estimate their minutes.")] = False,
     params: ParamsOption = Path("params.yaml"),
 ) -> None:
-    """Train one or more experiments of experiments.yaml; a run that an interrupted or another one has done is kept.
+    """Train one or more experiments of experiments.yaml.
 
-    Writes results/experiments/ENTRY/RUN.csv, a row an epoch, with means over the seeds, and RUN.json, the setting and
-    what made it. RUN is the x of a grid, else `run`.
+    Writes results/experiments/ENTRY/RUN.csv, one row for each epoch with means
+    over the seeds, and RUN.json, the setting and what made it. RUN is the x of
+    a grid, else `run`. Finished runs are not trained again.
     """
     config, paths = load_params(params), Paths(params.parent)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
@@ -123,7 +128,7 @@ def main(
         one_of("experiment", name, experiments if "/" in name else entries)
     from pipelines.training.process import prepare_process
 
-    prepare_process(1)  # so that seconds are those of one core, and two experiments can run side by side
+    prepare_process(1)  # one thread: seconds are for one core, and two experiments can run side by side
     if show_list:
         print(*plan(config, defaults, experiments, paths), sep="\n")
     for name in [each for name in names or [] for each in experiments if name in (each, each.partition("/")[0])]:
@@ -138,9 +143,12 @@ def main(
 def train(
     experiment: Experiment, config: Params, defaults: Defaults, paths: Paths
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
-    """A row an epoch: seconds, train_loss and validation metrics, means over the seeds, and the standard deviation of
-    the RMSE (n − 1; none with one seed). Epochs that not all seeds have reached are left out. Beside the table, the
-    setting and what made it."""
+    """Train an experiment with each seed, and return its table and its origin.
+
+    The table has one row for each epoch that all seeds reached: means over the seeds of seconds, train_loss and
+    validation metrics, and the standard deviation of the RMSE (n − 1; null for one seed). The origin is the setting
+    and what made it.
+    """
     from pipelines.training.cell import fingerprint
 
     setting = setting_of(experiment, defaults, paths)
@@ -149,15 +157,17 @@ def train(
     files = [folder / f"seed-{seed}.json" for seed in range(experiment.num_seeds)]
     for seed, file in enumerate(files):
         if not file.exists():
-            _, epochs = cell.start(setting, cell.seed("experiment", seed))
-            write_json(file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour)})
+            _, epochs = cell.train(setting, cell.seed("experiment", seed))
+            write_json(
+                file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour).model_dump()}
+            )
     runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     origin = {"setting": setting, "made_by": runs[0]["made_by"]}
     return mean_by_epoch([run["epochs"] for run in runs]), origin
 
 
 def mean_by_epoch(runs: list[list[dict[str, Any]]]) -> pl.DataFrame:
-    """One table of several runs' rows."""
+    """Average the rows of several runs by epoch."""
     rows = pl.DataFrame([row for run in runs for row in run])
     spread = pl.col("valid_rmse").std().alias("valid_rmse_std")
     means = rows.group_by("epoch", maintain_order=True).agg(pl.all().mean(), spread, pl.len().alias("num_seeds"))
@@ -165,17 +175,19 @@ def mean_by_epoch(runs: list[list[dict[str, Any]]]) -> pl.DataFrame:
 
 
 def plan(config: Params, defaults: Defaults, experiments: dict[str, Experiment], paths: Paths) -> list[str]:
-    """A table of the experiments, and the minutes of one core that they take by one epoch a model and data set,
-    measured now in processor time. What several share is counted once."""
+    """Make a table of the experiments with the minutes of one core that each takes.
+
+    Estimates minutes from one epoch of each model and data set, trained now and measured in processor time. Runs that
+    several experiments share are counted once.
+    """
     cells, seconds, settled, rows = {}, {}, set(), []
     for name, experiment in experiments.items():
         setting = setting_of(experiment, defaults, paths)
         place = (experiment.model, experiment.dataset)
         if place not in cells:
             cells[place] = load(*place, config, paths)
-            _, epochs = cells[place].start(setting | {"training.pretrained": None}, seed=0)
             start = time.process_time()
-            next(epochs)
+            cells[place].train(setting | {"training.pretrained": None, "training.max_epochs": 1}, seed=0)
             seconds[place] = time.process_time() - start
         wanted = {(*place, json.dumps(setting, sort_keys=True), seed) for seed in range(experiment.num_seeds)}
         new, settled = wanted - settled, settled | wanted

@@ -1,4 +1,4 @@
-"""The figures, from the results of experiment.py, importance.py and sampling.py: nothing is trained here."""
+"""Draw the figures from the results of experiment.py, importance.py and sampling.py."""
 
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from pipelines.project.files import write_text
 from pipelines.project.paths import Paths
 
 PARAMETERS = {"keep": "keep_probability", "l2_field": "l2_field", "field_embed_dim": "field_embed_dim"}
-EVEN = ("l2_field", "field_embed_dim")  # parameters whose values stand side by side, at even distances
-OWN_PANELS = ("code", "sizes")  # figures that set variants of a model side by side, not models
+EVEN = ("l2_field", "field_embed_dim")  # parameters whose values are drawn at even distances
+OWN_PANELS = ("code", "sizes")  # figures that compare variants of one model: one panel for each model
 PANELS = {"frappe-nfm": "Frappe", "movielens": "MovieLens tags", "generated": "generated, 40 fields"}
 AXES = {
     "epoch": "epoch",
@@ -27,7 +27,11 @@ MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance 
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
-    """Gather what each figure shows into results/figures/FIGURE-DATASET.csv, and draw them into ../docs/figures/."""
+    """Write the data of each figure, and draw the figures.
+
+    Writes results/figures/FIGURE-DATASET.csv and ../docs/figures/FIGURE.svg.
+    Nothing is trained.
+    """
     paths = Paths(params.parent)
     _, experiments = load_experiments(paths.root / "experiments.yaml")
     found = tables(experiments, paths)
@@ -38,7 +42,10 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
 
 
 def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> None:
-    """Draw FIGURE.svg of all tables called FIGURE-DATASET, a panel a data set, and importance.svg of the pairs."""
+    """Draw FIGURE.svg from all tables FIGURE-DATASET, and importance.svg from the pairs.
+
+    A figure has one panel for each data set, or for each data set and model (`OWN_PANELS`).
+    """
     from pipelines.reporting import charts  # matplotlib takes time to import
 
     figures: dict[str, dict[str, pl.DataFrame]] = {}
@@ -64,14 +71,14 @@ def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> N
         shares = 100 * pairs[measure] / pairs[measure].sum()
         maps[f"{title}, % of the sum"] = dict(zip(pairs.select("i", "j").iter_rows(), shares, strict=True))
     framed = set(pairs.filter("has_label_information").select("i", "j").iter_rows())
-    # darkest at 10 % or more in all panels, so that even shares look even
+    # the darkest colour is 10 % or more in all panels, so that equal shares look equal
     top = max(10, *(value for shares in maps.values() for value in shares.values()))
     chart = charts.pair_chart(maps, top, framed, "pairs with the field that negatives replace")
     charts.save(chart, folder / "importance.svg", "The share of each pair of fields by each measure of importance")
 
 
 def by_model(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """Take a table apart: the first column, and the variants of one model."""
+    """Split a table by model: the first column and the variants of that model."""
     name, *labels = table.columns
     models = {label.partition(",")[0]: None for label in labels}
     return [
@@ -80,7 +87,7 @@ def by_model(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 
 def rmse_panel(title: str, table: pl.DataFrame) -> Any:
-    """Make a panel of the RMSE by the table's first column, a line a label."""
+    """Make a panel of the RMSE by the first column, one line for each label."""
     from pipelines.reporting.charts import Panel
 
     name, *labels = table.columns
@@ -101,10 +108,11 @@ def share_panel(dataset: str, table: pl.DataFrame, name: str) -> Any:
 
 
 def tables(experiments: dict[str, Experiment], paths: Paths) -> dict[str, pl.DataFrame]:
-    """A table a figure and data set whose experiments are all done; of the others, the first that is missing is named.
+    """Make one table for each figure and data set whose experiments are all finished.
 
-    By epoch: a row an epoch, a column of validation RMSE a label. By a parameter: a row a value, and the RMSE of the
-    best epoch. Sampling: a row a share, best RMSE and seconds an epoch.
+    Prints which other tables are left out and which experiment is missing. Figures by epoch have one row for each epoch
+    and one column of validation RMSE for each label. Figures by a parameter have one row for each value, with the RMSE
+    of the best epoch. Sampling has one row for each share, with the best RMSE and the seconds per epoch.
     """
     groups: dict[tuple[str, str], dict[str, Experiment]] = {}
     for name, experiment in experiments.items():

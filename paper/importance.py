@@ -1,16 +1,16 @@
-"""How important is each pair of fields to IFM, by several measures, and how far can each be right?
+"""Measure the importance of each field pair to IFM, and check the measures.
 
-The paper takes the norm of the field-aspect vector F_ij for the importance of a pair (Table 3). The prediction has
-T_ij F_ijᵀ (V_i ⊙ V_j), so the norm says how much a pair matters only as far as V_i ⊙ V_j is as long for one pair as for
-another, and nothing in the model keeps it so: with U_f divided by c and the embeddings of field f multiplied by c, each
-F_ijᵀ (V_i ⊙ V_j) is what it was, and the norms of the pairs with f are 1/c of what they were. (T changes a little, as
-it sees V_i ⊙ V_j, but at the paper's τ it is nearly uniform; and λ_F and Adagrad, not the data, choose among such
-settings.) A common factor of all of V shrinks all norms alike: proportions can be set beside Table 3's, norms can't.
-What a pair contributes to the predictions has no such freedom: the variance of that over rows, with T or without.
+The paper measures the importance of a pair by the norm of its field-aspect vector F_ij (Table 3). The prediction sums
+T_ij F_ijᵀ (V_i ⊙ V_j), so norms can be compared only if V_i ⊙ V_j has the same length for all pairs, and nothing in the
+model ensures that. Divide U_f by c and multiply the embeddings of field f by c: each F_ijᵀ (V_i ⊙ V_j) stays the same,
+but the norms of the pairs with f become 1/c of what they were. (T changes a little, as it depends on V_i ⊙ V_j, but at
+the paper's τ it is nearly uniform. λ_F and Adagrad, not the data, choose among such settings.) A common factor of all
+of V changes all norms by the same factor, so proportions can be compared with Table 3, norms can't. The contribution of
+a pair to the predictions has no such freedom: its variance over the rows, with T (`product`) or without (`variance`).
 
-A yardstick: negatives are log lines with another feature in one field (the item, on MovieLens the tag). Given the
-features of all other fields, one row in three is positive whatever they are, so a pair without that field says nothing
-of the label by itself; at most it offsets what other pairs give all the items of its context.
+Check: a negative is a log line with another feature in one field (the item; on MovieLens the tag). Given the features
+of all other fields, one row in three is positive, whatever these features are. So a pair without the replaced field
+tells nothing about the label by itself; at most it offsets what other pairs add for all items of its context.
 """
 
 import json
@@ -22,7 +22,7 @@ import typer
 from entries import load_experiments
 from experiment import load, pretrained, setting_of
 
-from pipelines.data.catalog import DATASETS, get_dataset
+from pipelines.data.catalog import get_dataset
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
@@ -36,9 +36,12 @@ def main(
     dataset: Annotated[str, typer.Argument(help="A data set: frappe-nfm, movielens or synthetic.")],
     params: ParamsOption = Path("params.yaml"),
 ) -> None:
-    """Train ifm once and measure the importance of each pair of fields by the validation rows; no test row is read.
+    """Train ifm once and measure the importance of each field pair.
 
-    Writes results/importance/DATASET.csv, a row a pair, and DATASET.json, how far each measure can be right.
+    Measures on validation rows; no test row is read.
+
+    Writes results/importance/DATASET.csv, one row for each pair, and
+    DATASET.json, which checks each measure.
     """
     config, paths = load_params(params), Paths(params.parent)
     replaced = replaced_field(dataset)
@@ -50,10 +53,9 @@ def main(
     experiment = ifm_on(dataset, experiments)
     setting = setting_of(experiment, defaults, paths)
     cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
-    origin = made_by(cell.behaviour)
-    model, epochs = cell.start(setting, cell.seed("importance"))
-    done = list(epochs)
-    table = measure(model, cell.valid_rows, cell.schema["fields"]).with_columns(
+    origin = made_by(cell.behaviour).model_dump()
+    model, epochs = cell.train(setting, cell.seed("importance"))
+    table = measure_pairs(model, cell.valid_rows, cell.schema["fields"]).with_columns(
         has_label_information=(pl.col("i") == replaced) | (pl.col("j") == replaced)
     )
     truth = paths.raw(dataset) / "truth.json"
@@ -61,7 +63,7 @@ def main(
         strengths = json.loads(truth.read_text(encoding="utf-8"))
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
-    best = loop.best(done, "rmse")
+    best = loop.best(epochs, "rmse")
     result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table), "made_by": origin}
     folder = paths.root / "results" / "importance"
     write_text(folder / f"{dataset}.csv", table.write_csv())
@@ -70,26 +72,32 @@ def main(
 
 
 def replaced_field(dataset: str) -> str:
-    """The field that negatives replace; libfm splits have that of the log they were made of."""
+    """Return the field that negatives replace.
+
+    A libfm split has the replaced field of its log's data set.
+    """
     entry = get_dataset(dataset)
-    return entry.replace or DATASETS[entry.family].replace
+    return entry.replace or get_dataset(entry.family).replace
 
 
 def ifm_on(dataset: str, experiments: dict[str, Any]) -> Any:
-    """IFM as the experiments on the data set start it; on another data set as the paper does."""
+    """Return the first IFM experiment on the data set, without its own keys.
+
+    On a data set without experiments, IFM has the paper's setting.
+    """
     first = next(entry for entry in experiments.values() if entry.model == "ifm")
     of_dataset = (entry for entry in experiments.values() if (entry.model, entry.dataset) == ("ifm", dataset))
     plain = {"dataset": dataset, "start": "../behaviour/spaces/ifm.json"}
     return next(of_dataset, first.model_copy(update=plain)).model_copy(update={"set": {}})
 
 
-def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
-    """A row a pair i < j of fields: their names, and over the rows
+def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
+    """Measure each pair of fields i < j, and return one row for each pair.
 
-    - norm: ‖F_ij‖; proportion: of the sum of norms,
-    - attention: the mean of T_ij,
-    - variance: that of F_ijᵀ (V_i ⊙ V_j) x_i x_j,
-    - product: that of T_ij F_ijᵀ (V_i ⊙ V_j) x_i x_j, what the pair adds to the prediction.
+    - norm: ‖F_ij‖; proportion: its share of the sum of norms
+    - attention: the mean of T_ij over the rows
+    - variance: the variance of F_ijᵀ (V_i ⊙ V_j) x_i x_j over the rows
+    - product: the variance of T_ij F_ijᵀ (V_i ⊙ V_j) x_i x_j, the pair's part of the prediction, over the rows
     """
     import torch
 
@@ -123,9 +131,12 @@ def measure(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
 
 
 def summary(table: pl.DataFrame) -> dict[str, Any]:
-    """For each measure the share of its sum that is on pairs without label information (`pairs`: their share of the
-    pairs), and where there is a truth, how well it ranks the pairs: Spearman's correlation with the planted strengths,
-    and the precision at k, the number of planted pairs."""
+    """Check each measure against the pairs without label information and the planted pairs.
+
+    Gives the share of the measure's sum on pairs without label information (`pairs` is the share of such pairs among
+    all). If planted strengths are known, also gives Spearman's correlation with them and the precision at k, where k
+    is the number of planted pairs.
+    """
     without = table.filter(~pl.col("has_label_information"))
     shares = {measure: float(without[measure].sum()) / float(table[measure].sum()) for measure in MEASURES}
     result: dict[str, Any] = {
@@ -141,7 +152,7 @@ def summary(table: pl.DataFrame) -> dict[str, Any]:
 
 
 def spearman(table: pl.DataFrame, measure: str) -> float:
-    """The correlation of ranks, those of equals being their mean."""
+    """Compute the rank correlation with the planted strengths; equal values share their mean rank."""
     return table.select(pl.corr(pl.col(measure).rank(), pl.col("planted").rank())).item()
 
 

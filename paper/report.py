@@ -1,4 +1,4 @@
-"""docs/reproduction.md: our figures beside the published ones, with verdicts by rule, from committed files alone."""
+"""Write docs/reproduction.md from committed files: published figures, ours and verdicts."""
 
 from pathlib import Path
 
@@ -19,20 +19,23 @@ TEMPLATE = Path(__file__).parent / "templates" / "reproduction.md.j2"
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
-    """Write ../docs/reproduction.md from the results beside params.yaml; names what is not run, with its command."""
+    """Write ../docs/reproduction.md from the results.
+
+    Missing results are named with the command that makes them.
+    """
     file = params.resolve().parent.parent / "docs" / "reproduction.md"
     write_text(file, page(params))
     print(f"{file} written")
 
 
 def page(params: Path) -> str:
-    """Write the whole page."""
+    """Render the whole page."""
     findings = Findings(params)
     chapters = {
         chapter.__name__: chapter(findings)
         for chapter in (rq1, rq2, rq3, rq4, code, sizes, longer, ffm, budget, origin)
     }
-    return render(TEMPLATE, overview=overview(findings), **chapters)  # the overview counts what the chapters note
+    return render(TEMPLATE, overview=overview(findings), **chapters)  # after the chapters: it counts their statements
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ def main(
         pretrained=None,
         root_seed=config.seed,
     )
-    records, origin = [], made_by(cell.behaviour)
+    records, origin = [], made_by(cell.behaviour).model_dump()
     for percent in PERCENTS:
         for seed in range(num_seeds):
-            records.append(measure(cell, percent, seed))
+            records.append(train_once(cell, percent, seed))
             print(*(f"{key} {value:.4g}" for key, value in records[-1].items()), sep="  ", flush=True)
     write_text(paths.root / "results" / "sampling.csv", pl.DataFrame(records).write_csv())
     write_json(paths.root / "results" / "sampling.json", {"made_by": origin})
@@ -93,19 +93,18 @@ def part(rows: Any, which: slice) -> Any:
     return type(rows)(rows.features[which], rows.labels[which])
 
 
-def measure(cell: Any, percent: int, seed: int) -> dict[str, Any]:
+def train_once(cell: Any, percent: int, seed: int) -> dict[str, Any]:
     """One run, with `percent` of the pairs a batch."""
     from pipelines.training import loop
 
     num_sampled = round(percent / 100 * NUM_FIELDS * (NUM_FIELDS - 1) / 2)
-    _, epochs = cell.start(SETTING | {"model.num_sampled": num_sampled}, cell.seed("sampling", seed))
-    done = list(epochs)
-    best = loop.best(done, "rmse")
+    _, epochs = cell.train(SETTING | {"model.num_sampled": num_sampled}, cell.seed("sampling", seed))
+    best = loop.best(epochs, "rmse")
     return {
         "share": percent / 100,
         "num_sampled": num_sampled,
         "seed": seed,
-        "seconds_per_epoch": float(np.median([epoch.seconds for epoch in done])),
+        "seconds_per_epoch": float(np.median([epoch.seconds for epoch in epochs])),
         "best_epoch": best.epoch,
         **best.valid.named("valid"),
     }

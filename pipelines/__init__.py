@@ -1,11 +1,11 @@
-"""The benchmark's stages (verbs, each `python -m pipelines.NAME`) and what they share (nouns)."""
+"""Run the benchmark: each module is a command, each folder holds shared parts."""
 
 import os
 
-# Read when ray is imported, so before any module here does: no usage statistics, token authentication on, no sight of a
-# GPU for a run that asks for none, a Ctrl-C that is an error (by default Tune takes it as the end of a search, and
-# returns), two workers that start at once (by default one after the other), no process that waits for a cloud to take a
-# machine back (a run has no checkpoint to go on from), and no progress display or trial files but ours.
+# Ray reads these when it is imported, so they are set before any module here imports it. In order: no usage statistics;
+# token authentication; no GPU for a run that asks for none; Ctrl-C is an error (by default Tune ends the search and
+# returns); two workers may start at the same time (by default one after the other); no process that waits for a cloud to
+# take a machine back, as a run has no checkpoint to go on from; none of Ray's progress display and trial files.
 for _key, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
@@ -17,5 +17,5 @@ for _key, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }.items():
     os.environ.setdefault(_key, _value)
-if not os.environ.get("RAY_ADDRESS"):  # without it, Ray binds a cluster of this machine alone to all its interfaces
+if not os.environ.get("RAY_ADDRESS"):  # else a local Ray cluster listens on all network interfaces
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")

@@ -1,4 +1,4 @@
-"""Show where the code's behaviour is not the accepted one, and accept it."""
+"""Compare the code's behaviour with the golden files, and accept changes."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -10,13 +10,19 @@ from pipelines.project.cli import one_of, run
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help="Golden files, such as ifm or search; all if none.")] = None,
-    accept: Annotated[list[str] | None, typer.Option("--accept", help="Write this golden file; `all` for all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Golden files, such as ifm or search. Default: all.")
+    ] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option("--accept", help="Accept today's behaviour: write this golden file, or `all`.")
+    ] = None,
 ) -> None:
-    """Compare what the code does with the golden files in behaviour/; exit with 1 where they differ by more than 1e-6.
+    """Compare what the code does with the golden files in behaviour/.
 
-    A model's name stands for its trainings and its search space. Results that hang on a file that --accept writes
-    become stale.
+    Exits with 1 if a figure differs by more than a relative 1e-6.
+
+    A model's name stands for two golden files: its trainings and its search
+    space. Results that depend on an accepted file become stale.
     """
     from pipelines.training.behaviour import today
 
@@ -51,7 +57,7 @@ def worst(name: str, found: list[Any]) -> str:
 
 
 def behaviours() -> dict[str, Callable[[], dict[str, Any]]]:
-    """Name what computes each golden file."""
+    """Map each golden file's name to the function that computes it."""
     from pipelines.data.behaviour import prepare_behaviour
     from pipelines.evaluation.behaviour import evaluate_behaviour
     from pipelines.search.behaviour import search_behaviour

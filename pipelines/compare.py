@@ -1,4 +1,4 @@
-"""Train every model once with one setting, and tabulate size, speed and validation RMSE side by side."""
+"""Compare size, speed and validation RMSE of all models under one setting."""
 
 import json
 import statistics
@@ -18,10 +18,11 @@ TRAINING = {"learning_rate": 0.02, "batch_size": 1024, "max_epochs": NUM_EPOCHS,
 
 
 def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.yaml")) -> None:
-    """Train every model of the registry for ten epochs with one setting; models already done are kept.
+    """Train every registered model for ten epochs with one setting.
 
-    Writes results/models.md and models.json. Nothing is searched and no test row is read: it shows what the models
-    are, not which is best.
+    Writes results/models.md and results/models.json. Finished models are not
+    trained again. Nothing is tuned and no test row is read, so the table does
+    not say which model is best.
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import list_models  # torch takes seconds to import
@@ -36,15 +37,19 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
         cell = load_cell(model, dataset, fixed, paths)
         done = paths.study(dataset, model) / f"compare-{fingerprint(cell, {}, SETTING)}.json"
         if not done.exists():
-            write_json(done, measure(cell))
+            write_json(done, train_once(cell))
         rows.append(json.loads(done.read_text(encoding="utf-8")))
         print(*rows[-1].values(), sep="  ", flush=True)
     write_json(paths.root / "results" / "models.json", rows)
     write_text(paths.root / "results" / "models.md", markdown(dataset, rows, fixed))
 
 
-def measure(cell: Any) -> dict[str, Any]:
-    """One model's row: parameters, seconds an epoch (median), validation RMSE and AUC of the best of ten epochs."""
+def train_once(cell: Any) -> dict[str, Any]:
+    """Train one model, and return its row of the table.
+
+    The row has the number of parameters, the median seconds per epoch and the validation metrics of the best epoch, or
+    why the model declines the data set.
+    """
     from models.registry import hyperparameters, why_declined
     from pipelines.training import loop, start
 
@@ -52,27 +57,26 @@ def measure(cell: Any) -> dict[str, Any]:
         return {"model": cell.model, "declined": reason}
     known = hyperparameters(cell.model)
     setting = {key: value for key, value in SETTING.items() if key.removeprefix("model.") in known}
-    model, epochs = cell.start(setting, cell.seed("compare"))
-    done = list(epochs)
-    best = loop.best(done, cell.training.metric)
+    model, epochs = cell.train(setting, cell.seed("compare"))
+    best = loop.best(epochs, cell.training.metric)
     return {
         "model": cell.model,
         "num_params": start.num_params(model),
-        "seconds_per_epoch": statistics.median(epoch.seconds for epoch in done),
+        "seconds_per_epoch": statistics.median(epoch.seconds for epoch in epochs),
         "best_epoch": best.epoch,
         **best.valid.named("valid"),
     }
 
 
 def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
-    """Render the table, the best first, and under which setting it was made."""
+    """Render the table, best model first, with the setting used."""
     metric = METRICS[params.training.metric]
     trained = (entry for entry in rows if "declined" not in entry)
     ranked = sorted(trained, key=lambda entry: metric.score(entry[f"valid_{metric.name}"]))
     return render(
         TEMPLATES / "models.md.j2",
         dataset=dataset,
-        rows=map(shown, ranked),
+        rows=map(format_row, ranked),
         declined=[entry for entry in rows if "declined" in entry],
         seed=params.seed,
         setting=", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items()),
@@ -80,7 +84,7 @@ def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
     )
 
 
-def shown(entry: dict[str, Any]) -> list[str]:
+def format_row(entry: dict[str, Any]) -> list[str]:
     sizes = [f"{entry['num_params']:,}", f"{entry['seconds_per_epoch']:.2f}", str(entry["best_epoch"])]
     return [entry["model"], *sizes, f"{entry['valid_rmse']:.4f}", f"{entry['valid_auc']:.4f}"]
 

@@ -1,4 +1,4 @@
-"""Put results into the pages that show them, so that nothing there is typed by hand."""
+"""Copy results into the pages that show them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from pipelines.reporting.pages import up_to_date
 
 
 def main() -> None:
-    """Bring README.md and docs/ up to date with the results they show."""
+    """Copy current results into README.md and docs/*.md."""
     for page in [Path("README.md"), *sorted(Path("docs").glob("*.md"))]:
         text = page.read_text(encoding="utf-8")
         if (updated := up_to_date(text, page.parent)) != text:

@@ -1,4 +1,4 @@
-"""Download stage: fetch the files of a data set, or generate the synthetic one, into data/raw/<data set>."""
+"""Fetch or generate the raw files of a data set."""
 
 import shutil
 import textwrap
@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from pipelines.data.catalog import DATASETS, Dataset, get_dataset
+from pipelines.data.catalog import Dataset, get_dataset, list_datasets
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.paths import Paths
 
-ListOption = Annotated[bool, typer.Option("--list", help="Show all data sets with licence and citation.")]
+ListOption = Annotated[bool, typer.Option("--list", help="Show all data sets with licences and citations.")]
 
 
 def main(
@@ -19,18 +19,21 @@ def main(
     params: ParamsOption = Path("params.yaml"),
     show_list: ListOption = False,
 ) -> None:
-    """Fetch a data set's files into data/raw/, by way of a cache; or list all data sets."""
+    """Fetch a data set's files into data/raw/DATASET.
+
+    Downloaded files are cached. The synthetic data set is generated.
+    """
     if show_list:
-        print("\n\n".join(describe(entry) for entry in DATASETS.values()))
+        print("\n\n".join(format_dataset(get_dataset(name)) for name in list_datasets()))
         return
     if not dataset:
-        raise ValueError(f"--dataset is missing; choose one of: {', '.join(sorted(DATASETS))}")
+        raise ValueError(f"--dataset is missing; choose one of: {', '.join(list_datasets())}")
     for path in download(get_dataset(dataset), params):
         print(path)
 
 
-def describe(dataset: Dataset) -> str:
-    """An entry in lines that fit the terminal, or 80 columns where there is none."""
+def format_dataset(dataset: Dataset) -> str:
+    """Describe a data set in lines that fit the terminal (80 columns without one)."""
     lines = [f"  {dataset.title}", f"  licence: {dataset.licence}", f"  citation: {dataset.citation}"]
     wrapper = textwrap.TextWrapper(
         width=shutil.get_terminal_size().columns,
@@ -42,15 +45,15 @@ def describe(dataset: Dataset) -> str:
 
 
 def download(dataset: Dataset, params: Path) -> list[Path]:
-    """The raw files of a data set, fetched or generated.
+    """Fetch or generate the raw files of a data set, and return their paths.
 
-    Raises ValueError when a file can't be had or params.yaml is wrong; OSError when one can't be written.
+    Raises ValueError if a file can't be fetched or params.yaml is wrong, OSError if a file can't be written.
     """
     from pipelines.data.fetch import fetch
     from pipelines.data.unpack import unpack
     from pipelines.project.params import load_params
 
-    seed = load_params(params).seed  # first: a mistyped --params is no place for data
+    seed = load_params(params).seed  # first, so that a mistyped --params leaves no data behind
     folder = Paths(params.parent).raw(dataset.name)
     if not dataset.sources:
         return generate(dataset, folder, seed)

@@ -1,19 +1,23 @@
-"""Retrain the best setting of a cell with several seeds, and test each once."""
+"""Retrain the best setting of a model with several seeds, and test each run once."""
 
-import json
 from pathlib import Path
 
+from pipelines.evaluation.results import Best, read_best
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.project.files import write_json, write_text
+from pipelines.project.files import write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import write_record
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Retrain the best setting with `evaluate.num_seeds` seeds, in parallel, and test each at its best validation
-    epoch; seeds already done are kept.
+    """Retrain the best setting with several seeds, and test each run once.
 
-    Writes results/DATASET/MODEL/metrics.json, curves.csv and resamples.csv.
+    `evaluate.num_seeds` runs train in parallel. Each is tested at its best
+    validation epoch. Finished runs are not trained again.
+
+    Writes metrics.json, curves.csv and resamples.csv in
+    results/DATASET/MODEL/.
     """
     config, paths = load_params(params), Paths(params.parent)
     from pipelines.data.rows import load_rows
@@ -21,21 +25,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     from pipelines.training.cell import load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
-    search = f"run python -m pipelines.tune --model {model} --dataset {dataset}"
-    if not (folder / "best.json").exists():
-        raise ValueError(f"no {folder / 'best.json'}: {search}")
-    try:
-        best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise ValueError(f"{folder / 'best.json'} is damaged: {search}") from error
-    if "declined" in best:
-        runs = []
-    else:
+    best, runs = read_best(folder, model, dataset), []
+    if isinstance(best, Best):
         test_rows = load_rows(paths.processed(dataset), "test")
-        runs = final_runs.run_seeds(cell, test_rows, best["setting"], config, paths.study(dataset, model))
+        runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
-    write_json(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
+    write_record(folder / "metrics.json", final_runs.summary(runs, config.training.metric))
     print(f"{model} on {dataset}: {final_runs.headline(runs, config.training.metric)}")
 
 

@@ -1,6 +1,5 @@
-"""Gather all cells into the leaderboard."""
+"""Gather the results of all cells (a model on a data set) into the leaderboard."""
 
-import json
 import math
 from collections.abc import Sequence
 from itertools import product
@@ -11,7 +10,8 @@ import polars as pl
 import typer
 from rich.markdown import Markdown
 
-from pipelines.data.catalog import DATASETS, PUBLISHED, get_dataset
+from pipelines.data.catalog import PUBLISHED, get_dataset
+from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
@@ -21,14 +21,14 @@ from pipelines.project.paths import Paths
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
-COLUMNS = {  # behind those of the metrics
+COLUMNS = {  # after the columns of the metrics
     "num_params": "parameters",
     "seconds_per_epoch": "s / epoch",
     "num_trials": "trials",
     "num_seeds": "seeds",
     "published_rmse": "published RMSE",
 }
-FORMATS = {  # of the figures that have not four decimals
+FORMATS = {  # all other columns have four decimals
     "model": str,
     "num_params": "{:,}".format,
     "seconds_per_epoch": "{:.2f}".format,
@@ -39,73 +39,77 @@ FORMATS = {  # of the figures that have not four decimals
 
 def main(
     params: ParamsOption = Path("params.yaml"),
-    so_far: Annotated[bool, typer.Option("--so-far", help="Without the cells that are not run yet.")] = False,
+    so_far: Annotated[bool, typer.Option("--so-far", help="Leave out results that are still missing.")] = False,
 ) -> None:
-    """Gather the cells of params.yaml into results/leaderboard.md, .csv and .json, and print it."""
+    """Write and print the leaderboard of the models and data sets in params.yaml.
+
+    Writes results/leaderboard.md, leaderboard.csv and leaderboard.json.
+    """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
         get_dataset(dataset)
-    cells, missing = [], []
+    rows, missing = [], []
     for dataset, model in product(config.datasets, config.models):
         try:
-            cells.append(read_cell(paths, dataset, model, config.training))
+            rows.append(read_row(paths, dataset, model, config.training))
         except ValueError:
             if not so_far:
                 raise
             missing.append(f"{model} on {dataset}")
     metric = METRICS[config.training.metric]
-    cells.sort(key=lambda cell: (config.datasets.index(cell["dataset"]), rank(cell, metric)))
-    text = markdown(cells, config, missing)
-    write_json(paths.leaderboard.with_suffix(".json"), cells)
-    write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(cells, infer_schema_length=None).write_csv())
+    rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
+    text = markdown(rows, config, missing)
+    write_json(paths.leaderboard.with_suffix(".json"), rows)
+    write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
     console().print(Markdown(text))
 
 
-def read_cell(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
-    """Read the leaderboard's row of one cell. Raises ValueError that names the stage to run when it is not there.
+def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
+    """Read one cell's row of the leaderboard.
 
-    `other_behaviour` says whether another behaviour than the accepted one made its search or its final runs.
+    `other_behaviour` is true if the code that made its search or final runs behaved differently from the golden files.
+    Raises ValueError that names the stage to run if a result is missing.
     """
     folder = paths.results(dataset, model)
-    for file, stage in (("best.json", "tune"), ("metrics.json", "evaluate")):
-        if not (folder / file).exists():
-            raise ValueError(f"no {folder / file}: run python -m pipelines.{stage} --model {model} --dataset {dataset}")
-    best = json.loads((folder / "best.json").read_text(encoding="utf-8"))
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    spread = [f"test_{metric}" for metric in METRICS]
+    best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
+    declined = best.declined if isinstance(best, Declined) else None
     return {
         "dataset": dataset,
         "model": model,
-        **{f"{name}_{part}": metrics.get(f"{name}_{part}") for name in spread for part in ("mean", "std")},
-        **{f"valid_{metric}": metrics.get(f"valid_{metric}_mean") for metric in METRICS},
-        "num_params": metrics.get("num_params"),
-        "seconds_per_epoch": metrics.get("seconds_per_epoch_mean"),
-        "num_trials": best.get("num_trials", 0),
-        "num_seeds": metrics["num_seeds"],
-        "published_rmse": dict(DATASETS[dataset].published_rmse).get(model),
-        "declined": best.get("declined"),
-        "other_behaviour": "declined" not in best
+        **{
+            f"test_{metric}_{part}": compute(f"test_{metric}")
+            for metric in METRICS
+            for part, compute in (("mean", summary.mean), ("std", summary.std))
+        },
+        **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in METRICS},
+        "num_params": summary.num_params,
+        "seconds_per_epoch": summary.mean("seconds_per_epoch"),
+        "num_trials": best.num_trials if isinstance(best, Best) else 0,
+        "num_seeds": len(summary.seeds),
+        "published_rmse": get_dataset(dataset).published_rmse.get(model),
+        "declined": declined,
+        "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
-        != {result.get("made_by", {}).get("behaviour") for result in (best, metrics)},
+        != {origin and origin.behaviour for origin in (best.made_by, summary.made_by)},
     }
 
 
-def rank(cell: dict[str, Any], metric: Metric) -> float:
-    """Score a cell by a test metric, infinitely badly without one."""
-    mean = cell[f"test_{metric.name}_mean"]
+def rank(row: dict[str, Any], metric: Metric) -> float:
+    """Score a row by its test metric (lower is better; infinity without one)."""
+    mean = row[f"test_{metric.name}_mean"]
     return math.inf if mean is None else metric.score(mean)
 
 
-def markdown(cells: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
-    """Write the page: a table a data set, the best first, and what the figures are."""
+def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
+    """Render the page with one table for each data set, best model first."""
     boards: dict[str, dict[str, list[Any]]] = {}
-    for cell in cells:
-        board = boards.setdefault(cell["dataset"], {"shown": [], "declined": []})
-        if cell["declined"]:
-            board["declined"].append(cell)
+    for row in rows:
+        board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
+        if row["declined"]:
+            board["declined"].append(row)
         else:
-            board["shown"].append([shown(cell, column) for column in columns(config)])
+            board["shown"].append([format_figure(row, column) for column in columns(config)])
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
@@ -116,14 +120,14 @@ def markdown(cells: list[dict[str, Any]], config: Params, missing: Sequence[str]
         training=config.training,
         published=PUBLISHED,
         missing=missing,
-        outdated=any(cell["other_behaviour"] for cell in cells),
+        outdated=any(row["other_behaviour"] for row in rows),
     )
 
 
 def columns(config: Params) -> dict[str, str]:
-    """Name the columns, the deciding metric first.
+    """Return the columns' keys and titles, with the deciding metric first.
 
-    The published figures' says their K, where that is not the K of all trials.
+    The title of the published figures gives their K if the trials have another K.
     """
     decides = METRICS[config.training.metric]
     tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]
@@ -138,12 +142,12 @@ def columns(config: Params) -> dict[str, str]:
     }
 
 
-def shown(cell: dict[str, Any], column: str) -> str:
-    """One figure as the table shows it."""
-    if f"{column}_mean" in cell:
-        return figure(cell[f"{column}_mean"], cell[f"{column}_std"])
-    value = cell[column]
-    if column == "model" and cell["other_behaviour"]:
+def format_figure(row: dict[str, Any], column: str) -> str:
+    """Format one figure of a row for the table."""
+    if f"{column}_mean" in row:
+        return figure(row[f"{column}_mean"], row[f"{column}_std"])
+    value = row[column]
+    if column == "model" and row["other_behaviour"]:
         return f"{value} †"
     return FORMATS.get(column, figure)(value) if value is not None else figure(None)
 

@@ -1,4 +1,4 @@
-"""Encode a data set, draw negatives for its log and split it into train, valid and test."""
+"""Encode a data set, draw negatives and split the rows."""
 
 from pathlib import Path
 
@@ -10,7 +10,11 @@ from pipelines.project.paths import Paths
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Encode a data set, draw negatives for its log and split it."""
+    """Encode a data set, draw negatives and split the rows.
+
+    Writes data/processed/DATASET. A data set that comes with negatives and
+    splits keeps them.
+    """
     schema = prepare(get_dataset(dataset), load_params(params), Paths(params.parent))
     rows = schema["num_rows"]
     print(

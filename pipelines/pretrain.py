@@ -1,4 +1,4 @@
-"""Train the model whose embeddings the others start from, where training.pretrained names one."""
+"""Train the model whose embeddings other models start from."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,15 @@ from pipelines.project.provenance import made_by
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Train what training.pretrained names with the settings under `pretrain`; does nothing where it is null.
+    """Train the model whose embeddings other models start from.
 
-    Writes data/pretrained/DATASET/: the weights of the best validation epoch, summary.json, and recipe.json, which
-    changes when anything does that the weights come from. What starts from them depends on the recipe, as the weights'
-    last digits are other ones on another kind of processor.
+    `training.pretrained` names the model; if it is null, nothing is trained.
+    `pretrain` in params.yaml is its setting.
+
+    Writes into data/pretrained/DATASET/ the weights of the best validation
+    epoch, summary.json and recipe.json. The recipe changes if anything that
+    made the weights changes. Later stages depend on the recipe, not on the
+    weights, because their last digits differ between kinds of processor.
     """
     config, paths = load_params(params), Paths(params.parent)
     get_dataset(dataset)
@@ -37,20 +41,20 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     cell = load_cell(name, dataset, config, paths)
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
     origin = made_by(cell.behaviour)
-    model, epochs = cell.start(setting, cell.seed("pretrain"))
-    done, metric = [], config.training.metric
-    for epoch in epochs:
-        done.append(epoch)
-        print(
-            f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {getattr(epoch.valid, metric):.4f}", flush=True
-        )
+    metric = config.training.metric
+
+    def report(epoch: loop.Epoch) -> None:
+        value = getattr(epoch.valid, metric)
+        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
+
+    model, epochs = cell.train(setting, cell.seed("pretrain"), report)
     content = io.BytesIO()  # as torch raises no OSError for a full disk
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
-    best = loop.best(done, config.training.metric)
+    best = loop.best(epochs, metric)
     reached = {"best_epoch": best.epoch, **best.valid._asdict()}
-    write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin})
+    write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin.model_dump()})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})
 
 

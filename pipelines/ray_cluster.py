@@ -1,16 +1,21 @@
-"""Run a command, such as `dvc repro`, with one cluster of Ray's for all its stages, which saves each the start."""
+"""Run a command, such as `dvc repro`, with one Ray cluster for all its stages."""
 
 import os
 import subprocess
 import sys
 
-import ray
-
-from pipelines.project.cluster import cluster
+USAGE = "usage: python -m pipelines.ray_cluster COMMAND [ARGUMENTS]"
 
 
 def main() -> int:
-    """Run the command of the arguments; its exit code."""
+    """Run the command given as arguments, and return its exit code."""
+    if not sys.argv[1:] or sys.argv[1].startswith("-"):
+        print(f"{USAGE}\n\n{__doc__}")
+        return 0 if "--help" in sys.argv else 2
+    import ray  # takes seconds to import
+
+    from pipelines.project.cluster import cluster
+
     with cluster():
         environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
         return subprocess.run(sys.argv[1:], env=environment).returncode

@@ -1,4 +1,4 @@
-"""Test which models of a data set differ, and show it."""
+"""Test which models of a data set differ."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from pipelines.reporting.tables import figure
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
-    """Test which models differ in the test metric, on each data set.
+    """Test on each data set which models differ in the test metric.
 
-    Writes results/significance.json, .md and .svg. A model that `evaluate` has not tested on resamples is left out.
+    Writes results/significance.json, significance.md and significance.svg.
+    Models without results on resamples (resamples.csv) are left out.
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
@@ -36,13 +37,13 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
 
 
 def markdown(results: dict[str, dict[str, Any]], metric: Metric) -> str:
-    """Write the page: for each data set a line a model, and a line a pair."""
+    """Render the page with two tables for each data set: its models and its pairs."""
     shown = {dataset: {**result, **tables(result, metric)} for dataset, result in results.items()}
     return render(TEMPLATES / "significance.md.j2", results=shown, level=LEVEL, metric=metric)
 
 
 def tables(result: dict[str, Any], metric: Metric) -> dict[str, list[tuple[str, ...]]]:
-    """Show models and pairs as the rows of their tables."""
+    """Format the models and the pairs as table rows."""
     same: dict[str, list[str]] = {entry["model"]: [] for entry in result["models"]}
     for pair in result["pairs"]:
         if not pair["differ"]:

@@ -1,4 +1,4 @@
-"""List the searches of this pipeline, finished or not."""
+"""List all searches, finished or not."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ from pipelines.reporting.tables import console
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
-    """List all studies in studies/: how many trials ended well, were stopped, failed and run (or were cut off), and the
-    best.
+    """List all studies in studies/ with their trials and best value.
 
-    A cell has several studies when its params, data or behaviour changed in between.
+    Trials are complete, stopped by the scheduler, failed, or running (or cut
+    off). A model on a data set has several studies if its params, data or
+    behaviour changed.
     """
     from optuna import get_all_study_summaries, load_study  # takes a second to import
     from optuna.storages import JournalStorage
@@ -33,7 +34,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
 
 
 def progress(study: Any, metric: Metric) -> list[str]:
-    """The last columns of a study's row."""
+    """Return the last columns of a study's row: counts, best value, last start."""
     from pipelines.search.journal import finished_trials
 
     trials = study.get_trials(deepcopy=False)

@@ -1,4 +1,4 @@
-"""Train one model once, with given hyperparameters and no search."""
+"""Train one model once with given hyperparameters."""
 
 import json
 from pathlib import Path
@@ -16,12 +16,15 @@ def main(
     dataset: DatasetOption,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE: model.embed_dim=256, training.batch_size=4096, …; repeatable."),
+        typer.Option("--set", help="KEY=VALUE, such as model.embed_dim=256 or training.batch_size=4096; repeatable."),
     ] = None,
     params: ParamsOption = Path("params.yaml"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each line as a JSON object.")] = False,
 ) -> None:
-    """Train one model once: prints an epoch a line, then the test metrics at the best validation epoch."""
+    """Train one model once, and test it at its best validation epoch.
+
+    Prints one line for each epoch, then one line with the test metrics.
+    """
     config, paths = load_params(params), Paths(params.parent)
     from pipelines.data.rows import load_rows
     from pipelines.project.settings import parse_assignments, resolve
@@ -46,9 +49,7 @@ def main(
         test = parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
     else:
         cell = load_cell(model, dataset, config, paths)
-        fitted, epochs = cell.start({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"))
-        for epoch in epochs:
-            seen(epoch)
+        fitted, _ = cell.train({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"), seen)
         test = loop.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
         peak = 0.0
     show(

@@ -1,20 +1,24 @@
-"""Search the hyperparameters of one model on one data set, and write down the best setting."""
+"""Search the hyperparameters of one model on one data set."""
 
 from pathlib import Path
 
 from pipelines.data.catalog import get_dataset
+from pipelines.evaluation.results import Best, Declined
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.project.files import write_json, write_text
+from pipelines.project.files import write_text
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
+from pipelines.project.records import write_record
 
 
 def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
-    """Search the hyperparameters of one model on one data set; a search that was cut off goes on.
+    """Search the hyperparameters of one model on one data set.
 
-    Writes results/DATASET/MODEL/best.json and trials.csv.
+    An interrupted search continues where it stopped.
+
+    Writes best.json and trials.csv in results/DATASET/MODEL/.
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import why_declined
@@ -25,29 +29,30 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
     if reason := why_declined(model, cell.schema["fields"]):
         write_text(folder / "trials.csv", "")
-        write_json(folder / "best.json", {"model": model, "dataset": dataset, "declined": reason})
+        write_record(folder / "best.json", Declined(model=model, dataset=dataset, declined=reason))
         print(f"{model} declines {dataset}: {reason}")
         return
     origin = made_by(cell.behaviour)
     study = tuner.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
     metric, trial = METRICS[config.training.metric], study.best_trial
-    value = metric.score(study.best_value)
-    best = {
-        "model": model,
-        "dataset": dataset,
-        "setting": {**tuner.fixed_setting(model, config), **trial.params},
-        f"valid_{metric.name}": value,
-        "metric": metric.name,
-        "trial": trial.number,
-        "num_trials": len(finished_trials(study)),
-        "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
-        "seeds": {"root": config.seed},
-        "study": study.study_name,
-        "made_by": origin,
-    }
+    best = Best.model_validate(
+        {
+            "model": model,
+            "dataset": dataset,
+            "setting": {**tuner.fixed_setting(model, config), **trial.params},
+            f"valid_{metric.name}": metric.score(study.best_value),
+            "metric": metric.name,
+            "trial": trial.number,
+            "num_trials": len(finished_trials(study)),
+            "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
+            "seeds": {"root": config.seed},
+            "study": study.study_name,
+            "made_by": origin,
+        }
+    )
     write_text(folder / "trials.csv", trials_table(study, metric).write_csv())
-    write_json(folder / "best.json", best)
-    print(f"{model} on {dataset}: best valid {metric.name} {value:.4f} in trial {trial.number}")
+    write_record(folder / "best.json", best)
+    print(f"{model} on {dataset}: best valid {metric.name} {best.valid:.4f} in trial {best.trial}")
 
 
 if __name__ == "__main__":

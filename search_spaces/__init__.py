@@ -1,1 +1,1 @@
-"""The search spaces: one file a model, named as the model (see `search_spaces.shared`)."""
+"""Hold the search spaces, one file for each model (see `search_spaces.shared`)."""

@@ -1,4 +1,4 @@
-"""The search space of `afm`, with all that `ifm` has for the feature aspect."""
+"""Define the search space of `afm`, with `ifm`'s ranges for the feature aspect."""
 
 from search_spaces.shared import ATTENTIONAL_FM, PAPER_ATTENTIONAL_FM
 

@@ -1,4 +1,4 @@
-"""The search space of `afm_ffm`: that of `afm`, as the paper gives no setting."""
+"""Use the search space of `afm` for `afm_ffm`: the paper gives no setting."""
 
 from search_spaces.shared import ATTENTIONAL_FM, PAPER_ATTENTIONAL_FM
 

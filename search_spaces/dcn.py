@@ -1,6 +1,7 @@
-"""The search space of `dcn`; the paper's setting is its best on Criteo: 6 crosses, 2 layers of 1024 units, no dropout.
+"""Define the search space of `dcn`.
 
-Its learning rate, for Adam, does not carry over to Adagrad.
+The paper's setting is its best on Criteo: 6 crosses, 2 layers of 1024 units, no dropout. Its learning rate is for Adam
+and does not carry over to Adagrad.
 """
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution

@@ -1,6 +1,7 @@
-"""The search space of `deepfm`; the paper's setting is that of its text, in the size of the IFM paper's baseline.
+"""Define the search space of `deepfm`.
 
-The learning rate is that of the code released with NFM, for Adagrad; the paper trains with Adam.
+The paper's setting is from its text, in the size of the IFM paper's baseline. The learning rate is from the code
+released with NFM, for Adagrad; the paper trains with Adam.
 """
 
 from search_spaces.shared import EMBEDDING, MLP, PAPER_TRAINING, TRAINING

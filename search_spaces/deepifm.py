@@ -1,4 +1,4 @@
-"""The search space of `deepifm`: that of `ifm`, and that of the hidden layers of `deepfm`."""
+"""Join the search space of `ifm` and the hidden layers of `deepfm`."""
 
 from search_spaces.shared import EMBEDDING, FEATURE_ASPECT, FIELD_ASPECT, MLP, PAPER_INTERACTION_AWARE, TRAINING
 

@@ -1,4 +1,4 @@
-"""The search space of `fa_ifm`: that of `ifm` without the field aspect."""
+"""Define the search space of `fa_ifm`: `ifm`'s without the field aspect."""
 
 from search_spaces.shared import EMBEDDING, FEATURE_ASPECT, PAPER_INTERACTION_AWARE, TRAINING
 

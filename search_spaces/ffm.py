@@ -1,4 +1,7 @@
-"""The search space of `ffm`; its paper has K = 4 and scaled rows, so the first setting is `fm`'s, without dropout."""
+"""Define the search space of `ffm`.
+
+Its paper has K = 4 and scaled rows, so the first setting is `fm`'s, without dropout.
+"""
 
 from search_spaces.shared import EMBEDDING, PAPER_TRAINING, TRAINING
 

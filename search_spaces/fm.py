@@ -1,4 +1,4 @@
-"""The search space of `fm`; the paper's setting is that of the code released with AFM and IFM."""
+"""Define the search space of `fm`. The paper's setting is from the code released with AFM and IFM."""
 
 from search_spaces.shared import EMBEDDING, PAPER_TRAINING, TRAINING
 

@@ -1,6 +1,7 @@
-"""The search space of `fnn`; the paper's setting is that of the code released with it, but for the learning rate.
+"""Define the search space of `fnn`.
 
-It trains by plain gradient descent with 0.001 to 0.002, which does not carry over to Adagrad.
+The paper's setting is from the code released with it, except the learning rate: 0.001 to 0.002 for plain gradient
+descent, which does not carry over to Adagrad.
 """
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution

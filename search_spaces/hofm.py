@@ -1,4 +1,4 @@
-"""The search space of `hofm`; its paper is on other data, so the first setting is that of `fm`, without dropout."""
+"""Define the search space of `hofm`. Its paper uses other data, so the first setting is `fm`'s, without dropout."""
 
 from optuna.distributions import CategoricalDistribution
 

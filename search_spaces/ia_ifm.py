@@ -1,4 +1,4 @@
-"""The search space of `ia_ifm`: that of `ifm` without the feature aspect."""
+"""Define the search space of `ia_ifm`: `ifm`'s without the feature aspect."""
 
 from search_spaces.shared import EMBEDDING, FIELD_ASPECT, PAPER_INTERACTION_AWARE, TRAINING
 

@@ -1,4 +1,4 @@
-"""The search space of `ifm`; the paper's setting is that of its text and of the code released with it."""
+"""Define the search space of `ifm`. The paper's setting is from its text and the code released with it."""
 
 from search_spaces.shared import EMBEDDING, FEATURE_ASPECT, FIELD_ASPECT, PAPER_INTERACTION_AWARE, TRAINING
 

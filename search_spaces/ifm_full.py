@@ -1,4 +1,4 @@
-"""The search space of `ifm_full`: that of `ifm` without the size of the factors."""
+"""Define the search space of `ifm_full`: `ifm`'s without the size of the factors."""
 
 from search_spaces.shared import EMBEDDING, FEATURE_ASPECT, FIELD_ASPECT, PAPER_INTERACTION_AWARE, TRAINING
 

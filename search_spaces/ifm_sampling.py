@@ -1,4 +1,4 @@
-"""The search space of `ifm_sampling`: that of `ifm`, and the number of sampled pairs (Frappe has 45)."""
+"""Join the search space of `ifm` and the number of sampled pairs (Frappe has 45)."""
 
 from optuna.distributions import IntDistribution
 

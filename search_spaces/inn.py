@@ -1,4 +1,4 @@
-"""The search space of `inn`: that of `ifm`, and the hidden layers (the released code has one of 5 units)."""
+"""Join the search space of `ifm` and the hidden layers. The released code has one layer of 5 units."""
 
 from optuna.distributions import CategoricalDistribution
 

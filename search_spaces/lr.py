@@ -1,4 +1,4 @@
-"""The search space of `lr`."""
+"""Define the search space of `lr`."""
 
 from search_spaces.shared import PAPER_TRAINING, TRAINING
 

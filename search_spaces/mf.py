@@ -1,4 +1,4 @@
-"""The search space of `mf`; its paper has no setting, so the first is that of `fm`, without dropout."""
+"""Define the search space of `mf`. Its paper has no setting, so the first is `fm`'s, without dropout."""
 
 from search_spaces.shared import EMBEDDING, PAPER_TRAINING, TRAINING
 

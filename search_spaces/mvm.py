@@ -1,4 +1,4 @@
-"""The search space of `mvm`; its paper is on other data, so the first setting is that of `fm`, without dropout."""
+"""Define the search space of `mvm`. Its paper uses other data, so the first setting is `fm`'s, without dropout."""
 
 from search_spaces.shared import EMBEDDING, PAPER_TRAINING, TRAINING
 

@@ -1,4 +1,4 @@
-"""The search space of `nfm`; the paper's setting is that of the code released with it, with the IFM paper's sizes."""
+"""Define the search space of `nfm`. The setting is its released code's, with the IFM paper's sizes."""
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 

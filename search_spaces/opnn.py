@@ -1,4 +1,4 @@
-"""The search space of `opnn`, the same as of the other product-based networks."""
+"""Use the search space of the product-based networks for `opnn`."""
 
 from search_spaces.shared import PAPER_PRODUCT_NN, PRODUCT_NN
 

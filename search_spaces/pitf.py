@@ -1,4 +1,4 @@
-"""The search space of `pitf`; its paper has another loss, so the first setting is that of `fm`, without dropout."""
+"""Define the search space of `pitf`. Its paper has another loss, so the first setting is `fm`'s, without dropout."""
 
 from search_spaces.shared import EMBEDDING, PAPER_TRAINING, TRAINING
 

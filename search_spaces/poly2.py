@@ -1,4 +1,4 @@
-"""The search space of `poly2`; its 10⁷ buckets are those of the FFM paper."""
+"""Define the search space of `poly2`. The paper's 10⁷ buckets are from the FFM paper."""
 
 from optuna.distributions import CategoricalDistribution
 

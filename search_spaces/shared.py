@@ -1,4 +1,4 @@
-"""Finds the search space of a model by name, and the ranges that all models share."""
+"""Find a model's search space by name, and hold the ranges that spaces share."""
 
 import importlib
 import importlib.util
@@ -9,10 +9,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 Space = dict[str, BaseDistribution]
 
 # Each file of this package has
-#   SPACE: keys `model.*` (arguments of the model) and `training.*`, each with the distribution it is drawn from;
+#   SPACE: keys `model.*` (arguments of the model) and `training.*`, each with its distribution;
 #   PAPER: the paper's setting on Frappe, a value for each key of SPACE; always the first trial.
-# A list, such as hidden_dims, is written as text: "[64, 32]". What several spaces have in common stands here: they do
-# not import each other, so that a change of one reruns only its own model.
+# A list, such as hidden_dims, is written as text: "[64, 32]". Ranges that several spaces share are in this file: spaces
+# do not import each other, so a change of one space reruns only its own model.
 
 TRAINING: Space = {
     "training.learning_rate": FloatDistribution(3e-3, 0.5, log=True),
@@ -37,7 +37,7 @@ MLP: Space = {
     "model.mlp_dropout": FloatDistribution(0.0, 0.9),
 }
 
-# The papers' codes have no L2 on embeddings: the least of the range stands for none.
+# The papers' code has no L2 on embeddings: the lower bound of the range stands for none.
 PAPER_TRAINING = {"training.learning_rate": 0.1, "training.l2": 1e-8, "training.batch_size": 128}
 PAPER_INTERACTION_AWARE = {
     **PAPER_TRAINING,
@@ -48,7 +48,7 @@ PAPER_INTERACTION_AWARE = {
     "model.temperature": 10.0,
     "training.l2_field": 0.01,
 }
-# afm and afm_ffm: the code released with AFM, whose λ_attention is 2 for 256 factors and 100 for 16.
+# afm and afm_ffm: settings of the code released with AFM. Its λ_attention is 2 for 256 factors and 100 for 16.
 ATTENTIONAL_FM: Space = {
     **TRAINING,
     **EMBEDDING,
@@ -65,8 +65,8 @@ PAPER_ATTENTIONAL_FM = {
     "model.batch_norm": False,
     "training.l2_attention": 2.0,
 }
-# ipnn, opnn and pnn: three hidden layers, half of them dropped, as in the paper; its learning rate, for plain gradient
-# descent, does not carry over to Adagrad.
+# ipnn, opnn and pnn: three hidden layers with dropout 0.5, as in the paper. The paper's learning rate is for plain
+# gradient descent and does not carry over to Adagrad.
 PRODUCT_NN: Space = {
     **TRAINING,
     "model.embed_dim": EMBEDDING["model.embed_dim"],
@@ -86,12 +86,12 @@ PAPER_BY_FAMILY = {
 
 
 def get_space(model: str) -> Space:
-    """The distributions of `search_spaces/MODEL.py` by key. Raises ValueError when there is no such file."""
+    """Return the distributions of `search_spaces/MODEL.py` by key. Raises ValueError if there is no such file."""
     return dict(_module(model).SPACE)
 
 
 def paper_setting(model: str, family: str) -> dict[str, Any]:
-    """The paper's setting of a model for the data sets of a family, such as `frappe`."""
+    """Return a model's paper setting for a family of data sets, such as `frappe`."""
     paper = _module(model).PAPER
     return {**paper, **{key: value for key, value in PAPER_BY_FAMILY.get(family, {}).items() if key in paper}}
 

@@ -1,6 +1,6 @@
-"""The search space of `wide_deep`; the paper's setting has the layers of its figure 4.
+"""Define the search space of `wide_deep`.
 
-The paper does not give the learning rates of its two optimisers.
+The paper's setting has the layers of its figure 4. The paper does not give the learning rates of its two optimisers.
 """
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution

@@ -1,1 +1,1 @@
-"""The sides that are compared, one script each, all with the command line and the record of `sides.timing`."""
+"""Hold one script for each side, with the command line and record of `sides.timing`."""

@@ -1,4 +1,7 @@
-"""DeepCTR-Torch: `model.compile` and `model.fit`, which makes its own data loader, with task="regression" and MSE."""
+"""Train with DeepCTR-Torch: `model.compile` and `model.fit`, task="regression" and MSE.
+
+`model.fit` makes its own data loader.
+"""
 
 import sys
 
@@ -24,8 +27,10 @@ NO_PENALTY = {"l2_reg_linear": 0, "l2_reg_embedding": 0}
 
 
 def build(name: str, columns: list[SparseFeat], attention_dim: int) -> torch.nn.Module:
-    """The package's model without dropout or penalty. Its FM is a DeepFM without hidden layers; its NFM has no batch
-    norm."""
+    """Build the package's model without dropout or penalty.
+
+    Its FM is a DeepFM without hidden layers; its NFM has no batch norm.
+    """
     common = {**NO_PENALTY, "task": "regression", "device": "cpu"}
     if name == "fm":
         return DeepFM(columns, columns, dnn_hidden_units=(), **common)

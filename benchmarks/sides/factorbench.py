@@ -1,6 +1,6 @@
-"""factorbench by its public API: `new_model`, `train` and `evaluate` of pipelines.training.
+"""Train with factorbench's public API: `new_model`, `train` and `evaluate` of pipelines.training.
 
-A slow model trains on a random part of the rows, which makes its epoch a segment of the length asked for; its seconds
+A slow model trains on a random part of the rows, so that its epoch is a segment of the length asked for; its seconds
 are scaled to all rows. The first epoch is the warm-up.
 """
 
@@ -30,12 +30,12 @@ from sides.timing import (
     resident_mib,
 )
 
-START_BATCHES = 2  # of the first try, from which the number of rows is estimated
+START_BATCHES = 2  # size of the first try, which the number of rows is estimated from
 LOSS = "squared_error"
 
 
 def arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """The hyperparameters of the model: the sizes that all sides have, and no dropout but where it is asked for."""
+    """Return the model's hyperparameters: equal sizes for all sides, dropout only if asked for."""
     attention = {"attention_dim": args.attention_dim}
     own: dict[str, dict[str, Any]] = {
         "fm": {"dropout": 0.0},
@@ -52,7 +52,10 @@ def arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def training_params(args: argparse.Namespace, max_epochs: int) -> TrainingParams:
-    """The training of all sides, without early stopping, and with each --set training.KEY=VALUE."""
+    """Return the training settings of all sides, without early stopping.
+
+    Each --set training.KEY=VALUE overrides one.
+    """
     more = dict(pair.removeprefix("training.").split("=", 1) for pair in args.set)
     return TrainingParams(
         **{
@@ -73,16 +76,19 @@ def load(args: argparse.Namespace, split: str) -> Rows:
 
 
 def part(rows: Rows, number: int) -> Rows:
-    """Random rows, or all of them."""
+    """Pick random rows, or all if there are fewer."""
     chosen = torch.randperm(len(rows))[:number] if number < len(rows) else slice(None)
     return Rows(rows.features[chosen], rows.labels[chosen])
 
 
 def rows_of_a_segment(model: nn.Module, rows: Rows, few: Rows, args: argparse.Namespace) -> int:
-    """How many rows an epoch takes at least `args.seconds` with: tried on ever more of them, full batches, or all."""
+    """Find how many rows make an epoch of at least `args.seconds`.
+
+    Tries full batches of more and more rows, up to all.
+    """
     number = START_BATCHES * args.batch_size
     while number < len(rows):
-        seconds = list(train(model, part(rows, number), few, training_params(args, 2)))[-1].seconds
+        seconds = train(model, part(rows, number), few, training_params(args, 2))[-1].seconds
         if seconds >= args.seconds:
             break
         growth = min(max(1.1 * args.seconds / seconds, 1.5), 16)
@@ -94,11 +100,11 @@ def main() -> None:
     args = command_line()
     prepare_process(args.threads)
     schema, rows = read_schema(args.data), load(args, "train")
-    few = part(rows, 512)  # `train` evaluates after each epoch, outside of its seconds
+    few = part(rows, 512)  # `train` evaluates these after each epoch; the epoch's seconds leave that out
     resident = resident_mib()
     model = new_model(args.model, schema, arguments(args), seed=2019)
     number = rows_of_a_segment(model, rows, few, args)
-    epochs = list(train(model, part(rows, number), few, training_params(args, args.segments + 1)))[1:]
+    epochs = train(model, part(rows, number), few, training_params(args, args.segments + 1))[1:]
     record: dict[str, Any] = {
         "seconds": [epoch.seconds * len(rows) / number for epoch in epochs],
         "batches": [-(-number // args.batch_size)] * len(epochs),

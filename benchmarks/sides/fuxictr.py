@@ -1,7 +1,7 @@
-"""FuxiCTR: its feature map, npz data loader, BaseModel and `fit`, with task="regression" and MSE.
+"""Train with FuxiCTR: its feature map, npz data loader, BaseModel and `fit`.
 
-Its package holds the layers, loaders and trainer, but not the models FM … FFM: they are in the model_zoo folder of its
-repository only. Here each is put together from the package's layers in the same way.
+The task is "regression", the loss MSE. The package holds the layers, loaders and trainer; the models FM … FFM are only
+in the model_zoo folder of its repository. Here each is built in the same way from the package's layers.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from sides.timing import (
 
 
 class Model(BaseModel):
-    """What the models share: a `forward` from a batch to `y_pred` by way of `logits`."""
+    """Share a `forward` that maps a batch to `y_pred` by way of `logits`."""
 
     def __init__(self, feature_map: FeatureMap, attention_dim: int, **params: Any) -> None:
         super().__init__(feature_map, **params)
@@ -99,7 +99,7 @@ class AFM(Model):
 
 
 class FFM(Model):
-    """With a table of embeddings a field that is met: n − 1 of them, as none meets its own."""
+    """Use n − 1 tables of embeddings: a field needs none for itself."""
 
     def make_layers(self, feature_map: FeatureMap, attention_dim: int) -> None:
         self.linear = LogisticRegression(feature_map)
@@ -115,7 +115,10 @@ class FFM(Model):
 
 
 def write_inputs(data: Path, schema: dict[str, Any]) -> Path:
-    """The folder with the package's train.npz, a column of int32 a field, and its feature_map.json."""
+    """Write the package's train.npz and feature_map.json; return their folder.
+
+    train.npz has one column of int32 for each field.
+    """
     folder = data / "fuxictr"
     if not (folder / "feature_map.json").exists():
         folder.mkdir(exist_ok=True)
@@ -140,7 +143,7 @@ def write_inputs(data: Path, schema: dict[str, Any]) -> Path:
 
 
 def settings(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """The keys of a model_config.yaml. Without validation: it would come after `eval_steps` batches."""
+    """Return the keys of a model_config.yaml. There is no validation: it would come after `eval_steps` batches."""
     return {
         "task": "regression",
         "loss": "mse_loss",
@@ -174,7 +177,7 @@ def main() -> None:
         batch_size=args.batch_size,
         data_format="npz",
         shuffle=True,
-        num_workers=0,  # one process, as all sides
+        num_workers=0,  # one process, as on all sides
     )
     timed = TimedLoader(loader, args, schema["num_rows"]["train"])
     model = models[args.model](feature_map, args.attention_dim, **params)

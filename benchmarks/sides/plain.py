@@ -1,4 +1,4 @@
-"""Plain PyTorch: the models of plain.py, a DataLoader on a TensorDataset, MSE and torch's own Adagrad."""
+"""Train plain.py's models with a DataLoader, MSE and torch's own Adagrad."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ from sides.timing import (
 
 
 def build(args: argparse.Namespace, field_dims: Sequence[int]) -> nn.Module:
-    """The model of that name, in the sizes that all sides have."""
+    """Build the model of that name in the sizes that all sides have."""
     interactions = (field_dims, EMBED_DIM, args.attention_dim, args.dropout)
     match args.model:
         case "fm":

@@ -1,4 +1,7 @@
-"""RecBole: Config, create_dataset, data_preparation and the Trainer of its quick start, with its models' BCE."""
+"""Train with RecBole as its quick start does, with its models' BCE.
+
+Uses Config, create_dataset, data_preparation and the Trainer.
+"""
 
 import logging
 import sys
@@ -26,7 +29,10 @@ MODELS = {"fm": "FM", "deepfm": "DeepFM", "nfm": "NFM", "afm": "AFM", "ffm": "FF
 
 
 def write_inputs(data: Path, schema: dict[str, Any]) -> Path:
-    """The folder of the package's atomic file, recbole/recbole.inter: a column of tokens a field, and the label."""
+    """Write the package's atomic file recbole/recbole.inter; return its folder.
+
+    The file has one column of tokens for each field, and the label.
+    """
     folder = data / "recbole"
     if not (folder / "recbole.inter").exists():
         folder.mkdir(exist_ok=True)
@@ -38,7 +44,10 @@ def write_inputs(data: Path, schema: dict[str, Any]) -> Path:
 
 
 def settings(model: str, folder: Path, fields: list[str], batch_size: int, attention_dim: int) -> dict[str, Any]:
-    """The keys of a config file. The split leaves the least for the valid and test rows, which are not used here."""
+    """Return the keys of a config file.
+
+    The split leaves the fewest rows for valid and test, which are not used here.
+    """
     sizes: dict[str, Any] = {"mlp_hidden_size": list(HIDDEN_DIMS[model])} if model in HIDDEN_DIMS else {}
     if model == "afm":
         sizes = {"attention_size": attention_dim, "reg_weight": 0.0}

@@ -1,6 +1,6 @@
-"""What all sides share: the command line, the timing of segments of batches, and the record printed at the end.
+"""Share the sides' command line, timing of segments and printed record.
 
-Needs nothing but the standard library, as each side runs in an environment of its own.
+Needs only the standard library: each side runs in an environment of its own.
 """
 
 import argparse
@@ -13,38 +13,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-MIN_BATCHES = 5  # of a segment, unless it takes more than twice the time that was asked for
+MIN_BATCHES = 5  # of a segment, unless these take more than twice the time asked for
 EMBED_DIM = 256
 LEARNING_RATE = 0.01
 HIDDEN_DIMS = {"deepfm": (100,), "nfm": (256,), "deepifm": (100,), "inn": (5,)}
 
 
 class MeasuredError(Exception):
-    """Not a fault: all segments are timed, so that the training that pulls batches can be left."""
+    """Signal that all segments are timed, to leave the training loop."""
 
 
 def command_line() -> argparse.Namespace:
-    """The arguments of a side: which model, which rows, and how long to measure (in seconds)."""
+    """Parse a side's arguments: the model, the rows, and how long to measure."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True)
     parser.add_argument("--batch-size", type=int, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder that inputs.py wrote")
     parser.add_argument("--attention-dim", type=int, default=256)
-    parser.add_argument("--dropout", type=float, default=0.0, help="of the pair-wise products in ifm, inn, deepifm")
+    parser.add_argument(
+        "--dropout", type=float, default=0.0, help="dropout rate of the pair-wise products in ifm, inn, deepifm"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--segments", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a segment, and of the warm-up")
+    parser.add_argument("--seconds", type=float, default=1.0, help="least seconds of a segment and of the warm-up")
     parser.add_argument("--set", action="append", default=[], metavar="training.KEY=VALUE", help="factorbench only")
     return parser.parse_args()
 
 
 def read_schema(folder: Path) -> dict[str, Any]:
-    """Names and sizes of the fields, and the number of rows a split."""
+    """Read the fields' names and sizes, and the number of rows of each split."""
     return json.loads((folder / "schema.json").read_text("utf-8"))
 
 
 def resident_mib() -> float:
-    """The memory that this process holds now, in MiB (its peak so far where there is no /proc)."""
+    """Return the memory that this process holds now, in MiB. Without /proc, returns its peak so far."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
         return peak_mib()
@@ -52,17 +54,17 @@ def resident_mib() -> float:
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held, in MiB."""
+    """Return the most memory that this process has held, in MiB."""
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 class TimedLoader:
-    """Hands out the batches of a data loader and times segments of them, scaled to seconds an epoch of `num_rows` rows.
+    """Pass on a data loader's batches, and time segments of them.
 
-    A segment starts when a batch is asked for and ends when a later one is, so that it holds loading and training of
-    the batches between; none reaches over the end of an epoch. The first is the warm-up, left out of `seconds`. Raises
-    `MeasuredError` out of the loop over its batches when all are timed.
+    A segment starts when a batch is requested and ends when a later one is, so it includes loading and training of the
+    batches between. No segment crosses the end of an epoch. `seconds` are scaled to an epoch of `num_rows` rows, and
+    leave out the first segment, the warm-up. Iteration raises `MeasuredError` when all segments are timed.
     """
 
     def __init__(self, loader: Any, args: argparse.Namespace, num_rows: int, loader_rows: int | None = None) -> None:
@@ -107,7 +109,10 @@ class TimedLoader:
             raise MeasuredError
 
     def record(self) -> dict[str, Any]:
-        """Seconds an epoch and batches of each segment; MiB before the first batch and at the most."""
+        """Return each segment's seconds for an epoch and batches, and the process's MiB.
+
+        The memory is what it held before the first batch, and its peak.
+        """
         return {
             "seconds": self.seconds,
             "batches": self.batches,
@@ -117,6 +122,6 @@ class TimedLoader:
 
 
 def print_record(record: dict[str, Any], *packages: str, **notes: Any) -> None:
-    """The last line that a side prints: its record, with the versions of its packages."""
+    """Print a side's record and its packages' versions as its last line."""
     versions = {name: importlib.metadata.version(name) for name in packages}
     print(json.dumps({**record, **notes, "versions": versions}), flush=True)

@@ -1,4 +1,7 @@
-"""torchfm (pytorch-fm): the loop of its examples/main.py, with its models' sigmoid and BCELoss, on the CPU."""
+"""Train with torchfm (pytorch-fm) by the loop of its examples/main.py, on the CPU.
+
+Its models end in a sigmoid, and the loss is BCELoss.
+"""
 
 import sys
 
@@ -25,7 +28,10 @@ from sides.timing import (
 
 
 class RowsDataset(Dataset):
-    """One row at a time, as the package's own data sets hand them out: ids counted within their field, label 0 or 1."""
+    """Return one row at a time, as the package's own data sets do.
+
+    Ids are counted within their field; the label is 0 or 1.
+    """
 
     def __init__(self, features: np.ndarray, targets: np.ndarray) -> None:
         self.features, self.targets = features, targets
@@ -38,7 +44,7 @@ class RowsDataset(Dataset):
 
 
 def build(name: str, field_dims: np.ndarray, attention_dim: int) -> nn.Module:
-    """The package's model without dropout; batch norm in its hidden layers can't be turned off."""
+    """Build the package's model without dropout. Batch norm in its hidden layers can't be turned off."""
     if name == "fm":
         return torchfm.model.fm.FactorizationMachineModel(field_dims, EMBED_DIM)
     if name == "deepfm":
@@ -55,7 +61,7 @@ def build(name: str, field_dims: np.ndarray, attention_dim: int) -> nn.Module:
 
 
 def train(model: nn.Module, optimizer: torch.optim.Optimizer, loader: TimedLoader, criterion: nn.Module) -> None:
-    """One epoch."""
+    """Train for one epoch."""
     model.train()
     for fields, target in loader:
         y = model(fields)
@@ -63,7 +69,7 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, loader: TimedLoade
         model.zero_grad()
         loss.backward()
         optimizer.step()
-        loss.item()  # summed for the progress bar there
+        loss.item()  # the package's loop adds this up for its progress bar
 
 
 def main() -> None:

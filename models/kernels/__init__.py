@@ -1,1 +1,1 @@
-"""The kernels: what `models.layers` defines, computed in less time; one file for each kind of work."""
+"""Compute what `models.layers` defines in less time, one file for each kind of work."""

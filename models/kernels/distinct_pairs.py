@@ -1,6 +1,7 @@
-"""Find the distinct pairs of features of a batch, and take them some pairs of fields at a time, a chunk.
+"""Find the distinct pairs of features of a batch, and process them in chunks.
 
-Shapes as in `models.kernels.features`; P pairs of fields, q distinct pairs of features.
+A chunk has some pairs of fields. Shapes as in `models.kernels.features`; P pairs of fields, q distinct pairs of
+features.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,18 +13,22 @@ from torch import Tensor
 from models.kernels.features import Embeddings, Groups, Occurrences, grouped
 from models.kernels.products import matmul, pad_rows
 
-NUMBERS_OF_A_CHUNK = 1 << 19  # in a matrix of a chunk's pairs, at least: few calls, and small enough for the cache
-NUMBERS_OF_ONE_CHUNK = 1 << 21  # up to these, all pairs are one chunk: with few pairs, calls take longer than numbers
-NUMBERS_OF_A_PIECE = 1 << 20  # in a matrix of the rows, times pairs of fields, that dropout takes at a time: at most
+NUMBERS_OF_A_CHUNK = 1 << 19  # least size of a matrix of a chunk's pairs: few calls, and small enough for the cache
+NUMBERS_OF_ONE_CHUNK = 1 << 21  # up to this size, all pairs are one chunk: with few pairs, calls take the most time
+NUMBERS_OF_A_PIECE = 1 << 20  # largest matrix that dropout takes at a time: rows × pairs of fields × K
 
 Fields = tuple[tuple[int, int], ...]  # pairs of fields
 Kept = Callable[[int], Tensor]  # P → `[P, batch, K]`, in bytes: 1 where dropout keeps an element, else 0
 
 
 class Pairs:
-    """The distinct pairs of features of a batch, for some pairs of fields (i, j), sorted by field pair, i's feature and
-    j's: `index` `[P, batch]` into them, `places` of it by pair, and `left` and `right` `[q]` into the rows of the table
-    of embeddings, which are those of [u, n], flattened, where a feature has a vector for each field."""
+    """Hold the distinct pairs of features of a batch, for some pairs of fields.
+
+    Pairs are sorted by field pair (i, j), then by i's feature, then by j's.
+    `index` `[P, batch]` points to each row's pairs, and `places` are the places of the flattened `index`, by pair.
+    `left` and `right` `[q]` are rows of the table of embeddings. If a feature has a vector for each field, they are
+    rows of the table [u, n], flattened.
+    """
 
     def __init__(self, where: Occurrences, fields: Fields, field_aware: bool) -> None:
         self.fields, u, n = fields, len(where.ids), where.index.shape[1]
@@ -40,8 +45,11 @@ class Pairs:
             self.num_rows = u * n
 
     def chunks(self, width: int, most_fields: int) -> list["Chunk"]:
-        """All pairs, some pairs of fields at a time: as many as make `NUMBERS_OF_A_CHUNK` with `width` numbers a pair,
-        or all if these are no more than `NUMBERS_OF_ONE_CHUNK`, but at most `most_fields`."""
+        """Split all pairs into chunks of some pairs of fields.
+
+        A chunk ends when it has `NUMBERS_OF_A_CHUNK` numbers, at `width` for each pair, or `most_fields` pairs of
+        fields. If all pairs have at most `NUMBERS_OF_ONE_CHUNK` numbers, only `most_fields` counts.
+        """
         numbers = [bound * width for bound in self.bounds]
         limit = numbers[-1] if numbers[-1] <= NUMBERS_OF_ONE_CHUNK else NUMBERS_OF_A_CHUNK
         firsts, first = [0], 0
@@ -51,7 +59,7 @@ class Pairs:
         return [Chunk(self, *limits) for limits in zip(firsts, [*firsts[1:], len(self.fields)], strict=True)]
 
     def sides(self, chunks: list["Chunk"]) -> Iterator["Sides"]:
-        """Which of each chunk's left vectors, and then of its right vectors, are of which row of the table."""
+        """Yield for each chunk which of its vectors are which rows of the table."""
         q, device = len(self.left), self.left.device
         starts = torch.tensor([chunk.start for chunk in chunks], device=device)
         chunk_of = torch.searchsorted(starts, torch.arange(q, device=device), right=True) - 1
@@ -68,8 +76,10 @@ class Pairs:
             yield Sides(row[low:high] % self.num_rows, groups)
 
     def sum_rows(self, values: Tensor, first: int, last: int) -> Tensor:
-        """Σ over the rows of the batch that have each distinct pair, for the field pairs first … last − 1:
-        `[(last − first) · batch, K]` → `[pairs, K]`."""
+        """Sum values over the rows of the batch that have each distinct pair.
+
+        Takes the field pairs first … last − 1: `[(last − first) · batch, K]` → `[pairs, K]`.
+        """
         batch = self.index.shape[1]
         order = self.places.order[first * batch : last * batch] - first * batch
         offsets = self.places.offsets[self.bounds[first] : self.bounds[last]] - first * batch
@@ -77,7 +87,7 @@ class Pairs:
 
 
 def pairs_of(V: Embeddings, fields: Fields) -> Pairs:
-    """The distinct pairs of features of these pairs of fields; found once."""
+    """Find the distinct pairs of features for `fields`, once for each batch."""
     field_aware, known = V.table.dim() == 3, V.where.pairs
     if (fields, field_aware) not in known:
         known[fields, field_aware] = Pairs(V.where, fields, field_aware)
@@ -85,13 +95,16 @@ def pairs_of(V: Embeddings, fields: Fields) -> Pairs:
 
 
 class Sides(NamedTuple):
-    """The rows of the table that a chunk has, and its left vectors, then its right vectors, by row."""
+    """Hold the table rows of a chunk, with the vectors of each row.
+
+    `groups` sorts the left vectors, then the right vectors, by row.
+    """
 
     rows: Tensor
     groups: Groups
 
     def add_gradient(self, grad_table: Tensor, grad: Tensor, left: Tensor, right: Tensor) -> None:
-        """Add to the table's gradient what that of the products, `[pairs, K]`, gives."""
+        """Propagate the products' gradient, `[pairs, K]`, to the table's gradient."""
         grad_sides = grad.new_empty(2, *grad.shape)
         torch.mul(grad, right, out=grad_sides[0])
         torch.mul(grad, left, out=grad_sides[1])
@@ -99,7 +112,7 @@ class Sides(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The distinct pairs of the field pairs `first` … `last` − 1."""
+    """Hold the distinct pairs of the field pairs `first` … `last` − 1."""
 
     pairs: Pairs
     first: int
@@ -118,28 +131,32 @@ class Chunk(NamedTuple):
         return self.stop - self.start
 
     def vectors(self, table: Tensor) -> tuple[Tensor, Tensor]:
-        """The two embeddings of each pair, `[pairs, K]` each, and some more rows, up to a multiple."""
+        """Return both embeddings of each pair, `[pairs, K]` each, with padding rows."""
         sides = (self.pairs.left, self.pairs.right)
         left, right = (table.flatten(0, -2).index_select(0, pad_rows(side[self.start : self.stop])) for side in sides)
         return left, right
 
     def rows_of(self, M: Tensor) -> Tensor:
-        """M `[P, 1, K]` of the field pair of each pair, and some more rows, up to a multiple: `[pairs, K]`."""
+        """Return M `[P, 1, K]` of each pair's field pair: `[pairs, K]`, with padding rows."""
         return M[:, 0].index_select(0, pad_rows(self.pairs.field_pair[self.start : self.stop]))
 
     def own_columns(self) -> tuple[Tensor, Tensor]:
-        """The places `[pairs, field pairs]` of each pair and its own field pair."""
+        """Index each pair's own field pair in a matrix `[pairs, field pairs]`."""
         field_pair = self.pairs.field_pair[self.start : self.stop] - self.first
         return torch.arange(len(field_pair), device=field_pair.device), field_pair
 
     def sum_pairs(self, values: Tensor) -> Tensor:
-        """Σ over the pairs of each field pair: `[pairs, K]` → `[field pairs, K]`."""
+        """Sum over the pairs of each field pair: `[pairs, K]` → `[field pairs, K]`."""
         bounds = torch.tensor(self.pairs.bounds[self.first : self.last], device=values.device) - self.start
         return Groups(torch.arange(len(values), device=values.device), bounds).sum(values)
 
     def pieces(self, width: int) -> Iterator[tuple[int, int, Tensor]]:
-        """Field pairs first … last − 1 whose rows have no more than `NUMBERS_OF_A_PIECE` together, if possible, with
-        `width` numbers a row, and those rows as places among the pairs of the chunk."""
+        """Split the chunk's field pairs into pieces for dropout.
+
+        Yields first and last, for field pairs first … last − 1, and the pair of each of their rows, counted from the
+        chunk's first pair. A piece has at most `NUMBERS_OF_A_PIECE` numbers, at `width` for each row, but at least one
+        field pair.
+        """
         batch = self.pairs.index.shape[1]
         step = max(1, NUMBERS_OF_A_PIECE // (batch * width))
         for first in range(self.first, self.last, step):
@@ -147,8 +164,11 @@ class Chunk(NamedTuple):
             yield first, last, self.pairs.index[first:last].flatten() - self.start
 
     def effects(self, products: Tensor, M: Tensor, kept: Kept | None, out: Tensor) -> list[Tensor]:
-        """M_ij (V_i ⊙ V_j) of the chunk's pairs with dropout on the products, at each row of the batch, into `out`
-        `[P, batch, d]`; → the masks, by piece. Uses up the products."""
+        """Compute the effects M_ij (V_i ⊙ V_j) of the chunk's pairs, with dropout.
+
+        Writes them for each row of the batch into `out` `[P, batch, d]`. Returns the masks, by piece. May overwrite
+        `products`.
+        """
         d, index = M.shape[1], self.pairs.index
         if d == 1:
             products.mul_(self.rows_of(M))
@@ -173,7 +193,10 @@ class Chunk(NamedTuple):
     def add_effects_gradient(
         self, grad: Tensor, grad_M: Tensor, grad_effects: Tensor, products: Tensor, M: Tensor, masks: list[Tensor]
     ) -> None:
-        """Add to the products' gradient and to that of M what that of the effects, `[P, batch, d]`, gives."""
+        """Propagate the effects' gradient, `[P, batch, d]`, to the products and M.
+
+        Adds to `grad`, the products' gradient, and writes the chunk's part of `grad_M`.
+        """
         pairs, size, d, fields = self.pairs, self.size, M.shape[1], slice(self.first, self.last)
         if d > 1 and masks:
             for (first, last, rows), mask in zip(self.pieces(M.shape[-1]), masks, strict=True):

@@ -1,11 +1,11 @@
-"""Compute with each distinct feature once a batch, and sum gradients by feature.
+"""Compute with each distinct feature of a batch once, and sum gradients by feature.
 
-A batch of 4096 rows of ten fields has few distinct features, and few distinct pairs of them. So the embeddings of a
-batch are kept as `Embeddings`, a table with a row for each feature that occurs and where it occurs; interactions are
-computed for each distinct pair (`models.kernels.pairs`); and the gradient of a table of weights is sparse, with the
+A batch of 4096 rows of ten fields has few distinct features, and few distinct pairs of features. So the embeddings of a
+batch are kept as `Embeddings`: a table with a row for each feature that occurs, and its places. Interactions are
+computed once for each distinct pair (`models.kernels.pairs`). The gradient of a table of weights is sparse: it has the
 rows that occur. A sum over places that share a row is an `embedding_bag` over sorted places.
 
-Each function has its plain equal in `models.layers`. Shapes: batch rows, n fields, u features that occur, K embed_dim.
+Each function has a plain equal in `models.layers`. Shapes: batch rows, n fields, u features that occur, K embed_dim.
 """
 
 # pyright: reportIncompatibleMethodOverride=false
@@ -19,19 +19,25 @@ from torch.nn.functional import embedding_bag
 
 
 class Groups(NamedTuple):
-    """Places sorted by group: `order` [places], and where in it each group starts, `offsets` [groups]."""
+    """Hold places sorted by group.
+
+    `order` [places] has the places; `offsets` [groups] says where each group starts in it.
+    """
 
     order: Tensor
     offsets: Tensor
 
     def sum(self, values: Tensor) -> Tensor:
-        """Σ of the values `[places, K]` of each group, `[groups, K]`."""
+        """Sum the values `[places, K]` of each group, `[groups, K]`."""
         return embedding_bag(self.order, values, self.offsets, mode="sum")
 
 
 def grouped(values: Tensor, below: int = 1 << 63) -> tuple[Tensor, Tensor, Groups]:
-    """The distinct values, ascending; the index of each value into them; and the places, flattened, of each of them.
-    It takes less time where all are `below` 2³¹."""
+    """Find the distinct values and the places of each.
+
+    Returns the distinct values, ascending; the index of each value into them; and the flattened places by distinct
+    value. It takes less time if all values are `below` 2³¹.
+    """
     in_order, order = narrow(values, below).flatten().sort(stable=True)
     distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
@@ -39,38 +45,41 @@ def grouped(values: Tensor, below: int = 1 << 63) -> tuple[Tensor, Tensor, Group
 
 
 def narrow(values: Tensor, below: int) -> Tensor:
-    """In 32 bits where these are enough, which are sorted in less time."""
+    """Convert values to 32 bits if these are enough: they sort faster."""
     return values.int() if below <= 1 << 31 else values
 
 
 class Occurrences:
-    """Which features occur in a batch, `ids` `[u]` ascending, and where: `index` `[batch, n]` into them, and `places`
-    of `index`, flattened, by feature."""
+    """Hold which features occur in a batch, and where.
+
+    `ids` `[u]` are the features, ascending. `index` `[batch, n]` points into `ids`. `places` are the places of the
+    flattened `index`, by feature.
+    """
 
     def __init__(self, ids: Tensor, index: Tensor, places: Groups) -> None:
         self.ids, self.index, self.places = ids, index, places
-        self.pairs: dict[Any, Any] = {}  # what `models.kernels.distinct_pairs` has found in it
+        self.pairs: dict[Any, Any] = {}  # cache of `models.kernels.distinct_pairs`
 
     @cached_property
     def rows(self) -> Groups:
-        """The rows of the batch by feature."""
+        """Group the rows of the batch by feature."""
         return Groups(self.places.order // self.index.shape[1], self.places.offsets)
 
     @cached_property
     def places_by_field(self) -> Groups:
-        """The places of `index.T`, flattened, by feature."""
+        """Group the places of the flattened `index.T` by feature."""
         batch, n = self.index.shape
         return Groups(self.places.order % n * batch + self.places.order // n, self.places.offsets)
 
     @cached_property
     def spans(self) -> list[tuple[int, int]]:
-        """The range of `ids` that each field's features lie in."""
+        """Return the range of `ids` that each field's features lie in."""
         low, high = self.index.aminmax(dim=0)
         return list(zip(low.tolist(), (high + 1).tolist(), strict=True))
 
 
 def touched_rows(weight: Tensor, ids: Tensor) -> Tensor:
-    """Gather weight[ids] for distinct ids, with a gradient that is sparse, of those rows alone."""
+    """Gather weight[ids] for distinct ids, with a sparse gradient of these rows."""
     return TouchedRows.apply(weight, ids)  # type: ignore[no-any-return]
 
 
@@ -88,15 +97,17 @@ class TouchedRows(Function):
 
 
 class Embeddings(NamedTuple):
-    """The embeddings of a batch, each feature's once: a table `[u, K]`, or `[u, n, K]` where a feature has a vector for
-    each field, and the `where` of its rows."""
+    """Hold the embeddings of a batch, each feature's once.
+
+    `table` is `[u, K]`, or `[u, n, K]` if a feature has a vector for each field. `where` has the places of its rows.
+    """
 
     table: Tensor
     where: Occurrences
 
 
 def spread(table: Tensor, where: Occurrences) -> Tensor:
-    """Each row at its places: `[u, …]` → `[batch, n, …]`."""
+    """Copy each row to its places: `[u, …]` → `[batch, n, …]`."""
     return Spread.apply(table, where)  # type: ignore[no-any-return]
 
 
@@ -114,7 +125,7 @@ class Spread(Function):
 
 
 def field_sum(table: Tensor, where: Occurrences) -> Tensor:
-    """Σ over the fields of a row: `[u, K]` or `[u]` → `[batch, K]` or `[batch]`."""
+    """Sum rows over the fields: `[u, K]` or `[u]` → `[batch, K]` or `[batch]`."""
     return FieldSum.apply(table, where)  # type: ignore[no-any-return]
 
 
@@ -134,7 +145,7 @@ class FieldSum(Function):
 
 
 def bi_interaction(V: Embeddings) -> Tensor:
-    """½ [(Σ_i V_i)² − Σ_i V_i²]: `[u, K]` → `[batch, K]`."""
+    """Compute ½ [(Σ_i V_i)² − Σ_i V_i²]: `[u, K]` → `[batch, K]`."""
     return BiInteraction.apply(V.table, V.where)  # type: ignore[no-any-return]
 
 

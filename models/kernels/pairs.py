@@ -1,7 +1,7 @@
-"""Compute pair-wise interactions: products, attention logits and effects, each distinct pair's once a batch.
+"""Compute products, attention logits and effects once for each distinct pair of a batch.
 
-Pairs are taken some pairs of fields at a time, a chunk, so that nothing of shape [batch, pair, K] is made but for the
-masks of dropout, at a byte an element. Shapes as in `models.kernels.distinct_pairs`.
+Pairs are taken in chunks of some pairs of fields. So nothing of shape [batch, pair, K] is made, except the masks of
+dropout, with one byte for each element. Shapes as in `models.kernels.distinct_pairs`.
 """
 
 # pyright: reportIncompatibleMethodOverride=false
@@ -17,11 +17,11 @@ from models.kernels.features import Embeddings, narrow
 from models.kernels.products import matmul
 from models.kernels.rows import RowEffects
 
-# Each row's pairs are taken for its own, `models.row_kernels`, where looking for the distinct ones gains nothing:
-OWN_PAIRS = 0.75  # with as many distinct pairs a row and pair of fields,
-OWN_FEATURES = 0.3  # or as many distinct features a place, as pairs need not be looked for then;
-OWN_NUMBERS = 1 << 16  # if a pair of fields has as many numbers, so that these take longer than calls,
-OWN_FIELDS = 6  # or there are no more pairs of fields than these
+# `models.kernels.rows` computes the pairs of each row separately. It is used for batches with at least
+OWN_PAIRS = 0.75  # this many distinct pairs for each row and pair of fields, or
+OWN_FEATURES = 0.3  # this many distinct features for each place (then pairs need not be looked for),
+OWN_NUMBERS = 1 << 16  # if a pair of fields has at least this many numbers, so that calls take little of the time,
+OWN_FIELDS = 6  # or if there are at most this many pairs of fields
 
 
 def pair_effects(
@@ -32,10 +32,12 @@ def pair_effects(
     scale: float,
     attention: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """hᵀ Relu(W (V_i ⊙ V_j) + b), and M_ij (V_i ⊙ V_j) with dropout on the products, for each row and pair of fields.
-    With dropout, `kept` draws what to keep, and `scale` is what to multiply it by.
+    """Compute the attention logit and the effects of each row's pairs.
 
-    attention: W `[K, K_a]`, b and h `[K_a]`, None for logits of zero; M `[P, d, K]` → `[batch, P]`, `[batch, P, d]`.
+    Logits are hᵀ Relu(W (V_i ⊙ V_j) + b), effects M_ij (V_i ⊙ V_j) with dropout on the products. `kept` draws what
+    dropout keeps, and `scale` multiplies that.
+    Shape: attention W `[K, K_a]`, b and h `[K_a]` (None: logits of zero); M `[P, d, K]` → `[batch, P]`,
+    `[batch, P, d]`.
     """
     W, b, h = attention or (M.new_zeros(M.shape[-1], 0), M.new_zeros(0), M.new_zeros(0))
     rest = kept, scale, torch.is_grad_enabled()
@@ -45,7 +47,7 @@ def pair_effects(
 
 
 def seldom_shared(V: Embeddings, fields: Fields) -> bool:
-    """Whether so few rows of the batch share a pair that it takes less time to have each row's for its own."""
+    """Return whether so few rows share pairs that row-wise kernels are faster."""
     places = V.where.index.numel()
     long = len(V.where.index) * V.table.shape[-1] >= OWN_NUMBERS
     if V.table.dim() == 3 or not (long or len(fields) <= OWN_FIELDS):
@@ -57,7 +59,7 @@ def seldom_shared(V: Embeddings, fields: Fields) -> bool:
 
 
 def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, Tensor]) -> Tensor:
-    """The first of `pair_effects` alone, `[batch, P]`."""
+    """Compute only the logits of `pair_effects`, `[batch, P]`."""
     no_effects = V.table.new_zeros(len(fields), 1, V.table.shape[-1])
     return pair_effects(V, fields, no_effects, None, 1.0, attention)[0]
 
@@ -79,14 +81,14 @@ class PairEffects(Function):
         (P, batch), d = pairs.index.shape, M.shape[1]
         logits, effects = table.new_empty(len(pairs.left)), table.new_empty(P, batch, d)
         active, masks = [], []
-        # d numbers for each of a chunk's field pairs should not outweigh the attention network.
+        # Each pair gets d numbers for each field pair of its chunk: keep this work below the attention network's.
         chunks = pairs.chunks(max(W.shape), most_fields=max(1, 64 // d))
         for chunk in chunks:
             left, right = chunk.vectors(table)
             products, size = left.mul_(right), chunk.size
             hidden = matmul(products, W).add_(b).relu_()
             logits[chunk.start : chunk.stop] = torch.mv(hidden, h)[:size]
-            if learns:  # ctx.needs_input_grad says yes in a prediction too
+            if learns:  # ctx.needs_input_grad is true in a prediction too
                 active.append(torch.gt(hidden, 0, out=hidden).to(torch.int8))
             masks.append(chunk.effects(products, M, kept, out=effects))
         ctx.pairs, ctx.chunks, ctx.active, ctx.masks, ctx.scale = pairs, chunks, active, masks, scale
@@ -112,13 +114,13 @@ class PairEffects(Function):
             grad = matmul(hidden, W_h)
             chunk.add_effects_gradient(grad, grad_M, grad_effects, products, M, masks)
             sides.add_gradient(grad_table, grad[:size], left[:size], right[:size])
-        # With the 0 or 1 of ReLU as r: the logit is Σ_k h_k r_k (W_k · products + b_k).
+        # With r the ReLU's derivative, 0 or 1, the logit is Σ_k h_k r_k (W_k · products + b_k).
         grad_h = (grad_hidden_W * W).sum(0) + grad_hidden_b * b
         return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None
 
 
 def pair_dots(V: Embeddings, fields: Fields) -> Tensor:
-    """⟨V_i, V_j⟩ for each row and pair of fields, `[batch, P]`."""
+    """Compute ⟨V_i, V_j⟩ for each row and pair of fields, `[batch, P]`."""
     return PairDots.apply(V.table, pairs_of(V, fields))  # type: ignore[no-any-return]
 
 
@@ -138,7 +140,7 @@ class PairDots(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (table,), pairs = ctx.saved_tensors, ctx.pairs
         grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
-        # d/dV_i of ⟨V_i, V_j⟩ is V_j: each vector gets a weighted sum of those that it meets, if any.
+        # d/dV_i of ⟨V_i, V_j⟩ is V_j: the gradient of a vector is the weighted sum of the vectors that it meets.
         in_order, order = narrow(torch.cat([pairs.left, pairs.right]), pairs.num_rows).sort()
         rows = torch.arange(pairs.num_rows, dtype=in_order.dtype, device=order.device)
         offsets = torch.searchsorted(in_order, rows)
@@ -148,7 +150,10 @@ class PairDots(Function):
 
 
 def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:
-    """Σ_{i<j} T_ij (V_i ⊙ V_j), dropout on the products: T `[batch, P]` or None (all ones) → `[batch, K]`."""
+    """Compute Σ_{i<j} T_ij (V_i ⊙ V_j), with dropout on the products.
+
+    T is `[batch, P]`, or None for ones; the result is `[batch, K]`.
+    """
     if T is None:
         T = V.table.new_ones(()).expand(len(V.where.index), len(fields))
     return PooledProducts.apply(V.table, T, pairs_of(V, fields), kept, scale)  # type: ignore[no-any-return]

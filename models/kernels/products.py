@@ -1,4 +1,4 @@
-"""Multiply dense matrices: hidden layers, and a first layer that sees concatenated embeddings."""
+"""Multiply dense matrices for hidden layers and for a first layer on concatenated embeddings."""
 
 # pyright: reportIncompatibleMethodOverride=false
 from typing import Any
@@ -10,11 +10,11 @@ from torch.nn.functional import pad
 
 from models.kernels.features import Embeddings, Groups, Occurrences, field_sum
 
-MULTIPLE = 256  # matrices get rows of zeros up to a multiple of this: for each new shape oneDNN makes a new program
+MULTIPLE = 256  # pad matrices with zero rows to a multiple of this: oneDNN makes a new program for each new shape
 
 
 def onednn_keeps_float32() -> bool:
-    """Whether oneDNN multiplies float32 as such where it may take bfloat16: without AMX, which only some CPUs have."""
+    """Return whether oneDNN multiplies float32 exactly where bfloat16 is allowed. It does on a CPU without AMX."""
     return torch.backends.mkldnn.is_available() and not torch.cpu._is_amx_tile_supported()
 
 
@@ -22,8 +22,11 @@ PREFER_ONEDNN = onednn_keeps_float32()
 
 
 def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """a @ b, into `out` if given. Torch gives it to oneDNN only if bfloat16 is allowed: faster on a CPU with AVX-512,
-    and as exact on one without AMX. Small products are slower by it, and so are ever new shapes."""
+    """Compute a @ b, into `out` if given.
+
+    Torch uses oneDNN only if bfloat16 is allowed. On a CPU with AVX-512 oneDNN is faster, and without AMX as exact. It
+    is slower for small products and for shapes that keep changing.
+    """
     if not PREFER_ONEDNN or a.dtype != torch.float32 or a.numel() * b.shape[1] < 1 << 22:
         return torch.mm(a, b, out=out)
     settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -35,7 +38,7 @@ def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x Wᵀ + b: x `[batch, inputs]`, weight `[units, inputs]` → `[batch, units]`."""
+    """Compute x Wᵀ + b: x `[batch, inputs]`, weight `[units, inputs]` → `[batch, units]`."""
     return Linear.apply(x, weight, bias)  # type: ignore[no-any-return]
 
 
@@ -54,17 +57,20 @@ class Linear(Function):
 
 
 def pad_rows(a: Tensor) -> Tensor:
-    """With rows of zeros up to a multiple of `MULTIPLE`, unless it is small."""
+    """Add zero rows up to a multiple of `MULTIPLE`, but leave small matrices alone."""
     return a if len(a) < MULTIPLE else pad(a, (0, 0) * (a.dim() - 1) + (0, -len(a) % MULTIPLE))
 
 
 def concatenated_linear(V: Embeddings, weight: Tensor, bias: Tensor) -> Tensor:
-    """W [V_1 … V_n] + b = Σ_i W_i V_i + b, each W_i V_i once: weight `[units, n K]` → `[batch, units]`."""
+    """Compute W [V_1 … V_n] + b, with each distinct W_i V_i once.
+
+    It is Σ_i W_i V_i + b. Shape: weight `[units, n K]` → `[batch, units]`.
+    """
     return field_sum(Projection.apply(V.table, weight, V.where), by_field(V.where)) + bias  # type: ignore[arg-type]
 
 
 class Projection(Function):
-    """W_i V_i of the features of each field i, field after field."""
+    """Compute W_i V_i of the features of each field i, field after field."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, weight: Tensor, where: Occurrences) -> Tensor:
@@ -91,7 +97,10 @@ class Projection(Function):
 
 
 def by_field(where: Occurrences) -> Occurrences:
-    """The same, with the features of each field in a range of their own, as they are where no two fields share any."""
+    """Renumber features so that the features of each field have their own range.
+
+    Returns `where` unchanged if no two fields share a feature.
+    """
     start, shift = 0, []
     for low, high in where.spans:
         shift.append(start - low)
@@ -100,5 +109,5 @@ def by_field(where: Occurrences) -> Occurrences:
         return where
     index = where.index + torch.tensor(shift, device=where.index.device)
     in_order, order = index.flatten().sort(stable=True)
-    ids = torch.arange(start, device=index.device)  # of which some may not occur
+    ids = torch.arange(start, device=index.device)  # some may not occur
     return Occurrences(ids, index, Groups(order, torch.searchsorted(in_order, ids)))

@@ -1,7 +1,7 @@
-"""Compute pair-wise interactions row by row, where hardly any rows of a batch share a pair of features.
+"""Compute pair-wise interactions row by row, for batches whose rows rarely share pairs.
 
-To find the distinct pairs and gather their vectors takes longer there than it saves. So the embeddings are written out,
-`[n, batch, K]`, and taken a pair of fields at a time. Shapes as in `models.kernels.distinct_pairs`.
+Finding the distinct pairs and gathering their vectors would take longer than it saves. So the embeddings are written
+out, `[n, batch, K]`, and multiplied one pair of fields at a time. Shapes as in `models.kernels.distinct_pairs`.
 """
 
 # pyright: reportIncompatibleMethodOverride=false
@@ -17,7 +17,7 @@ from models.kernels.products import matmul
 
 
 class RowEffects(Function):
-    """What `models.kernels.pairs.pair_effects` computes, from the table `[u, K]` of the batch's embeddings."""
+    """Compute `models.kernels.pairs.pair_effects` from the table `[u, K]` of the batch's embeddings."""
 
     @staticmethod
     def forward(
@@ -41,7 +41,7 @@ class RowEffects(Function):
             products = V[i] * V[j]
             hidden = matmul(products, W).add_(b).relu_()
             torch.mv(hidden, h, out=logits[p])
-            if learns:  # ctx.needs_input_grad says yes in a prediction too
+            if learns:  # ctx.needs_input_grad is true in a prediction too
                 active.append(torch.gt(hidden, 0, out=hidden).to(torch.int8))
             if kept:
                 masks.append(kept(1)[0])
@@ -69,7 +69,7 @@ class RowEffects(Function):
                 grad_hidden_W += matmul(hidden.T, products).T
                 grad = matmul(hidden, W_h)
                 grad_M[p] = add_effects_gradient(grad, products, M[p], grad_effects[p], ctx.masks[p])
-            else:  # the effects are more columns of the attention's first layer
+            else:  # compute the effects as more columns of the attention's first layer
                 columns = torch.cat([hidden, grad_effects[p]], 1)
                 grad_W, grad_M[p] = matmul(columns.T, products).split([W.shape[1], M.shape[1]])
                 grad_hidden_W += grad_W.T
@@ -82,15 +82,17 @@ class RowEffects(Function):
                 met.add(field)
         for field in set(range(len(V))) - met:
             grad_V[field] = 0
-        # With the 0 or 1 of ReLU as r: the logit is Σ_k h_k r_k (W_k · products + b_k).
+        # With r the ReLU's derivative, 0 or 1, the logit is Σ_k h_k r_k (W_k · products + b_k).
         grad_h = (grad_hidden_W * W).sum(0) + grad_hidden_b * b
         grad_table = ctx.where.places_by_field.sum(grad_V.flatten(0, 1))
         return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None, None
 
 
 def add_effects_gradient(grad: Tensor, products: Tensor, M: Tensor, grad_effects: Tensor, mask: Tensor) -> Tensor:
-    """Add to the products' gradient `[batch, K]` what that of the effects `[batch, d]` gives with dropout; → that of M
-    `[d, K]`. Uses up the products."""
+    """Propagate the effects' gradient `[batch, d]` through dropout to products and M.
+
+    Adds to `grad` `[batch, K]`, the products' gradient, and returns M's gradient `[d, K]`. Overwrites `products`.
+    """
     if len(M) == 1:
         of_products = mask * grad_effects
         grad.addcmul_(of_products, M)

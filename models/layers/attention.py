@@ -16,11 +16,12 @@ Placement = Literal["logits", "hidden"]
 
 
 class PairAttention(nn.Module):
-    """The feature aspect T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5).
+    """Compute the feature aspect T_ij, an attention over pairs.
 
-    `temperature_placement` "hidden" is the variant of the code released with the paper, which divides W (V_i ⊙ V_j) by
-    τ and leaves the logits as they are. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size
-    or τ that is not positive. Shape: pair products `[batch, P, K]`, or the embeddings → `[batch, P]`; a row sums to 1.
+    T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5).
+    `temperature_placement` "hidden" divides W (V_i ⊙ V_j) by τ and not the logits, as the code released with the paper
+    does. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size or τ that is not positive.
+    Shape: pair products `[batch, P, K]`, or the embeddings → `[batch, P]`; each row sums to 1.
     """
 
     role = "attention"
@@ -59,10 +60,11 @@ class PairAttention(nn.Module):
 def attend(
     attention: PairAttention, V: Tensor | Embeddings, M: Tensor, dropout: Dropout, pairs: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The attention T_ij to the pair-wise interactions, and what each gives, M_ij (V_i ⊙ V_j) x_i x_j.
+    """Compute the attention and the effect of each pair.
 
-    T sees the interactions before dropout, M after it. Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs`
-    (None: all of them) → T `[batch, P]`, and `[batch, P]` or `[batch, P, d]`.
+    The attention is T_ij, the effect M_ij (V_i ⊙ V_j) x_i x_j. T sees the interactions before dropout, M after it.
+    Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs` (None: all) → T `[batch, P]`, effect `[batch, P]` or
+    `[batch, P, d]`.
     """
     if isinstance(V, Embeddings):
         logits, effects = pair_kernel(V, M, dropout, pairs, attention.network)
@@ -74,9 +76,12 @@ def attend(
 def attentional_pooling(
     attention: PairAttention | None, V: Tensor | Embeddings, p: Tensor, dropout: Dropout, batch_norm: nn.Module
 ) -> Tensor:
-    """pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6), dropout on the products, batch norm on the pooled
-    vector; T_ij = 1 without attention. Shape: p `[K]` → `[batch]`."""
-    if isinstance(batch_norm, nn.Identity):  # Σ T_ij pᵀ (…), so that each pair's part is a number
+    """Pool the interactions by attention, and weigh the pooled vector by p.
+
+    pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j (Xiao et al. 2017, eq. 6). Dropout is on the products, batch norm on the pooled
+    vector. Without attention, T_ij = 1. Shape: p `[K]` → `[batch]`.
+    """
+    if isinstance(batch_norm, nn.Identity):  # Σ T_ij pᵀ (…) needs one number for each pair
         num_pairs = math.comb(V.shape[1] if isinstance(V, Tensor) else V.where.index.shape[1], 2)
         M = p.expand(num_pairs, -1)
         if attention is None:

@@ -1,4 +1,4 @@
-"""Hold one row of weights a feature, of which a batch touches a few."""
+"""Hold tables of weights: one row for each feature, of which a batch uses few."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,10 +13,11 @@ from models.layers.checks import positive
 
 
 class Table(nn.Module):
-    """A row of weights a feature. All reading goes through `touched`, `rows` or `state_dict`.
+    """Hold one row of weights for each feature.
 
-    `role` names the L2 weight of the rows. `late` is set by an optimizer that updates rows late: its `settle(weight,
-    ids)` makes up for what it owes to some rows, and is called before these are read.
+    Read the rows only through `touched`, `rows` or `state_dict`. `role` names the rows' L2 weight. An optimizer that
+    delays updates of rows sets `late`; `late.settle(weight, ids)` applies the delayed updates of some rows before they
+    are read.
     """
 
     role = "embedding"
@@ -28,21 +29,21 @@ class Table(nn.Module):
         self.register_state_dict_pre_hook(settle_before)
 
     def settle(self, ids: Tensor | None = None) -> None:
-        """Have the optimizer do what it owes to some rows, None for all."""
+        """Apply the optimizer's delayed updates of some rows, or of all (None)."""
         if self.late is not None:
             every = torch.arange(len(self.weight), device=self.weight.device) if ids is None else ids
             self.late.settle(self.weight, every)
 
     def touched(self, batch: Batch) -> Embeddings:
-        """The rows of the features that occur in a batch, and where they do."""
+        """Return the rows of the features that occur in a batch, with their places."""
         self.settle(batch.where.ids)
         return Embeddings(features.touched_rows(self.weight, batch.where.ids), batch.where)
 
     def rows(self, batch: Batch) -> Tensor:
-        """The row of each feature of a batch: `[m, …]` → `[batch, n, …]`."""
+        """Return the row of each feature of a batch: `[m, …]` → `[batch, n, …]`."""
         if batch.kernels:
             return features.spread(*self.touched(batch))
-        # Not weight[ids], whose gradient differs from run to run with two threads.
+        # Not weight[ids]: with two threads, its gradient differs from run to run.
         weight = self.weight.flatten(1) if self.weight.dim() > 1 else self.weight[:, None]
         return nn.functional.embedding(batch.ids, weight).view(*batch.ids.shape, *self.weight.shape[1:])
 
@@ -53,7 +54,7 @@ def settle_before(table: Any, prefix: str, keep_vars: bool) -> None:
 
 
 def settle(model: nn.Module) -> None:
-    """Have the optimizer do all that it owes to the tables of a model."""
+    """Apply the optimizer's delayed updates of all tables of a model."""
     for table in tables(model):
         table.settle()
 
@@ -63,7 +64,10 @@ def tables(model: nn.Module) -> list[Table]:
 
 
 class LinearTerms(Table):
-    """w_0 + Σ_i w_i x_i, the first-order part of Rendle 2010 (eq. 1). Starts at zero. Shape: → `[batch]`."""
+    """Compute the first-order part w_0 + Σ_i w_i x_i (Rendle 2010, eq. 1).
+
+    Both w_0 and w start at zero. Shape: → `[batch]`.
+    """
 
     role = "linear"
 
@@ -72,7 +76,7 @@ class LinearTerms(Table):
         self.bias = nn.Parameter(torch.zeros(()))
 
     def terms(self, batch: Batch) -> Tensor:
-        """The w_i x_i, `[batch, n]`."""
+        """Return the terms w_i x_i, `[batch, n]`."""
         weight = self.rows(batch)
         return weight if batch.values is None else weight * batch.values
 
@@ -83,9 +87,9 @@ class LinearTerms(Table):
 
 
 class FeatureEmbedding(Table):
-    """V_i x_i: one K-vector a feature, drawn from N(0, 0.01²).
+    """Embed each feature: V_i x_i, one K-vector for each feature.
 
-    Shape: → `[batch, n, K]`.
+    V is drawn from N(0, 0.01²). Shape: → `[batch, n, K]`.
     """
 
     def __init__(self, field_dims: Sequence[int], embed_dim: int) -> None:
@@ -93,7 +97,10 @@ class FeatureEmbedding(Table):
         super().__init__(torch.randn(sum(field_dims), embed_dim) * 0.01)
 
     def forward(self, batch: Batch) -> Tensor | Embeddings:
-        """The vectors, each feature's once where kernels can take them so: with values, x_i V_i differs by row."""
+        """Return the vectors; with kernels and no values, each distinct feature's once.
+
+        With values, x_i V_i differs by row.
+        """
         if batch.kernels and batch.values is None:
             return self.touched(batch)
         V = self.rows(batch)
@@ -101,8 +108,9 @@ class FeatureEmbedding(Table):
 
 
 class FieldAwareEmbedding(Table):
-    """V_{i,f} x_i: n K-vectors a feature, one for each field f it meets (Juan et al. 2016), drawn from N(0, 0.01²).
+    """Embed each feature once for each field f: V_{i,f} x_i (Juan et al. 2016).
 
+    Each feature has n K-vectors, one for each field that it meets. V is drawn from N(0, 0.01²).
     Shape: → `[batch, n, n, K]`, in which [:, i, j] is V_{i,f_j} x_i.
     """
 
@@ -112,7 +120,7 @@ class FieldAwareEmbedding(Table):
         self.num_fields, self.embed_dim = len(field_dims), embed_dim
 
     def forward(self, batch: Batch) -> Tensor | Embeddings:
-        """As `FeatureEmbedding.forward`."""
+        """Return the vectors as `FeatureEmbedding.forward` does."""
         by_field = (self.num_fields, self.embed_dim)
         if batch.kernels and batch.values is None:
             V, where = self.touched(batch)
@@ -122,5 +130,5 @@ class FieldAwareEmbedding(Table):
 
 
 def written_out(V: Tensor | Embeddings) -> Tensor:
-    """The embeddings at their places, `[batch, n, K]`."""
+    """Write the embeddings out at their places, `[batch, n, K]`."""
     return features.spread(V.table, V.where) if isinstance(V, Embeddings) else V

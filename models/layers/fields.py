@@ -1,4 +1,4 @@
-"""Know fields: by their names, and as an aspect of interactions."""
+"""Pick fields by name, and compute the field aspect of interactions."""
 
 from collections.abc import Sequence
 
@@ -9,22 +9,23 @@ from models.layers.batch import Batch
 from models.layers.checks import positive
 from models.layers.pairs import field_pairs
 
-Needed = tuple[tuple[str, ...], ...]  # the fields that a model needs, each by any of its names
+Needed = tuple[tuple[str, ...], ...]  # for each field that a model needs: the names it may have
 
 USER, ITEM, TAG = ("user",), ("item", "movie", "app"), ("tag",)
 
 
 def why_missing(needed: Needed, fields: Sequence[str]) -> str | None:
-    """Which of the needed fields are not there; None if all are."""
+    """Return a message that names the missing fields, or None."""
     missing = [" or ".join(names) for names in needed if not set(names) & set(fields)]
     return f"needs a field {' and a field '.join(missing)}, got {', '.join(fields)}" if missing else None
 
 
 class NamedFields(nn.Module):
-    """Picks the needed fields, and numbers their features from 0, field after field.
+    """Pick the needed fields, and number their features from 0, field after field.
 
-    `fields` names the fields of the data; None takes the first as user, item and tag. `field_dims` becomes the sizes of
-    the picked fields. Raises ValueError when one is not there. Shape: a batch of n fields → one of the needed fields.
+    `fields` names the fields of the data; None takes the first ones as user, item and tag. The attribute `field_dims`
+    has the sizes of the picked fields. Raises ValueError if a needed field is missing.
+    Shape: a batch of n fields → a batch of the needed fields.
     """
 
     shift: Tensor
@@ -46,9 +47,10 @@ class NamedFields(nn.Module):
 
 
 class FieldAspect(nn.Module):
-    """The field aspect F_{f_i, f_j} = Dᵀ (U_{f_i} ⊙ U_{f_j}) (IFM, eq. 6), U and D drawn from N(0, 1).
+    """Compute the field aspect of each pair of fields.
 
-    Raises ValueError for a size that is not positive. Shape: → `[P, K]`.
+    F_{f_i, f_j} = Dᵀ (U_{f_i} ⊙ U_{f_j}) (IFM, eq. 6). U and D are drawn from N(0, 1). Raises ValueError for a size
+    that is not positive. Shape: → `[P, K]`.
     """
 
     role = "field_aspect"
@@ -66,7 +68,10 @@ class FieldAspect(nn.Module):
 
 
 class FreeFieldAspect(nn.Module):
-    """The field aspect F_{f_i, f_j} of IFM⁻ (eq. 4), not factorised, drawn from N(0, variance). Shape: → `[P, K]`."""
+    """Hold IFM⁻'s field aspect F_{f_i, f_j}, which is not factorised (eq. 4).
+
+    F is drawn from N(0, variance). Shape: → `[P, K]`.
+    """
 
     role = "field_aspect"
 

@@ -12,10 +12,10 @@ from models.layers.checks import positive
 
 
 class Dropout(nn.Module):
-    """Each element is zero with probability p, else divided by 1 − p, while training (Srivastava et al. 2014).
+    """Zero each element with probability p while training (Srivastava et al. 2014).
 
-    One random byte an element decides, which is faster than a random float: p is rounded to a multiple of 1/256.
-    Raises ValueError for a p outside of [0, 1]. Shape: any, unchanged.
+    The other elements are divided by 1 − p. One random byte decides for each element, which is faster than a random
+    float; p is rounded to a multiple of 1/256. Raises ValueError for a p outside of [0, 1]. Shape: any, unchanged.
     """
 
     def __init__(self, p: float) -> None:
@@ -31,9 +31,9 @@ class Dropout(nn.Module):
         return self.training and self.num_dropped > 0
 
     def kept(self, *shape: int, device: torch.device | None = None) -> Tensor:
-        """1 for the elements to keep and 0 for those to drop, in bytes.
+        """Draw one byte for each element: 1 to keep it, 0 to drop it.
 
-        What is drawn for [a + b, …] is what is drawn for [a, …] and then for [b, …].
+        Drawing [a + b, …] gives the same as drawing [a, …] and then [b, …].
         """
         numel = math.prod(shape[1:])
         words = torch.empty(shape[0], (numel + 7) // 8, dtype=torch.int64, device=device).random_(-(2**63), None)
@@ -48,21 +48,23 @@ class Dropout(nn.Module):
         return x * self.kept(*x.shape, device=x.device).to(x.dtype).mul_(self.scale)
 
     def of_pairs(self, products: Tensor) -> Tensor:
-        """The same for `[batch, P, K]`, drawn pair after pair, as the kernels do."""
+        """Apply dropout to `[batch, P, K]`, drawing pair after pair as the kernels do."""
         return self(products.transpose(0, 1)).transpose(0, 1)
 
 
 class Linear(nn.Linear):
-    """torch's, computed in half the time."""
+    """Compute torch's linear layer in half the time; the layer itself where a model is exported."""
 
     def forward(self, input: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return super().forward(input)
         return products.linear(input, self.weight, self.bias)
 
 
 class ConcatenatedLinear(nn.Linear):
-    """A linear layer on the concatenation of a row's embeddings: W [V_1 x_1 … V_n x_n] + b.
+    """Apply a linear layer to the concatenated embeddings of a row.
 
-    Shape: `[batch, n, K]` → `[batch, units]`.
+    W [V_1 x_1 … V_n x_n] + b. Shape: `[batch, n, K]` → `[batch, units]`.
     """
 
     def forward(self, V: Tensor | Embeddings) -> Tensor:  # type: ignore[override]
@@ -78,10 +80,11 @@ def mlp(
     batch_norm: bool = False,
     linear: type[nn.Linear] = Linear,
 ) -> nn.Sequential:
-    """Hidden layers, each linear, batch norm (if asked for), ReLU and dropout; then a linear unit.
+    """Build an MLP: hidden layers, then one linear unit.
 
-    `linear` is the class of the first layer. Weights as torch draws them. Raises ValueError for a size that is not
-    positive. Shape: `[…, input_dim]` → `[…, 1]`.
+    A hidden layer has a linear layer, batch norm (if asked for), ReLU and dropout. `linear` is the class of the first
+    linear layer. Weights have torch's initial values. Raises ValueError for a size that is not positive. Shape:
+    `[…, input_dim]` → `[…, 1]`.
     """
     layers: list[nn.Module] = []
     for hidden_dim in hidden_dims:

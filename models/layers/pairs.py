@@ -13,13 +13,14 @@ from models.layers.networks import Dropout
 
 
 def field_pairs(num_fields: int) -> Tensor:
-    """The P pairs i < j of fields, `[2, P]`, in the order (0, 1), (0, 2), …, (n−2, n−1)."""
+    """Return the pairs (0, 1), (0, 2), …, (n−2, n−1) of fields, `[2, P]`."""
     return torch.triu_indices(num_fields, num_fields, offset=1)
 
 
 def pair_products(embedding: Tensor) -> Tensor:
-    """The pair-wise interaction layer, {(V_i ⊙ V_j) x_i x_j} (IFM, eq. 8), or {(V_{i,f_j} ⊙ V_{j,f_i}) x_i x_j}.
+    """Compute the pair-wise interaction layer {(V_i ⊙ V_j) x_i x_j} (IFM, eq. 8).
 
+    For field-aware embeddings it is {(V_{i,f_j} ⊙ V_{j,f_i}) x_i x_j}.
     Shape: `[batch, n, K]` or `[batch, n, n, K]` → `[batch, P, K]`, pairs as in `field_pairs`.
     """
     n = embedding.shape[1]
@@ -30,8 +31,9 @@ def pair_products(embedding: Tensor) -> Tensor:
 
 
 def bi_interaction(V: Tensor | Embeddings) -> Tensor:
-    """Σ_{i<j} V_i x_i ⊙ V_j x_j = ½ [(Σ_i V_i x_i)² − Σ_i (V_i x_i)²] (He & Chua 2017, eq. 4).
+    """Sum the pair-wise interactions of each row in linear time.
 
+    Σ_{i<j} V_i x_i ⊙ V_j x_j = ½ [(Σ_i V_i x_i)² − Σ_i (V_i x_i)²] (He & Chua 2017, eq. 4).
     Shape: `[batch, n, K]` → `[batch, K]`.
     """
     if isinstance(V, Embeddings):
@@ -40,7 +42,7 @@ def bi_interaction(V: Tensor | Embeddings) -> Tensor:
 
 
 def pair_effects(V: Tensor | Embeddings, M: Tensor, dropout: Dropout) -> Tensor:
-    """What each pair-wise interaction gives, as in `attend`."""
+    """Compute the effect of each pair as `attend` does."""
     if isinstance(V, Embeddings):
         return pair_kernel(V, M, dropout)[1]
     return effects_of(pair_products(V), M, dropout)
@@ -65,7 +67,11 @@ def columns(V: Embeddings, pairs: Tensor | None = None) -> Fields:
 
 
 def dropout_of(V: Embeddings, dropout: Dropout) -> tuple[Kept | None, float]:
-    """Draws `[P, batch, K]` of elements to keep, and what to multiply them by; None and 1 when nothing is dropped."""
+    """Return how kernels drop elements: a function that draws, and a scale.
+
+    The function takes P and draws `[P, batch, K]` of elements to keep; the scale multiplies these. Returns None and 1
+    when nothing is dropped.
+    """
     batch, K = len(V.where.index), V.table.shape[-1]
     if not dropout.drops:
         return None, 1.0
@@ -73,7 +79,10 @@ def dropout_of(V: Embeddings, dropout: Dropout) -> tuple[Kept | None, float]:
 
 
 def pool_pairs(V: Tensor | Embeddings, dropout: Dropout, T: Tensor | None = None) -> Tensor:
-    """Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j, with dropout on the products; T `[batch, P]`, None for ones → `[batch, K]`."""
+    """Sum the pair-wise interactions, weighed by T, with dropout on the products.
+
+    Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j. Shape: T `[batch, P]`, None for ones → `[batch, K]`.
+    """
     if isinstance(V, Embeddings):
         return pair_kernels.pooled_products(V, columns(V), T, *dropout_of(V, dropout))
     products = dropout.of_pairs(pair_products(V))
@@ -81,7 +90,7 @@ def pool_pairs(V: Tensor | Embeddings, dropout: Dropout, T: Tensor | None = None
 
 
 def pooled_sum(V: Tensor | Embeddings, dropout: Dropout) -> Tensor:
-    """Σ_k of Σ_{i<j} (V_i ⊙ V_j) x_i x_j, with dropout on the pooled vector: → `[batch]`."""
-    if isinstance(V, Embeddings) and not dropout.drops:  # each pair's part is a number
+    """Sum Σ_{i<j} (V_i ⊙ V_j) x_i x_j over k, with dropout on the pooled vector. Shape: → `[batch]`."""
+    if isinstance(V, Embeddings) and not dropout.drops:  # one number for each pair is enough
         return pair_kernels.pair_dots(V, columns(V)).sum(-1)
     return dropout(pool_pairs(V, Dropout(0.0))).sum(-1)

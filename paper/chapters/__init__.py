@@ -1,1 +1,1 @@
-"""The chapters of docs/reproduction.md: each computes a record, of which a template in ../templates speaks."""
+"""Compute the chapters of docs/reproduction.md; ../templates puts them into words."""

@@ -1,4 +1,4 @@
-"""What the paper does not ask: its code against its text, and what the sizes and the protocol chosen here cost."""
+"""Compute what the paper leaves out: its code against its text, and our sizes and protocol."""
 
 import statistics
 from typing import Any
@@ -10,7 +10,7 @@ from chapters.verdicts import gains_from_fm, lowest, stopped_early
 def code(findings: Findings) -> dict[str, Any]:
     """Compare what the released code does with what the paper says."""
     differences = []
-    first: dict[str, tuple[str, float]] = {}  # by model: the paper's way, which experiments.yaml names first
+    first: dict[str, tuple[str, float]] = {}  # by model: the paper's variant comes first in experiments.yaml
     for curves in findings.curves("code").values():
         for name, curve in curves.items():
             entry, rmse = findings.experiments[name], lowest(curve)
@@ -21,12 +21,12 @@ def code(findings: Findings) -> dict[str, Any]:
 
 
 def sizes(findings: Findings) -> dict[str, Any]:
-    """Compare sizes that are not the paper's with its own."""
+    """Compare our sizes with the paper's."""
     return {"runs": findings.by_label("sizes")}
 
 
 def longer(findings: Findings) -> dict[str, Any]:
-    """Ask what short searches cost the models that need many epochs."""
+    """Measure what short searches and early stopping cost models that need many epochs."""
     patience = findings.params.training.patience
     stopped, final = [], []
     for dataset, curves in findings.curves("longer").items():
@@ -44,6 +44,6 @@ def longer(findings: Findings) -> dict[str, Any]:
 
 
 def ffm(findings: Findings) -> dict[str, Any]:
-    """Ask what FFM gains by starting from FM, whose vectors have not its shape."""
+    """Measure what FFM gains by starting from FM."""
     rows = [gains_from_fm("FFM", dataset, curves) for dataset, curves in findings.labelled("ffm").items()]
     return {"runs": findings.by_label("ffm"), "statements": findings.statements("RQ1: FFM from FM", rows)}

@@ -1,4 +1,4 @@
-"""What docs/reproduction.md is made of, and the parts that its chapters share."""
+"""Load what docs/reproduction.md shows, and compute the parts that its chapters share."""
 
 import json
 from pathlib import Path
@@ -8,17 +8,17 @@ import polars as pl
 import yaml
 from entries import expand
 
-from chapters.verdicts import HOLDS, Row, Table, best_epoch, lowest
+from chapters.verdicts import Statement, Table, best_epoch, lowest
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.reporting.tables import figure as shown
 
-FEW = 4  # missing experiments, which are named
+FEW = 4  # up to so many missing experiments are named
 
 
 class Findings:
-    """params.yaml, published.yaml, experiments.yaml and results/, and the statements that were judged so far."""
+    """Hold the paper's params, published figures, experiments and results, and count judged statements."""
 
     def __init__(self, params: Path) -> None:
         self.params, self.paths = load_params(params), Paths(params.parent)
@@ -28,10 +28,10 @@ class Findings:
         self.experiments = dict(expand(read_yaml(self.paths.root / "experiments.yaml").get("experiments", {})))
         self.board = read_json(self.results / "leaderboard.json", [])
         self.significance = read_json(self.results / "significance.json", {})
-        self.found: dict[str, list[Row]] = {}  # by part of the paper
+        self.judged: dict[str, list[bool | None]] = {}  # by part of the paper: whether its statements hold
 
     def curves(self, figure: str) -> dict[str, dict[str, Table]]:
-        """The runs of a figure that are there, by data set and name."""
+        """Read the finished runs of a figure, by data set and name."""
         found: dict[str, dict[str, Table]] = {}
         for name, entry in self.experiments.items():
             curve = self.csv(f"experiments/{name}.csv") if entry["figure"] == figure else None
@@ -40,14 +40,14 @@ class Findings:
         return found
 
     def labelled(self, figure: str) -> dict[str, dict[str, Table]]:
-        """The same, by data set and label."""
+        """Read the finished runs of a figure, by data set and label."""
         return {
             dataset: {self.experiments[name]["label"]: curve for name, curve in curves.items()}
             for dataset, curves in self.curves(figure).items()
         }
 
     def values(self, figure: str) -> dict[str, dict[str, dict[float, Table]]]:
-        """The same, by data set, label and value of the hyperparameter."""
+        """Read the finished runs of a figure, by data set, label and hyperparameter value."""
         found: dict[str, dict[str, dict[float, Table]]] = {}
         for dataset, curves in self.curves(figure).items():
             for name, curve in curves.items():
@@ -56,7 +56,7 @@ class Findings:
         return found
 
     def by_label(self, figure: str) -> dict[str, Any]:
-        """Gather a row a curve: the best epoch and the last one."""
+        """Make one row for each curve: its best epoch and its last."""
         rows = []
         for dataset, curves in self.labelled(figure).items():
             for label, curve in curves.items():
@@ -66,7 +66,7 @@ class Findings:
         return {"rows": rows, **self.part(figure)}
 
     def by_value(self, figure: str) -> dict[str, Any]:
-        """Gather a row a value of the hyperparameter, a column a data set and label."""
+        """Make one row for each hyperparameter value, one column for each data set and label."""
         columns = {
             (dataset, label): {x: lowest(curve) for x, curve in by_x.items()}
             for dataset, table in self.values(figure).items()
@@ -79,33 +79,29 @@ class Findings:
         return {"columns": [f"{label}, {dataset}" for dataset, label in columns], "rows": rows, **self.part(figure)}
 
     def part(self, figure: str) -> dict[str, Any]:
-        """Say which experiments of a figure are not there, and the name of its picture, if that is there."""
+        """Name a figure's missing experiments and its picture, if drawn."""
         names = [name for name, entry in self.experiments.items() if entry["figure"] == figure]
         left = [name for name in names if not (self.results / "experiments" / f"{name}.csv").exists()]
         return {"left": left, "few": len(left) <= FEW, "num_runs": len(names), "picture": self.picture(figure)}
 
     def picture(self, name: str) -> str | None:
-        """Find a picture in docs/figures; None where it is not drawn."""
+        """Return a picture's name, or None if docs/figures lacks it."""
         there = (self.paths.root.resolve().parent / "docs" / "figures" / f"{name}.svg").exists()
         return name if there else None
 
-    def note(self, part: str, statement: str, ours: str, holds: bool | None) -> None:
-        self.found.setdefault(part, []).append((statement, ours, holds))
+    def note(self, part: str, holds: bool | None) -> None:
+        """Count one statement in the summary."""
+        self.judged.setdefault(part, []).append(holds)
 
-    def statements(self, part: str, rows: list[Row]) -> list[tuple[str, str, str]]:
-        """Note what the paper says and what we find, all of which counts in the summary; as the rows of a table."""
-        for row in rows or [("", "", None)]:
-            self.note(part, *row)
-        return judged(rows)
+    def statements(self, part: str, statements: list[Statement]) -> list[Statement]:
+        """Count statements in the summary, or one open statement if there are none."""
+        for statement in statements or [{"holds": None}]:
+            self.note(part, statement["holds"])
+        return statements
 
     def csv(self, name: str) -> Table | None:
         path = self.results / name
         return pl.read_csv(path).rows(named=True) if path.exists() and path.stat().st_size > 1 else None
-
-
-def judged(rows: list[Row]) -> list[tuple[str, str, str]]:
-    """Put whether statements hold into words."""
-    return [(statement, ours, HOLDS[holds]) for statement, ours, holds in rows]
 
 
 def bold(value: float, least: float) -> str:

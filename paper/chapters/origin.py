@@ -1,4 +1,4 @@
-"""Which code made the results, and whether it behaved as today's."""
+"""Find which code made the results, and whether it behaved as today's code does."""
 
 from collections import Counter
 from typing import Any
@@ -8,7 +8,7 @@ from pipelines.project.golden_files import accepted_behaviour
 
 
 def origin(findings: Findings) -> dict[str, Any]:
-    """Count the results by the commit that made them, and name those made by another behaviour than today's."""
+    """Count results by commit, and name results whose behaviour differs from today's."""
     made_by = {name: record["made_by"] for name, (_, record) in records(findings).items() if "made_by" in record}
     training = findings.params.training
     other = [
@@ -22,7 +22,7 @@ def origin(findings: Findings) -> dict[str, Any]:
 
 
 def records(findings: Findings) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Read the records of all results that are there, each with its model."""
+    """Read the records of all existing results, each with its model."""
     found = {}
     for dataset in findings.params.datasets:
         for model in findings.params.models:

@@ -1,4 +1,4 @@
-"""What the page begins and ends with: how many statements hold, the sizes beside the paper's, and the time spent."""
+"""Compute the page's overview and budget."""
 
 from itertools import product
 from typing import Any
@@ -7,7 +7,7 @@ from chapters.findings import Findings
 
 
 def overview(findings: Findings) -> dict[str, Any]:
-    """Count the statements judged so far, by part of the paper, and set the sizes beside the paper's."""
+    """Count judged statements by part of the paper, and list sizes beside the paper's."""
     params = findings.params
     training = {f"training.{key}": value for key, value in params.training.model_dump().items()}
     sizes = []
@@ -17,8 +17,8 @@ def overview(findings: Findings) -> dict[str, Any]:
     return {
         "sources": list(findings.published["sources"].values()),
         "summary": [
-            (part, len(rows), *(sum(row[2] is holds for row in rows) for holds in (True, False, None)))
-            for part, rows in findings.found.items()
+            (part, len(judged), *(judged.count(holds) for holds in (True, False, None)))
+            for part, judged in findings.judged.items()
         ],
         "sizes": sizes,
         "params": params,
@@ -26,7 +26,7 @@ def overview(findings: Findings) -> dict[str, Any]:
 
 
 def budget(findings: Findings) -> dict[str, Any]:
-    """Add up the time of each cell, from trials.csv, curves.csv and the experiments."""
+    """Add up the time of each cell and experiment."""
     rows: list[tuple[str, str, str, int, float]] = []
     for dataset, model in product(findings.params.datasets, findings.params.models):
         for file, stage, run_column in (("trials", "search", "trial"), ("curves", "final runs", "seed")):

@@ -1,10 +1,10 @@
-"""RQ1: which model is best (Table 2), and the questions on it."""
+"""Compute RQ1: which model is best (Table 2), and related questions."""
 
 from math import comb
 from typing import Any
 
 from chapters.findings import Findings, read_json
-from chapters.verdicts import Row, compared, gains_from_fm, judge, verdict
+from chapters.verdicts import Statement, compared, gains_from_fm, judge, verdict
 from pipelines import significance
 from pipelines.data.catalog import get_dataset
 from pipelines.reporting.pages import nested
@@ -12,14 +12,14 @@ from pipelines.reporting.tables import figure as shown
 
 
 def rq1(findings: Findings) -> dict[str, Any]:
-    """Set Table 2 beside our figures, with the tests between models and the questions on them."""
+    """Compare Table 2 with our figures, test the order of models, and check pretraining."""
     tests = nested(significance.markdown(findings.significance, findings.metric), 2) if findings.significance else None
     families = [family_of(findings, family) for family in findings.published["test_rmse"]]
     return {"families": families, "tests": tests, "pretrained": pretrained(findings)}
 
 
 def family_of(findings: Findings, family: str) -> dict[str, Any]:
-    """Compute the part of one column of Table 2, from the data set of that family which is in params.yaml."""
+    """Compare one column of Table 2 with the family's data set in params.yaml."""
     dataset = next((name for name in findings.params.datasets if get_dataset(name).family == family), None)
     table = table_2(findings, family, dataset)
     return {
@@ -35,7 +35,7 @@ def family_of(findings: Findings, family: str) -> dict[str, Any]:
 
 
 def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[object, ...]]:
-    """Make a row a model: its size and test RMSE, the published ones, and the verdict."""
+    """Make one row for each model: size, test RMSE, published figures and verdict."""
     cells = {cell["model"]: cell for cell in findings.board if cell["dataset"] == dataset}
     paper, own = findings.published["test_rmse"][family], findings.published["own_papers"][family]
     rows = []
@@ -43,12 +43,11 @@ def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[
         cell = cells.get(model, {})
         theirs = paper.get(model, {})
         mean, std = cell.get("test_rmse_mean"), cell.get("test_rmse_std")
-        judged, holds = verdict(mean, std, theirs.get("rmse"), own.get(model))
+        judged, holds = verdict(mean, theirs.get("rmse"), own.get(model))
         if cell and dataset != f"{family}-nfm":
             judged, holds = "other data", None
         if theirs:
-            statement = f"{model} on {family}: {theirs['rmse']:.4f}"
-            findings.note("RQ1: Table 2", statement, judged, holds)
+            findings.note("RQ1: Table 2", holds)
         rows.append(
             (
                 model,
@@ -64,7 +63,7 @@ def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[
 
 
 def short_searches(findings: Findings, dataset: str | None) -> list[str]:
-    """Name the models that longer trials might have made better: their best trial was best in its last epoch."""
+    """Name the models whose best trial was still learning in its last epoch."""
     short = []
     for cell in findings.board:
         trials = findings.csv(f"{dataset}/{cell['model']}/trials.csv") if cell["dataset"] == dataset else None
@@ -76,7 +75,7 @@ def short_searches(findings: Findings, dataset: str | None) -> list[str]:
 
 
 def all_sampled(findings: Findings, dataset: str | None) -> int | None:
-    """Count the pairs of fields, where the best setting of ifm_sampling leaves none of them out."""
+    """Count the field pairs if ifm_sampling's best setting uses all of them, else return None."""
     best = read_json(findings.results / str(dataset) / "ifm_sampling" / "best.json", {})
     num_sampled = best.get("setting", {}).get("model.num_sampled")
     num_pairs = comb(len(get_dataset(dataset).fields), 2) if dataset else 0
@@ -84,7 +83,7 @@ def all_sampled(findings: Findings, dataset: str | None) -> int | None:
 
 
 def luck(findings: Findings, dataset: str | None) -> list[tuple[str, ...]]:
-    """Set what the best trial of a search promised beside what its setting reaches with other seeds."""
+    """Compare the best trial of each search with other seeds of its setting."""
     rows = []
     for model in findings.params.models:
         folder = findings.results / str(dataset) / model
@@ -98,27 +97,26 @@ def luck(findings: Findings, dataset: str | None) -> list[tuple[str, ...]]:
     return rows
 
 
-def claims(findings: Findings, family: str, dataset: str | None) -> list[tuple[str, str, str]]:
-    """Judge what the paper says of pairs of models by what the tests say."""
-    rows: list[Row] = []
+def claims(findings: Findings, family: str, dataset: str | None) -> list[Statement]:
+    """Judge the paper's statements about pairs of models by the tests."""
+    rows: list[Statement] = []
     pairs = {frozenset(pair["models"]): pair for pair in findings.significance.get(dataset, {}).get("pairs", [])}
-    for better, worse in findings.published["claims"]:
-        ours, holds = judge(pairs.get(frozenset((better, worse))), better)
-        rows.append((f"{better} is better than {worse}", ours, holds))
-    for a, b in findings.published["similar"]:
-        if a in findings.published["test_rmse"][family]:
-            pair = pairs.get(frozenset((a, b)))
-            rows.append((f"{a} is about as good as {b}", judge(pair, a)[0], None if not pair else not pair["differ"]))
+    rmse = {cell["model"]: cell["test_rmse_mean"] for cell in findings.board if cell["dataset"] == dataset}
+    for says, similar in (("claims", False), ("similar", True)):
+        for first, second in findings.published[says]:
+            if first in findings.published["test_rmse"][family]:
+                found = judge(pairs.get(frozenset((first, second))), first, rmse.get(second) or 0.0, similar)
+                rows.append({"says": f"tested_{says}", "models": (first, second), **found})
     return findings.statements("RQ1: order of models", rows)
 
 
 def pretrained(findings: Findings) -> dict[str, Any]:
-    """Compare IFM with AFM and NFM without a start from FM, and ask what each gains from it."""
-    rows: list[Row] = []
+    """Compare IFM, AFM and NFM from random weights, and measure what each gains from FM."""
+    rows: list[Statement] = []
     for dataset, curves in findings.labelled("pretrained").items():
         for other in ("AFM", "NFM"):
-            statement = f"without pretraining, IFM is better than {other} on {dataset}"
-            rows.append(compared(statement, curves, "IFM, random", f"{other}, random"))
+            found = compared(curves, "IFM, random", f"{other}, random")
+            rows.append({"says": "better_unpretrained", "models": ("IFM", other), "dataset": dataset, **found})
         rows += [gains_from_fm(model, dataset, curves) for model in ("IFM", "AFM", "NFM")]
     return {
         "runs": findings.by_label("pretrained"),

@@ -1,10 +1,10 @@
-"""RQ2: the two aspects (Figure 2), the importance of pairs (Table 3) and sampling (Table 4)."""
+"""Compute RQ2: aspects (Figure 2), importance of pairs (Table 3), sampling (Table 4)."""
 
 import statistics
 from typing import Any
 
 from chapters.findings import Findings, read_json
-from chapters.verdicts import Row, Table, best_epoch, compared, lowest, still_learning
+from chapters.verdicts import Statement, Table, best_epoch, is_better, lowest, still_learning
 from pipelines.data.catalog import get_dataset
 from pipelines.reporting.tables import figure
 
@@ -17,37 +17,35 @@ SHARES = {  # by key of importance/DATASET.json
 
 
 def rq2(findings: Findings) -> dict[str, Any]:
-    """Take one aspect only, then what follows from the aspects."""
+    """Compute the parts of RQ2."""
     return {"aspects": aspects(findings), "importance": importance(findings), "sampling": sampling(findings)}
 
 
 def aspects(findings: Findings) -> dict[str, Any]:
-    """Compare the aspects of Figure 2, each alone."""
-    rows: list[Row] = []
+    """Compare models with one aspect and both aspects (Figure 2)."""
+    rows: list[Statement] = []
     for dataset, curves in findings.labelled("aspects").items():
         ratio = findings.published["aspects"][get_dataset(dataset).family]
-        rows.append(compared(f"FA-IFM is better than IA-IFM on {dataset}", curves, "FA-IFM", "IA-IFM"))
-        rows.append(compared(f"IFM is better than FA-IFM on {dataset}", curves, "IFM", "FA-IFM"))
+        rows.append(is_better(dataset, curves, "FA-IFM", "IA-IFM"))
+        rows.append(is_better(dataset, curves, "IFM", "FA-IFM"))
         labels = ("FM", "FA-IFM", "IA-IFM")
         if set(labels) <= curves.keys():
             fm, *others = (lowest(curves[label]) for label in labels)
             gains = [fm - other for other in others]
-            statement = f"FA-IFM improves on FM {ratio:g} times as much as IA-IFM on {dataset}"
-            ours = f"{gains[0]:+.4f} and {gains[1]:+.4f}"
-            ours += f": {gains[0] / gains[1]:.1f} times" if gains[1] > 0 else ""
             holds = gains[1] > 0 and ratio / 2 <= gains[0] / gains[1] <= 2 * ratio
             learning = any(still_learning(curves[label]) for label in labels)
-            rows.append((statement, ours, None if learning else holds))
+            found = {"ratio": ratio, "gains": gains, "holds": None if learning else holds}
+            rows.append({"says": "gains_ratio", "dataset": dataset, **found})
     return {"runs": findings.by_label("aspects"), "statements": findings.statements("RQ2: Figure 2", rows)}
 
 
 def importance(findings: Findings) -> dict[str, Any]:
-    """Set Table 3 beside our norms, and tell how far each measure of importance can be right."""
+    """Compare Table 3 with our norms, and check each measure of importance."""
     published = findings.published["norms"]
     table = findings.csv("importance/movielens.csv")
     norms, statements = [], []
     if table is None:
-        findings.note("RQ2: Table 3", "the order of the norms", "", None)
+        findings.note("RQ2: Table 3", None)
     else:
         found = {f"{row['i']}-{row['j']}": row["norm"] for row in table}
         total, ours = sum(published.values()), sum(found.values())
@@ -57,8 +55,8 @@ def importance(findings: Findings) -> dict[str, Any]:
         ]
         order = sorted(found, key=lambda pair: found[pair])
         theirs = sorted(published, key=lambda pair: published[pair])
-        row = (f"norms: {' < '.join(theirs)}", " < ".join(order), order == theirs)
-        statements = findings.statements("RQ2: Table 3", [row])
+        statement = {"says": "norms_order", "paper": theirs, "ours": order, "holds": order == theirs}
+        statements = findings.statements("RQ2: Table 3", [statement])
     missing, rows = [], []
     for dataset in ("frappe-nfm", "movielens", "synthetic"):
         result = read_json(findings.results / "importance" / f"{dataset}.json", {})
@@ -79,9 +77,9 @@ def importance(findings: Findings) -> dict[str, Any]:
 
 
 def sampling(findings: Findings) -> dict[str, Any]:
-    """Compute what sampling gains and loses, by the share sampled."""
+    """Compute what sampling gains and loses, for each share of the pairs."""
     full, sampled = findings.published["sampling"]["full"], findings.published["sampling"]["sampled"]
-    speedup, auc, share = full["minutes"] / sampled["minutes"], full["auc"] - sampled["auc"], f"{sampled['share']:.0%}"
+    speedup, auc = full["minutes"] / sampled["minutes"], full["auc"] - sampled["auc"]
     tables: dict[str, Table] = {
         dataset: [{"share": findings.experiments[name]["x"], **best_epoch(curve)} for name, curve in curves.items()]
         for dataset, curves in findings.curves("sampling").items()
@@ -98,11 +96,13 @@ def sampling(findings: Findings) -> dict[str, Any]:
             rows.append((dataset, f"{row['share']:.0%}", *cells, f"{row['seconds_per_epoch']:.2f}", f"{faster:.1f}×"))
             if row["share"] == sampled["share"]:
                 lost = means[0]["valid_auc"] - row["valid_auc"]
-                statement = f"{share} of the pairs: {speedup:.1f} times as fast, on {dataset}"
-                statements.append((statement, f"{faster:.1f} times", faster >= speedup))
-                statements.append((f"at most {auc:.4f} of AUC lost, on {dataset}", f"{lost:.4f}", lost <= auc))
+                found = {"dataset": dataset, "share": row["share"]}
+                statements += [
+                    {"says": "faster", **found, "paper": speedup, "ours": faster, "holds": faster >= speedup},
+                    {"says": "auc_lost", **found, "paper": auc, "ours": lost, "holds": lost <= auc},
+                ]
     return {
-        "paper": {"share": share, "speedup": f"{speedup:.1f}", "auc": f"{auc:.4f}"},
+        "paper": {"share": sampled["share"], "speedup": speedup, "auc": auc},
         "rows": rows,
         "generated": generated is not None,
         "statements": findings.statements("RQ2: Table 4", statements),
@@ -111,7 +111,7 @@ def sampling(findings: Findings) -> dict[str, Any]:
 
 
 def means_by_share(table: Table) -> Table:
-    """A row a share of the interactions, the largest first, with means over the runs."""
+    """Average the runs of each share of the pairs, the largest share first."""
     names = ("valid_rmse", "valid_auc", "seconds_per_epoch")
     shares = sorted({float(row["share"]) for row in table}, reverse=True)
     runs = {share: [row for row in table if row["share"] == share] for share in shares}

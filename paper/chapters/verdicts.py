@@ -1,74 +1,123 @@
-"""The rules by which docs/reproduction.md says whether a statement of the paper holds."""
+"""Judge by fixed rules whether a statement of the paper holds.
+
+There is one rule for equality (`is_equal`) and one for order (`is_lower`), for test and validation RMSE alike.
+"""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines import significance
 
-HOLDS = {True: "yes", False: "no", None: "open"}
 Table = list[dict[str, Any]]  # a CSV's rows
-Row = tuple[str, str, bool | None]  # what the paper says, what we find, whether it holds
+# `says`: a macro of templates/claims.md.j2; `holds`: True, False or None (open); the rest: the macro's values
+Statement = dict[str, Any]
+
+MARGIN = 0.005  # of the RMSE: models whose RMSE differ by less are about as good
 
 
-def verdict(mean: float | None, std: float | None, paper: float | None, own: float | None) -> tuple[str, bool | None]:
-    """In words, and whether the IFM paper's figure is reproduced."""
+def is_equal(interval: tuple[float, float], rmse: float) -> bool | None:
+    """Judge whether an interval of a difference lies within the margin.
+
+    False where it lies outside; None where it has an end on either side. A difference without a test is its own
+    interval.
+    """
+    margin = MARGIN * rmse
+    if -margin <= interval[0] and interval[1] <= margin:
+        return True
+    return False if interval[0] > margin or interval[1] < -margin else None
+
+
+def is_lower(difference: float, interval: tuple[float, float], rmse: float, shown: bool | None = None) -> bool | None:
+    """Judge whether a difference is below zero.
+
+    `shown` says what the tests say of the difference; None where nothing was tested, and then a difference counts that
+    is larger than the margin. A difference that is not shown is False where both are equal, else None.
+    """
+    equal = is_equal(interval, rmse)
+    if equal is False if shown is None else shown:
+        return difference < 0
+    return False if equal else None
+
+
+def verdict(mean: float | None, paper: float | None, own: float | None) -> tuple[str, bool | None]:
+    """Judge in words and as a truth value whether a published test RMSE is reproduced."""
     if mean is None or paper is None:
         return ("–" if paper is None else "not run yet"), None
-    slack = 2 * (std or 0.0)
     best = min(paper, own or paper)
-    if mean <= best + slack:
+    if is_lower(best - mean, (best - mean, best - mean), best) is not True:
         return "reproduced", True
-    if mean <= paper + slack:
+    if is_lower(paper - mean, (paper - mean, paper - mean), paper) is not True:
         return f"as in this paper; {mean - best:+.4f} to its own", True
     return f"not reproduced: {mean - paper:+.4f}", False
 
 
-def judge(pair: dict[str, Any] | None, better: str) -> tuple[str, bool | None]:
-    """The difference of a pair in words, and whether it is shown that `better` is better."""
+def judge(pair: Mapping[str, Any] | None, first: str, rmse: float, similar: bool = False) -> Statement:
+    """Judge by the tests of a pair whether model `first` is better, or about as good."""
     if pair is None:
-        return "–", None
-    sign = 1 if pair["models"][0] == better else -1
+        return {"difference": None, "holds": None}
+    sign = 1 if pair["models"][0] == first else -1
     low, high = sorted(sign * bound for bound in pair["interval"])
-    words = f"{sign * pair['difference']:+.4f} ({low:+.4f} … {high:+.4f}), p {significance.shown_p(pair['p'])}"
-    return words, pair["differ"] and sign * pair["difference"] < 0
+    difference = sign * pair["difference"]
+    holds = is_equal((low, high), rmse) if similar else is_lower(difference, (low, high), rmse, pair["differ"])
+    return {"difference": difference, "interval": (low, high), "p": significance.shown_p(pair["p"]), "holds": holds}
 
 
-def compared(statement: str, curves: dict[str, Table], better: str, worse: str) -> Row:
-    """By the best epochs; open where the run that is behind could catch up: it was best in its last epoch, or is behind
-    by no more than it gained in the second half of its epochs."""
+def compared(curves: dict[str, Table], better: str, worse: str) -> Statement:
+    """Judge by the best epochs whether run `better` is better than run `worse`.
+
+    `equal` says whether both are about as good. Both are open while the run that is behind could catch up: its last
+    epoch was its best, or it is behind by no more than it gained in the second half of its epochs.
+    """
     if not {better, worse} <= curves.keys():
-        return statement, "–", None
-    best = {label: lowest(curves[label]) for label in (better, worse)}
-    ours = f"{best[better]:.4f} and {best[worse]:.4f}"
-    behind = curves[max(best, key=lambda label: best[label])]
-    if still_learning(behind) or abs(best[better] - best[worse]) <= gained_late(behind):
-        return statement, f"{ours}, still learning", None
-    return statement, ours, best[better] < best[worse]
+        return {"best": None, "learning": False, "holds": None, "equal": None}
+    best = [lowest(curves[better]), lowest(curves[worse])]
+    behind = curves[better if best[0] >= best[1] else worse]
+    difference = best[0] - best[1]
+    learning = still_learning(behind) or abs(difference) <= gained_late(behind)
+    holds = None if learning else is_lower(difference, (difference, difference), best[1])
+    equal = None if learning else is_equal((difference, difference), best[1])
+    return {"best": best, "learning": learning, "holds": holds, "equal": equal}
 
 
-def nearly_all(statement: str, pairs: Sequence[Row]) -> Row:
-    """That eight in ten of the pairs hold; open while it depends on those that are."""
-    found = [row[2] for row in pairs]
-    wins, left = found.count(True), found.count(None)
-    words = f"{wins} of {len(found)}" + (f", {left} still learning" if left else "")
-    enough = 0.8 * len(found)
-    return statement, words, None if wins < enough <= wins + left else wins >= enough
+def is_better(dataset: str, curves: dict[str, Table], better: str, worse: str) -> Statement:
+    """State that one labelled run of a data set is better than another."""
+    return {"says": "better", "models": (better, worse), "dataset": dataset, **compared(curves, better, worse)}
 
 
-def gains_from_fm(model: str, dataset: str, curves: dict[str, Table]) -> Row:
-    """That a start from an FM's embeddings makes a model better."""
-    statement = f"pretraining makes {model} better on {dataset}"
-    return compared(statement, curves, f"{model}, from FM", f"{model}, random")
+def gains_from_fm(model: str, dataset: str, curves: dict[str, Table]) -> Statement:
+    """State that starting from an FM's embeddings makes a model better."""
+    found = compared(curves, f"{model}, from FM", f"{model}, random")
+    return {"says": "gains_from_fm", "model": model, "dataset": dataset, **found}
+
+
+def nearly_all(pairs: Sequence[bool | None]) -> Statement:
+    """Judge whether at least eight in ten pairs hold; open while open pairs decide it."""
+    wins, left, enough = pairs.count(True), pairs.count(None), 0.8 * len(pairs)
+    holds = None if wins < enough <= wins + left else wins >= enough
+    return {"wins": wins, "num_pairs": len(pairs), "learning": left, "holds": holds}
+
+
+def inner(model: str, dataset: str, by_x: dict[float, Table], parameter: str) -> Statement:
+    """State that a value within a hyperparameter's range is better than both ends.
+
+    Open while a run that could change this was still learning.
+    """
+    best, ends = best_value(by_x), {min(by_x), max(by_x)}
+    rivals = [curve for x, curve in by_x.items() if (x in ends) != (best in ends)]
+    within, at_end = (min(lowest(by_x[x]) for x in values) for values in (by_x.keys() - ends, ends))
+    difference = within - at_end
+    holds = None if any(map(still_learning, rivals)) else is_lower(difference, (difference, difference), at_end)
+    return {"says": "inner", "model": model, "dataset": dataset, "parameter": parameter, "best": best, "holds": holds}
 
 
 def still_learning(curve: Table) -> bool:
-    """Whether the last epoch is the best."""
+    """Check whether the last epoch is the best."""
     return best_epoch(curve)["epoch"] == curve[-1]["epoch"]
 
 
 def stopped_early(curve: Table, patience: int) -> Table:
-    """The epochs that a run would have had that stops after `patience` of them without a better validation RMSE."""
+    """Cut a run where early stopping with this patience would have ended it."""
     for last in range(1, len(curve)):
         if last - best_epoch(curve[:last])["epoch"] >= patience:
             return curve[:last]
@@ -76,29 +125,21 @@ def stopped_early(curve: Table, patience: int) -> Table:
 
 
 def gained_late(curve: Table) -> float:
-    """By how much the second half of the epochs lowered the validation RMSE."""
+    """Compute how much the second half of the epochs lowered the validation RMSE."""
     return lowest(curve[: (len(curve) + 1) // 2]) - lowest(curve)
 
 
-def inner(label: str, dataset: str, by_x: dict[float, Table], parameter: str) -> Row:
-    """That the best value is neither end; open where a run that would decide otherwise was still learning."""
-    best, ends = best_value(by_x), {min(by_x), max(by_x)}
-    statement = f"the best {parameter} of {label} on {dataset} is neither the least nor the largest"
-    rivals = [curve for x, curve in by_x.items() if (x in ends) != (best in ends)]
-    return statement, f"{best:g}", None if any(map(still_learning, rivals)) else best not in ends
-
-
 def best_value(by_x: dict[float, Table]) -> float:
-    """The value whose run has the lowest validation RMSE."""
+    """Find the value whose run has the lowest validation RMSE."""
     return min(by_x, key=lambda x: lowest(by_x[x]))
 
 
 def lowest(curve: Table) -> float:
-    """The lowest validation RMSE of a run."""
+    """Find the lowest validation RMSE of a run."""
     return best_epoch(curve)["valid_rmse"]
 
 
 def best_epoch(curve: Table) -> dict[str, Any]:
-    """The row of the lowest validation RMSE, and the median of the seconds an epoch."""
+    """Find the row with the lowest validation RMSE, and add the median seconds per epoch."""
     best = min(curve, key=lambda row: row["valid_rmse"])
     return {**best, "seconds_per_epoch": statistics.median(row["seconds"] for row in curve)}

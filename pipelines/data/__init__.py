@@ -1,1 +1,1 @@
-"""From raw files to prepared rows."""
+"""Turn raw files into prepared rows."""

@@ -1,4 +1,4 @@
-"""Compute the behaviour of preparing on a fixed log (see `pipelines.training.behaviour`)."""
+"""Compute what `prepare` makes of a fixed log (see `pipelines.training.behaviour`)."""
 
 import tempfile
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipelines.data.catalog import DATASETS
+from pipelines.data.catalog import get_dataset
 from pipelines.data.prepared import prepare
 from pipelines.project.golden_files import SEED, Figures
 from pipelines.project.params import Params, TuneParams
@@ -14,8 +14,8 @@ from pipelines.project.paths import Paths
 
 
 def prepare_behaviour() -> Figures:
-    """What `prepare` makes of a log of 60 lines: ids, negatives and splits."""
-    dataset, rng = DATASETS["synthetic"], np.random.default_rng(SEED)
+    """Prepare a log of up to 60 lines, and return its schema and first rows."""
+    dataset, rng = get_dataset("synthetic"), np.random.default_rng(SEED)
     log = pl.DataFrame({field: rng.integers(9, size=60) for field in dataset.fields}).unique(maintain_order=True)
     params = Params(seed=SEED, datasets=[], models=[], tune=TuneParams(num_trials=1))
     with tempfile.TemporaryDirectory(prefix="factorbench-") as folder:

@@ -9,10 +9,10 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Encoded:
-    """A log as feature ids.
+    """Hold a log as feature ids.
 
-    `ids` is int32 [rows, fields]; `vocabulary` has the columns field, feature_id, raw_value, sorted by
-    feature_id; `field_dims` is the number of features of each field.
+    `ids` is int32 [rows, fields]. `vocabulary` has the columns field, feature_id and raw_value, sorted by feature_id.
+    `field_dims` is the number of features of each field.
     """
 
     ids: np.ndarray
@@ -25,24 +25,24 @@ class Encoded:
 
 
 class Numbers(dict[str, int]):
-    """A number from 0 for each text, in order of first appearance."""
+    """Number texts from 0 in order of first appearance."""
 
     def __missing__(self, text: str) -> int:
         self[text] = number = len(self)
         return number
 
     def of(self, texts: pl.Series) -> np.ndarray:
-        """The numbers int32 [rows] of a column; each distinct text is looked up once."""
+        """Return the numbers of a column, int32 [rows]. Each distinct text is looked up once."""
         distinct = texts.unique(maintain_order=True)
         numbers = np.fromiter(map(self.__getitem__, distinct.to_list()), np.int32, len(distinct))
         return numbers[texts.cast(pl.Enum(distinct)).to_physical().to_numpy()]
 
 
 def encode(log: Iterable[pl.DataFrame], fields: Sequence[str]) -> Encoded:
-    """Number the features from 0, field after field, within a field in order of first appearance in the log.
+    """Assign ids from 0 to the features of a log, field by field.
 
-    So are the released Frappe files numbered. `log` has a text column for each field, some lines at a time: what
-    stays in memory are the ids, and each text once.
+    Features of one field are in order of first appearance, as in the released Frappe files. `log` yields blocks of
+    lines with one text column per field. Only the ids and one copy of each text stay in memory.
     """
     numbers = {field: Numbers() for field in fields}
     parts: dict[str, list[np.ndarray]] = {field: [] for field in fields}

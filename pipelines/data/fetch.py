@@ -1,7 +1,7 @@
-"""Fetching the files of a data set into the cache.
+"""Fetch the files of a data set into the cache.
 
-$FACTORBENCH_MIRROR, a folder or a URL prefix, is tried before a source's URL. A file of the mirror must have
-the checksum in the mirror's SHA256SUMS where that lists it; any other file, the checksum in the catalogue.
+$FACTORBENCH_MIRROR, a folder or a URL prefix, is tried before a source's URL. If the mirror's SHA256SUMS lists a file,
+the mirrored file must have that checksum. All other files must have the checksum in the catalogue.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from requests import Response
     from rich.progress import Progress
 
-TIMEOUT_S = (10, 60)  # to connect, and between two packets
+TIMEOUT_S = (10, 60)  # for the connection, and between two packets
 CHUNK_BYTES = 1 << 14
 
 
 class Unavailable(ValueError):  # noqa: N818
-    """A place lacks the file, can't be reached, or broke off the transfer."""
+    """Report a place that lacks the file, can't be reached or stopped the transfer."""
 
 
 def fetch(source: Source) -> Path:
-    """The path of a source's file in the cache, after fetching it unless a verified one is there.
+    """Return the cached path of a source's file. Fetches the file unless a verified copy is cached.
 
-    Raises ValueError when no place has the file with the right checksum; OSError when it can't be written.
+    Raises ValueError when no place has the file with the right checksum, and OSError when the file can't be written.
     """
     from filelock import FileLock
 
@@ -44,7 +44,7 @@ def fetch(source: Source) -> Path:
 
 
 def fetch_or_accept(source: Source, cached: Path) -> None:
-    """Fetch a file whose cached version is missing or not the catalogue's, unless that is the mirror's."""
+    """Fetch a file unless the cached copy has the mirror's checksum."""
     mirrored = find_mirrored(source)
     if cached.is_file():
         if mirrored and has_checksum(cached, mirrored[1]):
@@ -60,7 +60,7 @@ def fetch_or_accept(source: Source, cached: Path) -> None:
 
 
 def fetch_upstream(source: Source, cached: Path) -> None:
-    """Fetch a file from its own URL. Raises as `fetch_from`; Unavailable says how else to get the file."""
+    """Fetch a file from its own URL. Raises as `fetch_from` does; Unavailable names other ways to get the file."""
     try:
         fetch_from(source.url, source.checksum, cached)
     except Unavailable as error:
@@ -71,7 +71,7 @@ def fetch_upstream(source: Source, cached: Path) -> None:
 
 
 def find_mirrored(source: Source) -> tuple[str, str] | None:
-    """Where the mirror, if one is set, would have a source's file, and the checksum required of it there."""
+    """Return a file's place on the mirror and its required checksum. Returns None without a usable mirror."""
     mirror = os.environ.get("FACTORBENCH_MIRROR", "").rstrip("/")
     if not mirror:
         return None
@@ -84,9 +84,9 @@ def find_mirrored(source: Source) -> tuple[str, str] | None:
 
 
 def read_listing(place: str) -> dict[str, str]:
-    """The checksums of a SHA256SUMS by file name; none when there is no such file.
+    """Read the checksums of a SHA256SUMS file by file name. A missing file has no checksums.
 
-    Raises Unavailable when its folder does not exist or its server fails.
+    Raises Unavailable when the folder does not exist or the server fails.
     """
     if is_url(place):
         text = get_text(place)
@@ -99,7 +99,7 @@ def read_listing(place: str) -> dict[str, str]:
 
 
 def get_text(url: str) -> str:
-    """The text at a URL; empty when the server lacks it. Raises Unavailable."""
+    """Fetch the text at a URL. Returns "" for HTTP status 404. Raises Unavailable."""
     import requests
 
     try:
@@ -113,9 +113,10 @@ def get_text(url: str) -> str:
 
 
 def fetch_from(place: str, expected: str, cached: Path) -> None:
-    """Fetch a file from one place: the rest of a partial file, or all again if that comes out wrong.
+    """Fetch a file from one place and verify its checksum.
 
-    Raises Unavailable, ValueError when the checksum is wrong, and OSError when the file can't be written.
+    Fetches only the rest of a partial file. If the result is wrong, fetches the whole file again. Raises Unavailable,
+    ValueError when the checksum is wrong, and OSError when the file can't be written.
     """
     part = cached.with_name(f"{cached.name}.part")
     resumed = part.exists()
@@ -134,7 +135,7 @@ def fetch_from(place: str, expected: str, cached: Path) -> None:
 
 
 def copy(original: Path, part: Path) -> None:
-    """Copy a file of a mirror folder. Raises Unavailable when it lacks it; OSError, which names the copy."""
+    """Copy a file of a mirror folder. Raises Unavailable for a missing file, and OSError that names the copy."""
     if not original.is_file():
         raise Unavailable(f"{original}: no such file")
     try:
@@ -144,14 +145,14 @@ def copy(original: Path, part: Path) -> None:
 
 
 def transfer(url: str, part: Path) -> None:
-    """Fetch the rest of a partial file, or all of it. Raises Unavailable; OSError, which names the file."""
+    """Fetch a file, or the rest of a partial file. Raises Unavailable, and OSError that names the file."""
     import requests
 
     start = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            if start and response.status_code == 416:  # nothing is left to fetch
+            if start and response.status_code == 416:  # the file is complete
                 return
             check_status(response)
             save(response, part, start if response.status_code == 206 else 0)
@@ -167,11 +168,11 @@ def check_status(response: "Response") -> None:
 
 
 def save(response: "Response", part: Path, start: int) -> None:
-    """Write a response's content to `part` from byte `start` on. Raises Unavailable when it breaks off."""
+    """Write a response's content to `part` from byte `start` on. Raises Unavailable when the response stops early."""
     import requests
 
     length = response.headers.get("Content-Length", "")
-    total = start + int(length) if length.isdecimal() else None  # a server may send anything
+    total = start + int(length) if length.isdecimal() else None  # a server may send any text
     try:
         with part.open("ab" if start else "wb") as file, progress_bar() as progress:
             task = progress.add_task(part.stem, completed=start, total=total)
@@ -184,7 +185,7 @@ def save(response: "Response", part: Path, start: int) -> None:
 
 
 def progress_bar() -> "Progress":
-    """A bar on stderr with size, speed and the estimated time left."""
+    """Create a progress bar on stderr with size, speed and estimated time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -200,7 +201,7 @@ def progress_bar() -> "Progress":
 
 
 def checksum_like(expected: str, path: Path) -> str:
-    """The checksum of a file by the algorithm of `expected`."""
+    """Compute the checksum of a file with the algorithm of `expected`."""
     algorithm = expected.split(":")[0]
     if algorithm != "git-blob":
         return f"{algorithm}:{file_digest(path, algorithm)}"

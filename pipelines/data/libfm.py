@@ -1,4 +1,4 @@
-"""Files in libfm's format, `label index:value index:value …`, and which index belongs to which field."""
+"""Read libfm files, and find each index's field. A line is `label index:value index:value …`."""
 
 import re
 from array import array
@@ -18,7 +18,10 @@ MAX_INDEX = 2**31 - 1
 
 @dataclass(frozen=True)
 class LibfmRows:
-    """Labels ±1 [rows], and feature indices and values [rows, fields] in the order they have in the file."""
+    """Hold the rows of a libfm file.
+
+    `labels` are ±1 [rows]. `indices` and `values` are [rows, fields], in the order of the file.
+    """
 
     labels: np.ndarray
     indices: np.ndarray
@@ -26,7 +29,7 @@ class LibfmRows:
 
 
 class Pairs(dict[bytes, int]):
-    """A number for each distinct `index:value`, so that one that occurs a million times is parsed once."""
+    """Number each distinct `index:value` text, so that each is parsed only once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,12 +42,12 @@ class Pairs(dict[bytes, int]):
 
 
 def read_libfm(path: Path, num_fields: int) -> LibfmRows:
-    """The rows of a libfm file, each with one feature a field; blank lines and `# comments` are left out.
+    """Read a libfm file whose rows have one feature per field. Skips blank lines and `# comments`.
 
-    Raises ValueError, with file, line number and the offending text, for invalid UTF-8, NUL bytes, a line beyond
-    1 MiB, a label that is not 1 or -1, anything but `index:value`, an index that is no integer from 0 to 2³¹−1
-    or occurs twice in a row, a value that is not finite, another number of features, and for a file without
-    rows; OSError when it can't be read.
+    Raises ValueError, with file, line number and the bad text, for invalid UTF-8, NUL bytes, a line above 1 MiB, a
+    label other than 1 or -1, a feature not of the form `index:value`, an index that is no integer from 0 to 2³¹−1 or
+    occurs twice in one row, a value that is not finite, and a wrong number of features. Raises ValueError for a file
+    without rows, and OSError when the file can't be read.
     """
     labels, lines, codes, pairs = array("b"), array("q"), array("q"), Pairs()
     for number, line in text_lines(path):
@@ -74,7 +77,7 @@ def parse_label(text: bytes) -> int:
 
 
 def parse_pair(text: bytes) -> tuple[int, float]:
-    """Index and value of `index:value`. Raises ValueError that says what is wrong with it."""
+    """Parse `index:value`. Raises ValueError that describes the problem."""
     index, colon, value = text.partition(b":")
     if not (index and colon and value):
         raise ValueError(f"expected index:value: {shorten(text)}")
@@ -90,7 +93,7 @@ def parse_pair(text: bytes) -> tuple[int, float]:
 
 
 def reject_repeats(path: Path, indices: np.ndarray, lines: Sequence[int]) -> None:
-    """Raise ValueError for the first row in which an index occurs twice."""
+    """Raise ValueError if an index occurs twice in a row."""
     ordered = np.sort(indices, axis=1)
     repeats = np.argwhere(ordered[:, 1:] == ordered[:, :-1])
     if len(repeats):
@@ -99,10 +102,10 @@ def reject_repeats(path: Path, indices: np.ndarray, lines: Sequence[int]) -> Non
 
 
 def by_field(indices: np.ndarray, fields: Sequence[str]) -> np.ndarray:
-    """For each row of `indices` [rows, fields] the columns of its features, in the order of the fields.
+    """Find the column of each field's feature in each row of `indices` [rows, fields].
 
-    Where the fields have separate ranges of indices, these decide, whatever the order within a line; else the
-    position in the line does. Raises ValueError if by position, too, an index would belong to two fields.
+    If the fields have separate index ranges, the ranges decide, in any order within a line. Otherwise the position in
+    the line decides. Raises ValueError if an index then belongs to two fields.
     """
     order = np.argsort(indices, axis=1)
     ordered = np.take_along_axis(indices, order, axis=1)

@@ -1,4 +1,4 @@
-"""Raw logs as polars frames, some lines at a time: one text column a field, values as they stand in the file."""
+"""Read raw logs in blocks of lines, with one text column per field."""
 
 import csv
 import io
@@ -19,19 +19,19 @@ FRAPPE_COLUMNS = (
 TAGS_COLUMNS = ("user", "movie", "tag", "timestamp")
 TAGS_HEADER = ("userId", "movieId", "tag", "timestamp")
 
-SHOWN_CHARACTERS = 60  # of a bad line, in an error
-CHUNK_ROWS = 10_000  # of a CSV file, held as Python text at a time
-BLOCK_BYTES = 1 << 22  # of any other file, held at a time
-MAX_LINE_BYTES = 1 << 20  # also of a CSV row that goes over several lines
+SHOWN_CHARACTERS = 60  # of a bad line, in an error message
+CHUNK_ROWS = 10_000  # of a CSV file, in memory at a time
+BLOCK_BYTES = 1 << 22  # of any other file, in memory at a time
+MAX_LINE_BYTES = 1 << 20  # also the limit of a CSV row with several lines
 
 
 def read_log(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
-    """The log of `dataset` (any format but libfm), some lines at a time, with its fields as text columns.
+    """Read the log of `dataset` in blocks of lines. The columns are the fields, as text.
 
-    Nothing is stripped, lower-cased or read as missing: two texts are one feature only if they are equal.
-    Raises ValueError, with file, line number and text, for invalid UTF-8, NUL bytes, a line beyond 1 MiB, another
-    header, a line with more or fewer columns or broken quoting, and for a file without log lines; OSError when the
-    file can't be read.
+    Any format but libfm is supported. Texts are not stripped, lower-cased or read as missing: two texts are one feature
+    only if they are equal. Raises ValueError, with file, line number and text, for invalid UTF-8, NUL bytes, a line
+    above 1 MiB, a wrong header, a wrong number of columns and broken quoting. Raises ValueError for a file without log
+    lines, and OSError when the file can't be read.
     """
     empty = True
     for lines in filter(len, by_format(path, dataset)):
@@ -56,7 +56,7 @@ def by_format(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
 
 
 def tab_cells(lines: pl.Series) -> pl.DataFrame:
-    """The cells of lines of Frappe; null in the last column for a line with more or fewer."""
+    """Split Frappe lines into cells. The last column is null if the number of cells is wrong."""
     cells = lines.str.split_exact("\t", len(FRAPPE_COLUMNS)).struct.unnest()
     *_, last, more = cells.columns
     cells = cells.with_columns(pl.when(pl.col(more).is_null()).then(last)).drop(more)
@@ -65,7 +65,7 @@ def tab_cells(lines: pl.Series) -> pl.DataFrame:
 
 
 def tag_cells(lines: pl.Series) -> pl.DataFrame:
-    """User, movie and tag of `user::movie::tag::timestamp`, where the tag may contain `::`; null for lack of it."""
+    """Split lines of `user::movie::tag::timestamp`. Tags may contain `::`. A tag is null if cells are missing."""
     cells = lines.str.splitn("::", 3).struct.unnest()
     cells.columns = TAGS_COLUMNS[:3]
     return cells.with_columns(pl.col("tag").str.extract("(?s)^(.*)::"))
@@ -74,7 +74,7 @@ def tag_cells(lines: pl.Series) -> pl.DataFrame:
 def delimited(
     path: Path, split: Callable[[pl.Series], pl.DataFrame], columns: tuple[str, ...], separator: str, header: bool
 ) -> Iterator[pl.DataFrame]:
-    """The lines of a text file without quoting, LF or CR LF."""
+    """Read a text file in blocks of lines. Lines end with LF or CR LF; there is no quoting."""
     for number, block in text_blocks(path):
         lines = pl.Series([block.decode().removesuffix("\n")]).str.split("\n").explode().str.strip_suffix("\r")
         if number == 1 and header:
@@ -89,15 +89,15 @@ def delimited(
 
 
 def comma_separated(path: Path, header: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
-    """The rows of a CSV file; a quoted cell may contain commas, quotes (doubled) and line ends."""
+    """Read a CSV file in chunks of rows. Quoted cells may contain commas, doubled quotes and line ends."""
     rows = checked(path, csv_rows(path), header)
     while chunk := list(islice(rows, CHUNK_ROWS)):
         yield pl.DataFrame(chunk, dict.fromkeys(columns, pl.String), orient="row")
 
 
 def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number of its first line and the cells of each row."""
-    number, size = 1, 0  # the row's first line, and its bytes so far
+    """Yield each CSV row's first line number and cells."""
+    number, size = 1, 0  # first line of the row, and the row's bytes so far
 
     def lines() -> Iterator[str]:
         nonlocal size
@@ -117,19 +117,19 @@ def csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a text file with their line ends, numbered from 1.
+    """Yield the lines of a text file with line ends, numbered from 1.
 
-    Raises ValueError for a line beyond 1 MiB, with a NUL byte or invalid UTF-8.
+    Raises ValueError for a line above 1 MiB, a NUL byte or invalid UTF-8.
     """
     for number, block in text_blocks(path):
         yield from enumerate(io.BytesIO(block), number)
 
 
 def text_blocks(path: Path) -> Iterator[tuple[int, bytes]]:
-    """A text file in blocks of whole lines, of which one is held at a time, with the number of its first line; a byte
-    order mark is left out.
+    """Yield blocks of whole lines with the number of each block's first line.
 
-    Raises ValueError for a line beyond 1 MiB, with a NUL byte or invalid UTF-8.
+    One block is in memory at a time. A byte order mark is skipped.
+    Raises ValueError for a line above 1 MiB, a NUL byte or invalid UTF-8.
     """
     number = 1
     with path.open("rb") as file:
@@ -165,7 +165,7 @@ def is_utf8(text: bytes) -> bool:
 
 
 def checked(path: Path, rows: Iterator[tuple[int, list[str]]], header: tuple[str, ...]) -> Iterator[list[str]]:
-    """The cells of each row after the header. Raises ValueError for one that doesn't fit it."""
+    """Yield the cells of each row after the header. Raises ValueError for a wrong header or number of cells."""
     for number, cells in rows:
         if number == 1:
             if tuple(cells) != header:
@@ -177,13 +177,13 @@ def checked(path: Path, rows: Iterator[tuple[int, list[str]]], header: tuple[str
 
 
 def bad_line(path: Path, number: int, why: str) -> ValueError:
-    """An error that names file, line number, reason and the line's text, shortened."""
+    """Make an error with file, line number, reason and the line's shortened text."""
     with path.open("rb") as file:
         line = next(islice(iter(partial(file.readline, MAX_LINE_BYTES + 1), b""), number - 1, None), b"")
     return ValueError(f"{path}:{number}: {why}: {shorten(line)}")
 
 
 def shorten(text: bytes) -> str:
-    """`text` for an error: quoted, without its line end, and no more than 60 characters of it."""
+    """Quote `text` for an error, without line end and with at most 60 characters."""
     shown = text.rstrip(b"\r\n").decode(errors="backslashreplace")
     return repr(shown if len(shown) <= SHOWN_CHARACTERS else shown[: SHOWN_CHARACTERS - 1] + "…")

@@ -6,18 +6,18 @@ import polars as pl
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded
 
-MAX_ROUNDS = 10  # of drawing again what was rejected, before the rest is drawn from lists of what is left
-PIECE = 1 << 20  # draws looked at together: bounds memory, and changes nothing of what is drawn
+MAX_ROUNDS = 10  # of redrawing rejected values, before the rest is drawn from lists of free values
+PIECE = 1 << 20  # draws checked together: limits memory, does not change the result
 
 
 def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
-    """What each log line's negatives have in the field `dataset.replace`: feature ids int32 [lines, num_negatives].
+    """Draw feature ids of the field `dataset.replace`, int32 [lines, num_negatives].
 
-    A negative is its log line with another feature of that field: uniform over those of its features that never
-    occur in the log together with the line's features of the fields `dataset.given`. No row occurs twice. So were
-    the released Frappe and MovieLens files made, with two negatives a line.
+    A negative is a copy of its log line with another feature of this field. The feature is uniform over the features
+    that never occur in the log with the line's features of the fields `dataset.given`. No negative occurs twice. The
+    released Frappe and MovieLens files were made in this way, with two negatives per line.
 
-    Raises ValueError, naming the given features, where too few are left to draw from.
+    Raises ValueError that names the given features if too few features are left.
     """
     column = dataset.fields.index(dataset.replace)
     first, size = sum(encoded.field_dims[:column]), encoded.field_dims[column]
@@ -32,7 +32,7 @@ def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: 
 
 
 def group_rows(ids: np.ndarray) -> np.ndarray:
-    """A number from 0 for each row of `ids` [rows, fields]: the same for equal rows, and only for these."""
+    """Assign a number from 0 to each distinct row of `ids` [rows, fields]."""
     groups = np.zeros(len(ids), dtype=np.int64)
     for column in ids.T:
         packed = groups * (int(column.max()) + 1) + column
@@ -48,7 +48,7 @@ def check_enough_left(
     known: np.ndarray,
     num_negatives: int,
 ) -> None:
-    """Raise ValueError if some rows need more different negatives than there can be."""
+    """Raise ValueError if a row needs more distinct negatives than are possible."""
     size = encoded.field_dims[dataset.fields.index(dataset.replace)]
     num_known = np.bincount(known // size)[given]
     num_needed = np.bincount(context)[context] * num_negatives
@@ -67,11 +67,11 @@ def check_enough_left(
 def draw_values(
     given: np.ndarray, context: np.ndarray, num_draws: int, known: np.ndarray, size: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """For each line `num_draws` values from 0 to size−1, one line after the other, uniform over what is free.
+    """Draw `num_draws` values from 0 to size−1 for each line, uniform over the free values.
 
-    Taken are the values `known` with the line's group `given`, as sorted keys group·size + value, and those
-    already drawn for its group `context`. What is rejected is drawn again; after MAX_ROUNDS the rest is drawn
-    from lists of what is free, of which there must be enough.
+    The result has one line's values after the other's. A value is taken if `known` has it for the line's group in
+    `given`, or if it was already drawn for the line's group in `context`. `known` has sorted keys group·size + value.
+    Rejected values are drawn again. After MAX_ROUNDS the rest is drawn from lists of free values, which must suffice.
     """
     values = np.empty(len(given) * num_draws, dtype=np.int32)
     drawn = np.empty(0, dtype=np.int64)
@@ -102,14 +102,14 @@ def draw_values(
 
 
 def sorted_distinct(keys: np.ndarray) -> np.ndarray:
-    """What `np.unique` gives, but sorted: its hash table takes half a minute for millions of packed keys."""
+    """Return the distinct keys, sorted. The hash table of `np.unique` needs 30 s for millions of packed keys."""
     ordered = np.sort(keys)
     return ordered[np.diff(ordered, prepend=-1) > 0]
 
 
 def contains(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """For each of `keys` whether it is in `ordered`, which is sorted."""
-    order = np.argsort(keys)  # so that the search goes through memory once
+    """Test for each key whether the sorted array `ordered` contains it."""
+    order = np.argsort(keys)  # sorted keys search memory in order
     keys = keys[order]
     position = np.searchsorted(ordered, keys)
     inside = position < len(ordered)
@@ -119,6 +119,6 @@ def contains(ordered: np.ndarray, keys: np.ndarray) -> np.ndarray:
 
 
 def values_of(keys: np.ndarray, group: np.ndarray, size: int) -> np.ndarray:
-    """The values that the sorted `keys`, group·size + value, have with `group`."""
+    """Return the values of `group` in the sorted `keys`, which are group·size + value."""
     start, stop = np.searchsorted(keys, [group * size, (group + 1) * size])
     return keys[start:stop] - group * size

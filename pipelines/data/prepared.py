@@ -1,4 +1,4 @@
-"""Prepare a data set: encode it, draw negatives for its log, and split it into train, valid and test."""
+"""Encode a data set, draw negatives for its log, and split the rows."""
 
 import hashlib
 import os
@@ -20,14 +20,14 @@ from pipelines.project.params import Params
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
 
-ROW_GROUP_SIZE = 262_144  # fixed, as are all settings of the parquet files: they must not vary from run to run
+ROW_GROUP_SIZE = 262_144  # all settings of the parquet files are fixed, so that every run writes the same bytes
 NO_ROWS = pl.DataFrame({"row": np.empty(0, dtype=np.int64)})
 
 Splits = dict[str, "Split"]  # train, valid, test
 
 
 class Split(NamedTuple):
-    """A split's table, with label and the fields, which is made when it is written, some rows at a time."""
+    """Hold a split's lazy table of label and fields. Writing it computes some rows at a time."""
 
     num_rows: int
     num_positives: int
@@ -37,14 +37,15 @@ class Split(NamedTuple):
 def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     """Write the processed files of `dataset` and return its schema.
 
-    `train.parquet`, `valid.parquet` and `test.parquet` have `label` (±1, Int8), an Int32 column of feature ids for
-    each field and, where the value of a feature is not 1, a Float32 column `value:FIELD` for each;
-    `vocabulary.parquet` has field, feature_id, raw_value, and `files.json` the digests of these files' bytes. The
-    digests in `schema.json` are of the values alone, and results hang on them; it comes last, so where it is, all is.
-    The same raw files and params give the same bytes.
+    `train.parquet`, `valid.parquet`, `test.parquet`: `label` (±1, Int8), one Int32 column of feature ids per field,
+    and one Float32 column `value:FIELD` per field unless all values are 1.
+    `vocabulary.parquet`: field, feature_id, raw_value.
+    `files.json`: digests of the bytes of these files.
+    `schema.json`: the schema, with digests of the values alone, on which results depend. It is written last, so if it
+    exists, all files exist. The same raw files and params give the same bytes.
 
-    Raises ValueError for raw files that are missing or can't be understood, for a log with too few values to
-    draw negatives from, and for a split that lacks a class; OSError when a file can't be read or written.
+    Raises ValueError for raw files that are missing or invalid, for a log with too few values to draw negatives from,
+    and for a split that lacks a class. Raises OSError when a file can't be read or written.
     """
     files = raw_files(dataset, paths.raw(dataset.name))
     folder = paths.processed(dataset.name)
@@ -60,13 +61,13 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
     write_json(folder / "files.json", digests)
     values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
-    schema = describe(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
+    schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
     write_json(folder / "schema.json", schema)
     return schema
 
 
 def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
-    """The files that the download stage has left in `folder`. Raises ValueError if one is missing."""
+    """List the raw files that the download stage wrote to `folder`. Raises ValueError if one is missing."""
     members = [member for source in dataset.sources for member in source.members or (source.name,)]
     files = [folder / Path(member).name for member in members or ["log.csv"]]
     for file in files:
@@ -76,7 +77,7 @@ def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
 
 
 def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Splits]:
-    """The splits of a libfm data set: its files, in the order train, valid, test."""
+    """Encode a libfm data set, whose files are train, valid and test in this order."""
     parts = [read_libfm(file, len(dataset.fields)) for file in files]
     indices, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
     try:
@@ -94,7 +95,7 @@ def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Sp
 
 
 def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
-    """The splits of a log's lines and their negatives, mixed."""
+    """Encode a log, draw negatives, and split lines and negatives together."""
     shares = params.prepare
     encoded = encode(read_log(file, dataset), dataset.fields)
     rng = np.random.default_rng(seeds["negatives"])
@@ -102,7 +103,7 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
     num_lines, replaced = len(encoded.ids), dataset.fields.index(dataset.replace)
 
     def make(rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows by their number: the log's lines, then the negatives of the first line, of the second, and so on."""
+        """Make rows from row numbers. The lines of the log come first, then the negatives of each line in turn."""
         row = rows["row"].to_numpy()
         positive = row < num_lines
         line, draw = np.divmod(row - num_lines, shares.num_negatives)
@@ -119,7 +120,7 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
 
 
 def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:
-    """Labels, ids and, where they are not all 1, the values of the features, as `value:FIELD` (Float32)."""
+    """Make a table of labels and ids. Feature values become columns `value:FIELD` (Float32)."""
     columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
     if values is not None:
         columns |= {f"value:{field}": values[:, column] for column, field in enumerate(dataset.fields)}
@@ -127,7 +128,7 @@ def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.n
 
 
 def check_classes(dataset: Dataset, splits: Splits) -> None:
-    """Raise ValueError for a split without rows or with one class: it has no AUC."""
+    """Raise ValueError for a split without rows or with one class, which has no AUC."""
     for name, (num_rows, num_positives, _) in splits.items():
         problem = None
         if num_rows == 0:
@@ -138,8 +139,8 @@ def check_classes(dataset: Dataset, splits: Splits) -> None:
             raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
 
 
-def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
-    """What schema.json says of the data; `sparsity` is the share of ones in a one-hot row."""
+def schema_of(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
+    """Describe the data for schema.json. `sparsity` is the share of ones in a one-hot row."""
     num_rows = {name: split.num_rows for name, split in splits.items()}
     num_positives = {name: split.num_positives for name, split in splits.items()}
     return {
@@ -154,13 +155,13 @@ def describe(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, An
 
 
 def write_parquet(path: Path, table: pl.LazyFrame) -> str:
-    """Write a file, a row group at a time, and return its SHA-256."""
+    """Write a parquet file by row groups, and return its SHA-256."""
     with written_whole(path) as partial:
         try:
             table.sink_parquet(
                 partial, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE, engine="streaming"
             )
-        except pl.exceptions.ComputeError as error:  # what polars makes of a full disk
+        except pl.exceptions.ComputeError as error:  # polars raises this on a full disk
             if not (code := re.search(r"os error (\d+)", str(error))):
                 raise
             raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
@@ -168,13 +169,13 @@ def write_parquet(path: Path, table: pl.LazyFrame) -> str:
 
 
 def values_digest(file: Path) -> str:
-    """Compute the SHA-256 of a split's labels, features and values, whatever the bytes of its file."""
+    """Compute the SHA-256 of a split's labels, features and values. It does not depend on the file's encoding."""
     digests = [hashlib.sha256() for _ in range(3)]
     rows = pl.scan_parquet(file)
     num_rows = rows.select(pl.len()).collect().item()
     for start in range(0, num_rows, ROW_GROUP_SIZE):
         table = rows.slice(start, ROW_GROUP_SIZE).collect()
         for digest, dtype in zip(digests, (pl.Int8, pl.Int32, pl.Float32), strict=True):
-            part = table.select(pl.col(dtype))  # in memory as in little-endian machines
+            part = table.select(pl.col(dtype))  # bytes as on little-endian machines
             digest.update(part.to_numpy(order="c").tobytes() if part.width else b"")
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()

@@ -1,4 +1,4 @@
-"""Prepared data in memory: what `prepare` wrote, as tensors."""
+"""Load prepared data as tensors."""
 
 import json
 from collections.abc import Iterator
@@ -12,13 +12,16 @@ from torch import Tensor
 
 from pipelines.project.files import file_digest
 
-PIECE = 262_144  # rows that are read at a time where not all are held: a row group of the files
+PIECE = 262_144  # rows per read when the split is not held in memory: one row group of the files
 
 
 @dataclass(frozen=True)
 class Rows:
-    """One split: features `[rows, fields]` of global feature ids (int32), labels `[rows]` ±1 (float32), and values
-    `[rows, fields]` of the features (float32), None where all are 1."""
+    """Hold the rows of one split.
+
+    `features` `[rows, fields]` are global feature ids (int32); `labels` `[rows]` are ±1 (float32). `values`
+    `[rows, fields]` are the values of the features (float32), or None if all are 1.
+    """
 
     features: Tensor
     labels: Tensor
@@ -28,7 +31,7 @@ class Rows:
         return len(self.labels)
 
     def inputs(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
-        """Pick ids and, if any, values of some rows."""
+        """Select the ids and any values of some rows."""
         tensors = [self.features] if self.values is None else [self.features, self.values]
         return tuple(t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors)
 
@@ -38,39 +41,39 @@ class Rows:
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
-    """Read the schema of a prepared data set. Raises ValueError that names the stage to run where that fails."""
+    """Read the schema of a prepared data set. Raises ValueError that names the stage to run."""
     return read_json(folder, "schema.json")
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
-    """Read a file of a prepared data set. Raises ValueError that names the stage to run where that fails."""
+    """Read a JSON file of a prepared data set. Raises ValueError that names the stage to run."""
     path, run_again = folder / name, f"run python -m pipelines.prepare --dataset {folder.name}"
     if not path.exists():
         raise ValueError(f"no prepared data in {folder}: {run_again}")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
+    except ValueError as error:  # invalid JSON or UTF-8
         raise ValueError(f"{path} is damaged: {run_again}") from error
 
 
 def load_rows(folder: Path, split: str) -> Rows:
-    """One split of a prepared data set. Raises ValueError when its file is not the one that `prepare` wrote."""
+    """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed."""
     return to_rows(pl.read_parquet(split_file(folder, split)))
 
 
 def pieces(file: Path) -> Iterator[Rows]:
-    """All rows of a split's file, `PIECE` at a time."""
+    """Read all rows of a split's file, `PIECE` rows at a time."""
     num_rows = pl.scan_parquet(file).select(pl.len()).collect().item()
     return (read_rows(file, start, min(PIECE, num_rows - start)) for start in range(0, num_rows, PIECE))
 
 
 def read_rows(file: Path, start: int, num_rows: int) -> Rows:
-    """Some rows of a split's file. Of its row groups, only those are read that have some of them."""
+    """Read some rows of a split's file. Only the row groups with these rows are read."""
     return to_rows(pl.scan_parquet(file).slice(start, num_rows).collect())
 
 
 def split_file(folder: Path, split: str) -> Path:
-    """The file of a split. Raises ValueError when it is not the one that `prepare` wrote."""
+    """Return the path of a split's file. Raises ValueError if it is missing or has changed since `prepare`."""
     path = folder / f"{split}.parquet"
     files = read_json(folder, "files.json")
     if not path.exists() or file_digest(path) != files[path.name]:
@@ -79,7 +82,7 @@ def split_file(folder: Path, split: str) -> Path:
 
 
 def to_rows(table: pl.DataFrame) -> Rows:
-    """The rows of a split's table: label, feature ids (Int32) and, if any, values (Float32)."""
+    """Convert a split's table to tensors. Its Int32 columns are feature ids, its Float32 columns values."""
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
     values = table.select(pl.col(pl.Float32))

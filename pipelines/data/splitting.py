@@ -7,10 +7,10 @@ import numpy as np
 
 
 def split_rows(num_rows: int, train: float, valid: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """The row numbers of each split, from one permutation: ⌈train share⌉, ⌈valid share⌉ and the rest.
+    """Split one permutation of the row numbers: ⌈train share⌉, ⌈valid share⌉ and the rest.
 
-    A share is taken as the decimal that it is written as, so that 0.07 of 100 rows is 7 and not 8. Rounding up
-    gives the sizes of the released Frappe split.
+    Shares are exact decimals: 0.07 of 100 rows is 7 rows, not 8 as with floats. Rounding up gives the sizes of the
+    released Frappe split.
     """
     num_train, num_valid = (ceil(Fraction(str(share)) * num_rows) for share in (train, valid))
     parts = np.split(rng.permutation(num_rows), [num_train, num_train + num_valid])

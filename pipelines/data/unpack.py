@@ -1,4 +1,4 @@
-"""Unpacking what is wanted from a fetched file."""
+"""Unpack the wanted members of fetched files."""
 
 import shutil
 import stat
@@ -10,16 +10,16 @@ from pathlib import Path, PurePosixPath
 from pipelines.data.catalog import Source
 from pipelines.project.files import written_whole
 
-MAX_MEMBER_BYTES = 1 << 32  # unpacked; the largest file that the catalogue wants has about a hundredth of it
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack without a bound on memory
+MAX_MEMBER_BYTES = 1 << 32  # unpacked; about a hundred times the largest file of the catalogue
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods unpack with unlimited memory
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, UnicodeDecodeError, OSError)
 
 
 def unpack(source: Source, file: Path, folder: Path) -> list[Path]:
-    """Put the wanted members of a fetched archive, or the file itself, straight into `folder`.
+    """Write the wanted members of an archive, or the file itself, to `folder`.
 
-    Raises ValueError, which names archive and member, when the archive is damaged or lacks one, and for a member that
-    is a link, too large or not deflated; OSError.
+    Raises ValueError that names archive and member for a damaged archive and for a member that is missing, a link, too
+    large or compressed by another method than deflate. Raises OSError.
     """
     if not source.members:
         with written_whole(folder / source.name) as partial:
@@ -29,7 +29,7 @@ def unpack(source: Source, file: Path, folder: Path) -> list[Path]:
 
 
 def unpack_member(file: Path, member: str, path: Path) -> Path:
-    """Write one member of a zip archive to `path`. Raises ValueError, which names both; OSError."""
+    """Write one member of a zip archive to `path`. Raises ValueError that names archive and member, and OSError."""
     try:
         with (
             zipfile.ZipFile(file) as archive,
@@ -41,16 +41,16 @@ def unpack_member(file: Path, member: str, path: Path) -> Path:
     except KeyError as error:
         raise ValueError(f"{file}: the archive has no member {member}") from error
     except DAMAGE as error:
-        if isinstance(error, OSError) and error.filename:  # the file can't be read or written: not the content's fault
+        if isinstance(error, OSError) and error.filename:  # reading or writing failed: the content may be valid
             raise
         raise ValueError(f"{file}: can't unpack {member}: {error}") from error
     return path
 
 
 def wanted(archive: zipfile.ZipFile, member: str) -> zipfile.ZipInfo:
-    """What the archive says of a member. Raises KeyError when there is none, BadZipFile for one not to be unpacked.
+    """Return a member's archive entry. Raises KeyError for a missing member, and BadZipFile for a refused one.
 
-    zipfile unpacks no more than the size that is checked here.
+    zipfile never unpacks more bytes than the size checked here.
     """
     info = archive.getinfo(member)
     if stat.S_ISLNK(info.external_attr >> 16):

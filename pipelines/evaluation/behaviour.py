@@ -6,15 +6,20 @@ import numpy as np
 import torch
 
 from pipelines.evaluation import final_runs
+from pipelines.evaluation.results import Run
 from pipelines.project.golden_files import SEED, Figures
 from pipelines.project.metric import METRICS
+from pipelines.project.provenance import made_by
 from pipelines.training.behaviour import splits
 from pipelines.training.cell import generated_cell
 from pipelines.training.metrics import on_resamples
 
+TEST = ("test_rmse", "test_auc", "test_logloss")
+SHOWN = {"test_rmse", "valid_rmse", "valid_auc", "best_epoch", "epochs", "seconds_per_epoch"}
+
 
 def evaluate_behaviour() -> Figures:
-    """The seeds of final runs, metrics of fixed logits on resamples, and which epoch's figures count."""
+    """Compute seeds of final runs, metrics on resamples, and the figures of one run."""
     rows, rng = splits()["few features"].valid, np.random.default_rng(SEED)
     logits = rows.labels * torch.tensor(rng.random(len(rows))) - torch.tensor(rng.random(len(rows))).round(decimals=1)
     seed = final_runs.resamples_seed(generated_cell())
@@ -22,12 +27,17 @@ def evaluate_behaviour() -> Figures:
         metric: on_resamples(metric, logits, rows.labels, "squared_error", seed, final_runs.NUM_RESAMPLES)
         for metric in METRICS
     }
-    epochs = [{"epoch": n, "seconds": n, "valid_rmse": abs(n - 2.5), "valid_auc": abs(n - 1.5)} for n in (1, 2, 3)]
-    run = {"test": {"test_rmse": 0.5}, "epochs": epochs}
+    epochs = [
+        {"epoch": n, "seconds": n, "valid_rmse": abs(n - 2.5), "valid_auc": abs(n - 1.5), "valid_logloss": 0.5}
+        for n in (1, 2, 3)
+    ]
+    run = Run(test=dict.fromkeys(TEST, 0.5), resamples=[], num_params=1, epochs=epochs, made_by=made_by(""))
     return {
         "seeds": [final_runs.final_seed(generated_cell(), number) for number in range(3)],
         "resamples": {
             metric: [*figures[:5], statistics.fmean(figures), len(figures)] for metric, figures in resampled.items()
         },
-        "seed_figures": {metric: final_runs.seed_figures(run, metric) for metric in ("rmse", "auc")},
+        "seed_figures": {
+            metric: final_runs.seed_figures(run, metric).model_dump(include=SHOWN) for metric in ("rmse", "auc")
+        },
     }

@@ -1,1 +1,1 @@
-"""What all of a pipeline shares: its params, paths, files, seeds, and the record of what made a result."""
+"""Hold what all parts of a pipeline share: params, paths, files, seeds and provenance."""

@@ -1,4 +1,4 @@
-"""What all stages share on the command line: their common options, and errors as one line."""
+"""Define the options that all commands share, and print errors as one line."""
 
 import os
 import sys
@@ -8,17 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-ParamsOption = Annotated[Path, typer.Option("--params", help="The params.yaml; data and results go beside it.")]
+ParamsOption = Annotated[Path, typer.Option("--params", help="Path of params.yaml. Data and results go beside it.")]
 DatasetOption = Annotated[
-    str, typer.Option(help="A data set's name; `python -m pipelines.download --list` shows them.")
+    str, typer.Option(help="Name of a data set. `python -m pipelines.download --list` shows all names.")
 ]
-ModelOption = Annotated[str, typer.Option(help="A model's name: that of its file in models/.")]
+ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
 
 
 def run(command: Callable[..., Any]) -> None:
-    """Run a stage as a program: exit 1 with one line on stderr for wrong input, a full disk or no network.
+    """Run a command as a program. Print wrong input, I/O and network errors as one line, and exit with 1.
 
-    FACTORBENCH_TRACEBACK=1 shows where the error was raised.
+    FACTORBENCH_TRACEBACK=1 shows the traceback instead.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(command)
@@ -32,7 +32,7 @@ def run(command: Callable[..., Any]) -> None:
 
 
 def one_of(what: str, name: str, choices: Collection[str]) -> str:
-    """`name`, if it is one of `choices`. Raises ValueError that lists them."""
+    """Return `name` if it is one of `choices`. Raises ValueError that lists the choices."""
     if name not in choices:
         raise ValueError(f"unknown {what} {name!r}; choose one of: {', '.join(sorted(choices))}")
     return name

@@ -1,4 +1,4 @@
-"""Use the cluster that RAY_ADDRESS names, else one of this machine for the time of a stage."""
+"""Connect to the Ray cluster of RAY_ADDRESS, or start one on this machine."""
 
 import contextlib
 import logging
@@ -10,7 +10,7 @@ import ray
 
 @contextlib.contextmanager
 def cluster() -> Iterator[dict[str, float]]:
-    """Connects, gives the resources there are (`CPU`, `GPU`), and disconnects or shuts down at the end."""
+    """Connect to Ray and yield the cluster's resources (`CPU`, `GPU`). Disconnects at the end."""
     options = {} if os.environ.get("RAY_ADDRESS") else {"address": "local", "include_dashboard": False}
     ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     try:
@@ -20,9 +20,10 @@ def cluster() -> Iterator[dict[str, float]]:
 
 
 def resources_per_run(cpus: int, gpus: float | None, there_is: dict[str, float]) -> dict[str, float]:
-    """What one training run asks for (`cpu`, `gpu`); where `gpus` is None, a quarter of a GPU if there is one.
+    """Return the resources (`cpu`, `gpu`) that one training run requests.
 
-    Raises ValueError when the cluster can't serve a single run: Ray would wait for ever.
+    `gpus` None requests a quarter of a GPU if the cluster has one. Raises ValueError when the cluster can't serve a
+    single run: Ray would wait for ever.
     """
     num_cpus, num_gpus = there_is.get("CPU", 0), there_is.get("GPU", 0)
     if gpus is None:
@@ -34,5 +35,5 @@ def resources_per_run(cpus: int, gpus: float | None, there_is: dict[str, float])
 
 
 def last_line(error: BaseException) -> str:
-    """What went wrong in a worker, without the traceback that Ray puts before it."""
+    """Return the message of a worker's error, without the traceback that Ray puts before it."""
     return (str(error).strip() or type(error).__name__).splitlines()[-1]

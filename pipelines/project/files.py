@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Write files completely or not at all, and lock folders."""
 
 import contextlib
 import hashlib
@@ -14,16 +14,16 @@ from filelock import FileLock, Timeout
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its name when the block ends well, and is removed when not.
+    """Yield a temporary path beside `path`. A block that succeeds renames it to `path`; else it is removed.
 
-    Raises OSError, which names the path, when the folder can't be written or the disk is full.
+    Raises OSError that names `path` when the folder can't be written or the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield partial
         with partial.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut may leave the new name without its content
+            os.fsync(file.fileno())  # otherwise a power cut may leave an empty file
         partial.replace(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
@@ -33,9 +33,9 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(folder: Path, who: str) -> Iterator[None]:
-    """Hold the lock of a folder, which is made if it is missing; the lock of a process that died is free.
+    """Hold the lock of a folder. Creates a missing folder. The lock becomes free when its process dies.
 
-    Raises ValueError when another process holds it: "`who` is at work already", and that process's id and host.
+    Raises ValueError with the id and host of the other process that holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     holder = folder / "lock.holder"
@@ -58,6 +58,6 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """The hexadecimal digest of a file's bytes."""
+    """Compute the hexadecimal digest of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, algorithm).hexdigest()

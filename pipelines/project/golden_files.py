@@ -1,4 +1,4 @@
-"""Read, compare and write golden files: the behaviour that a person has accepted (`pipelines.training.behaviour`)."""
+"""Read, compare and write golden files: accepted behaviour (see `pipelines.training.behaviour`)."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from pipelines.project.files import write_text
 from pipelines.project.params import TrainingParams
 
 FOLDER = Path(__file__).parents[2] / "behaviour"
-TOLERANCE = 1e-6  # relative: far above the rounding of float64, far below what a changed constant does
+TOLERANCE = 1e-6  # relative: far above float64 rounding, far below the effect of a changed constant
 SEED = 2019
-NEARLY_ZERO = 0.01  # of figures below, which are differences of larger ones, the tolerance is of this
+NEARLY_ZERO = 0.01  # smaller figures are differences of larger ones: their tolerance is relative to this
 
 Figures = dict[str, Any]
 
@@ -23,25 +23,25 @@ def golden_file(name: str) -> Path:
 
 
 def accepted(name: str) -> Figures | None:
-    """What a golden file holds; None where it has never been accepted. Raises ValueError for a damaged one."""
+    """Read a golden file. Returns None if it does not exist. Raises ValueError for a damaged file."""
     file = golden_file(name)
     if not file.exists():
         return None
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # no JSON, or no UTF-8
+    except ValueError as error:  # invalid JSON or UTF-8
         raise ValueError(f"{file} is damaged: run python -m pipelines.behaviour --accept {name}") from error
 
 
 def accept(name: str, figures: Figures) -> None:
-    """Write a golden file, a list of figures a line."""
+    """Write a golden file, with each list of figures on one line."""
     text = json.dumps(figures, indent=2, ensure_ascii=False)
     lists = re.compile(r"\[\s+([^][{}]*?)\s+\]")
     write_text(golden_file(name), lists.sub(lambda match: f"[{' '.join(match[1].split())}]", text) + "\n")
 
 
 class Difference(NamedTuple):
-    """A figure that is not as accepted: where it stands, both values, and their relative distance."""
+    """Hold a figure that differs: its place, both values, and their relative distance."""
 
     place: str
     accepted: Any
@@ -50,8 +50,10 @@ class Difference(NamedTuple):
 
 
 def differences(then: Any, now: Any, place: str = "") -> list[Difference]:
-    """All figures that differ by more than the tolerance, the worst first. A new default is no difference: whether it
-    changes anything is what the trainings say."""
+    """List all figures that differ by more than the tolerance, the largest distance first.
+
+    A new default alone is not a difference, because the figures of the trainings show whether it has an effect.
+    """
     found: list[Difference] = []
     if isinstance(then, dict) and isinstance(now, dict):
         keys = then.keys() if place == "defaults" else {**then, **now}
@@ -62,7 +64,7 @@ def differences(then: Any, now: Any, place: str = "") -> list[Difference]:
             found += differences(*pair, f"{place} {number}")
     elif isinstance(then, float) and isinstance(now, int | float) and not isinstance(now, bool):
         distance = abs(then - now) / max(abs(then), abs(now), NEARLY_ZERO)
-        if not distance <= TOLERANCE:  # nor for NaN
+        if not distance <= TOLERANCE:  # also true for NaN
             found.append(Difference(place, then, now, distance))
     elif then != now:
         found.append(Difference(place, then, now, math.inf))
@@ -74,11 +76,11 @@ def digest_of(parts: Any) -> str:
 
 
 def golden_names(model: str, training: TrainingParams) -> list[str]:
-    """The golden files that the result of a training run hangs on."""
+    """List the golden files that a training run's result depends on."""
     return [model, f"optimizers/{training.optimizer}", "protocol"]
 
 
 def accepted_behaviour(model: str, training: TrainingParams) -> str | None:
-    """The same as the golden files have it, without a training; None where one is missing."""
+    """Compute the behaviour digest of a training run from its golden files. Returns None if a file is missing."""
     files = [accepted(name) for name in golden_names(model, training)]
     return None if None in files else digest_of([digest_of(file) for file in files])

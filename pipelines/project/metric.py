@@ -1,4 +1,4 @@
-"""Know the metrics: what each is called and which way is better. `pipelines.training.metrics` computes them."""
+"""Define each metric's name and direction. `pipelines.training.metrics` computes the metrics."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,14 +8,14 @@ MetricName = Literal["rmse", "auc", "logloss"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric that rankings, searches and tests can follow."""
+    """Describe a metric that can decide rankings, searches and tests."""
 
     name: MetricName
     title: str
     higher_is_better: bool = False
 
     def score(self, value: float) -> float:
-        """Turn a value so that less is better; applied to a score, gives the value again."""
+        """Convert a value to a score, or a score to its value. Lower scores are better."""
         return -value if self.higher_is_better else value
 
 

@@ -1,12 +1,10 @@
-"""The schema of params.yaml: every key, its type and its default; an unknown key is an error that names it."""
+"""Define every key of params.yaml, with its type and default. An unknown key is an error."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -17,16 +15,13 @@ from pydantic import (
 )
 
 from pipelines.project.metric import MetricName
+from pipelines.project.records import Schema, explain
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Schema(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class PrepareParams(Schema):
-    """Negatives a positive, and the shares of the split; the test split is the rest."""
+    """Hold the number of negatives per positive and the split shares. The test split gets the rest."""
 
     num_negatives: PositiveInt = 2
     train: Fraction = 0.7
@@ -40,7 +35,7 @@ class PrepareParams(Schema):
 
 
 class TrainingParams(Schema):
-    """One training run. The search varies some of these; the rest hold for every trial."""
+    """Hold the parameters of one training run. A search varies some and keeps the rest fixed."""
 
     loss: Literal["squared_error", "cross_entropy"] = "squared_error"
     optimizer: Literal["adagrad", "adam", "lazy_adam", "ftrl"] = "adagrad"
@@ -48,38 +43,44 @@ class TrainingParams(Schema):
     batch_size: PositiveInt = 128
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
-    metric: MetricName = "rmse"  # decides: early stopping, the search, ranks and significance
+    metric: MetricName = "rmse"  # decides early stopping, the search, ranks and significance
     l2: NonNegativeFloat = 0.0  # λ on the embeddings and the linear weights
-    l2_rows: Literal["all", "touched"] = "all"  # with adagrad: where λ acts in a step; touched: on the batch's rows
+    l2_rows: Literal["all", "touched"] = "all"  # adagrad only: rows that λ acts on in a step; touched: the batch's rows
     l1: NonNegativeFloat = 0.0  # λ_1 of FTRL-proximal
     l2_field: NonNegativeFloat = 0.0  # the paper's λ_F, on U and D
     l2_attention: NonNegativeFloat = 0.0  # λ on the attention network
-    kernels: Literal["fast", "plain"] = "fast"  # plain: the formulas as they stand, for comparison
-    pretrained: Literal["fm"] | None = None  # whose embeddings and linear terms a run starts from
-    # processes or machines that train one model together (docs/clusters.md); 1 is left out of what names a study
+    kernels: Literal["fast", "plain"] = "fast"  # plain: direct formulas, for comparison
+    pretrained: Literal["fm"] | None = None  # the model whose embeddings and linear terms a run starts from
+    # processes or machines that train one model together (docs/clusters.md); 1 is omitted from dumps and study names
     num_workers: PositiveInt = Field(default=1, exclude_if=lambda num_workers: num_workers == 1)
+
+    @model_validator(mode="after")
+    def know_touched_rows(self) -> "TrainingParams":
+        if self.kernels == "plain" and (self.l2_rows == "touched" or self.optimizer == "lazy_adam"):
+            raise ValueError("l2_rows touched and optimizer lazy_adam need kernels fast: plain gradients have all rows")
+        return self
 
 
 class PretrainParams(Schema):
-    """The run whose embeddings others start from, where training.pretrained names its model."""
+    """Configure the run that supplies pretrained embeddings when training.pretrained names its model."""
 
-    model: dict[str, Any] = {}
-    training: dict[str, Any] = {}
+    model: dict[str, Any] = Field(default={})
+    training: dict[str, Any] = Field(default={})
 
 
 class TuneParams(Schema):
-    """The budget of a search, the same for every model, and what is held fixed in all trials."""
+    """Hold the budget and options of a search, which are the same for every model."""
 
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
-    max_epochs: PositiveInt | None = None  # of a trial; null: training.max_epochs, as the final runs have
-    fixed: dict[str, Any] = {}  # keys of a search space that are not searched, such as model.embed_dim
-    scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that fall behind the others: docs/search.md
-    trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer has failed
-    max_failures: NonNegativeInt = 1  # how often a trial is started again whose worker died
-    deterministic: bool = False  # the same trials in parallel too, at the price of waiting for the slowest of a batch
+    max_epochs: PositiveInt | None = None  # per trial; null: training.max_epochs, as in the final runs
+    fixed: dict[str, Any] = Field(default={})  # keys of a search space that are not searched, and their values
+    scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
+    trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
+    max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died
+    deterministic: bool = False  # same trials also in parallel; each batch waits for its slowest trial
     cpus_per_trial: PositiveInt = 1
-    gpus_per_trial: NonNegativeFloat | None = None  # not said: a quarter where there are GPUs
+    gpus_per_trial: NonNegativeFloat | None = None  # null: a quarter if there are GPUs
 
     @model_validator(mode="after")
     def have_a_budget(self) -> "TuneParams":
@@ -99,7 +100,7 @@ class EvaluateParams(Schema):
 
 
 class Params(Schema):
-    """All of params.yaml."""
+    """Hold all of params.yaml."""
 
     seed: int
     datasets: list[str]
@@ -111,20 +112,8 @@ class Params(Schema):
     evaluate: EvaluateParams = EvaluateParams()
 
 
-def explain(error: ValidationError, schema: type[Schema]) -> str:
-    """The first problem of a validation in the words of the file: key, what is wrong, which values are allowed."""
-    first = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        for part in first["loc"][:-1]:
-            schema = schema.model_fields[str(part)].annotation  # type: ignore[assignment]
-        return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}"
-    got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
-    return f"{key}: {first['msg']}{got}".removeprefix(": ")
-
-
 def load_params(path: Path) -> Params:
-    """Read params.yaml. Raises ValueError with file, key and allowed values; OSError when it can't be read."""
+    """Read params.yaml. Raises ValueError with file, key and allowed values; OSError when the file can't be read."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

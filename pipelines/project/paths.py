@@ -1,4 +1,4 @@
-"""Where everything is: all paths hang off the folder of params.yaml."""
+"""Define all paths of a pipeline, relative to the folder of params.yaml."""
 
 import os
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder of fetched files, shared by all pipelines: $FACTORBENCH_CACHE or ~/.cache/factorbench."""
+    """Return the folder of fetched files: $FACTORBENCH_CACHE or ~/.cache/factorbench. All pipelines share it."""
     return Path(os.environ.get("FACTORBENCH_CACHE") or Path.home() / ".cache" / "factorbench")
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The folders and files of one pipeline."""
+    """Name the folders and files of one pipeline."""
 
     root: Path
 
@@ -27,7 +27,7 @@ class Paths:
 
     @property
     def studies(self) -> Path:
-        """What searches and evaluations go on from: not in git, and unknown to DVC, which deletes outputs."""
+        """Return the folder of resumable work. It is no DVC output, because DVC deletes outputs; nor is it in git."""
         return self.root / "studies"
 
     def study(self, dataset: str, model: str) -> Path:
@@ -38,10 +38,10 @@ class Paths:
 
     @property
     def leaderboard(self) -> Path:
-        """Without its suffix: .md, .csv and .json stand side by side."""
+        """Return the leaderboard's path without suffix. The suffixes are .md, .csv and .json."""
         return self.root / "results" / "leaderboard"
 
     @property
     def significance(self) -> Path:
-        """Without its suffix: .json, .md and .svg stand side by side."""
+        """Return the significance path without suffix. The suffixes are .json, .md and .svg."""
         return self.root / "results" / "significance"

@@ -1,12 +1,13 @@
-"""Seeds derived from keys, so that no two parts of the benchmark share a random stream."""
+"""Derive seeds from keys, so that each part of the benchmark has its own stream."""
 
 import hashlib
 
 
 def seed_for(root: int, *keys: str | int) -> int:
-    """A 32-bit seed for the stream named by `keys`, such as `seed_for(2019, "tune", "frappe", "ifm", 3)`.
+    """Return a 32-bit seed for the random stream that `keys` name.
 
-    The same root and keys give the same seed on every machine; any other key gives an unrelated one.
+    Example: `seed_for(2019, "tune", "frappe", "ifm", 3)`. The same root and keys give the same seed on every machine.
+    Any other key gives an unrelated seed.
     """
     digest = hashlib.sha256(repr((root, *keys)).encode()).digest()
     return int.from_bytes(digest[:4], "little")

@@ -1,4 +1,4 @@
-"""A setting is what a search draws: a flat mapping of `model.*` and `training.*` keys to values."""
+"""Parse settings, which map `model.*` and `training.*` keys to values. A search draws settings."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ Setting = Mapping[str, Any]
 
 
 def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
-    """`["model.embed_dim=256"]` → `{"model.embed_dim": 256}`. Raises ValueError for one without `=`."""
+    """Parse `["model.embed_dim=256"]` into `{"model.embed_dim": 256}`. Raises ValueError where `=` is missing."""
     for assignment in assignments:
         if "=" not in assignment:
             raise ValueError(f"--set {assignment}: write KEY=VALUE, such as --set model.embed_dim=64")
@@ -20,20 +20,20 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def parse(value: Any) -> Any:
-    """A value as written on the command line or in a search space: text is read as YAML, `"[64, 32]"` as a list."""
+    """Parse text as YAML, so that `"[64, 32]"` becomes a list. Other values are returned unchanged."""
     if not isinstance(value, str):
         return value
     try:
         parsed = yaml.safe_load(value)
-        return float(parsed) if isinstance(parsed, str) else parsed  # YAML takes 1e-4 for text
+        return float(parsed) if isinstance(parsed, str) else parsed  # YAML reads 1e-4 as text
     except (yaml.YAMLError, ValueError):
         return value
 
 
 def resolve(setting: Setting, training: TrainingParams) -> tuple[dict[str, Any], TrainingParams]:
-    """The model's arguments, and the training parameters with those of the setting put in.
+    """Return the model's arguments and the training parameters after applying a setting.
 
-    Raises ValueError that names the key for one that is neither `model.*` nor a training parameter.
+    Raises ValueError that names the first key that is neither `model.*` nor a training parameter.
     """
     model: dict[str, Any] = {}
     changes: dict[str, Any] = {}

@@ -1,1 +1,1 @@
-"""Tables, charts and pages: how results are shown."""
+"""Show results as tables, charts and pages."""

@@ -1,8 +1,8 @@
-"""Charts that are the same to the byte on each run, on white, so that they can be read on a dark page too.
+"""Draw charts that are identical to the byte on every run.
 
-A chart that names models gives each its own colour, and variants of a model ("IFM, from FM", "IFM, random") that colour
-in other strokes. The colours are Okabe and Ito's, which the colour-blind can tell apart, and three that keep apart from
-them.
+Charts have a white background, so that they are readable on dark pages too. Each model has one colour. Variants of a
+model ("IFM, from FM", "IFM, random") have its colour and different strokes. The colours are those of Okabe and Ito,
+which colour-blind readers can distinguish, and some that differ clearly from these.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from pipelines.project.metric import Metric
 INK, SOFT = "#333333", "#d0d0d0"
 BLUE, SKY, GREEN, PURPLE, ORANGE, RED = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#d55e00"
 BLACK, GREY, WINE, OLIVE, INDIGO = "#000000", "#555555", "#882255", "#999933", "#332288"
-COLOURS = {  # of models; two that share one meet in no chart whose lines are told apart by colour alone
+COLOURS = {  # of models; no chart that relies on colour alone has two models of one colour
     "lr": BLACK, "fm": GREY, "ffm": ORANGE, "afm": PURPLE, "afm_ffm": OLIVE, "nfm": GREEN, "deepfm": WINE,
     "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
 }  # fmt: skip
 FRAME = {"ec": RED, "lw": 1.4}
-STROKES = ("solid", "dashed", "dotted", "dashdot")  # of a model's variants
+STROKES = ("solid", "dashed", "dotted", "dashdot")  # of the variants of a model
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "factorbench",
-    # Text stays text, which makes files small and can be searched. It is laid out by DejaVu Sans, which comes with
-    # matplotlib; Verdana is as wide.
+    # Text stays text, so that files are small and searchable. matplotlib sets it in its own DejaVu Sans; Verdana is as
+    # wide.
     "svg.fonttype": "none",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
     "font.size": 9,
@@ -59,7 +59,7 @@ STYLE: dict[Any, Any] = {
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
-    """Draw by `STYLE`, whatever matplotlibrc this machine has."""
+    """Draw with `STYLE`, and ignore the matplotlibrc of the machine."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
@@ -67,27 +67,28 @@ def style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path, title: str) -> None:
-    """Write a chart as SVG, whole or not at all; `title` is its name for who can't see it."""
+    """Write a chart as SVG. Screen readers read `title`."""
     with style(), written_whole(path) as partial:
         figure.savefig(partial, format="svg", metadata={"Date": None, "Creator": None, "Title": title})
 
 
 def model_of(label: str) -> str:
-    """Find the model that a label speaks of: "IFM⁻, from FM" → "ifm_full"."""
+    """Return the model that a label names. Example: "IFM⁻, from FM" → "ifm_full"."""
     return label.split(",")[0].lower().replace("-", "_").replace("ifm⁻", "ifm_full")
 
 
 def colour(label: str) -> str:
-    """Choose the colour of a model, by its name or by a label."""
+    """Return the colour of a model, given its name or a label."""
     return COLOURS.get(model_of(label), INK)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes of a line chart: points by label.
+    """Describe one pair of axes of a line chart. `lines` has the points of each label.
 
-    `ticks` are words for x = 0, 1, …; `zero`: y starts there. `epochs`: x is on a log scale, as some lines are much
-    longer than others, points have no dots, and the first tenth of a line may start above the top.
+    `ticks`: words for x = 0, 1, …
+    `epochs`: x has a log scale, points have no dots, and the first tenth of a line may lie above the top.
+    `zero`: y starts at 0.
     """
 
     title: str
@@ -101,7 +102,7 @@ class Panel:
 
 @style()
 def line_chart(rows: Sequence[Sequence[Panel]], height: float) -> Figure:
-    """Draw panels, `height` inches each: a line a label, a legend below where there are several."""
+    """Draw panels with one line per label. Each row of panels is `height` inches high."""
     figure = Figure(figsize=(4.6 * len(rows[0]), height * len(rows)))
     axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
     for axis, panel in zip(axes.flat, (panel for row in rows for panel in row), strict=True):
@@ -132,9 +133,9 @@ def line_chart(rows: Sequence[Sequence[Panel]], height: float) -> Figure:
 
 @style()
 def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
-    """Draw a panel a data set: a line a model, and bars at the right that join models which do not differ.
+    """Draw one panel per data set, with one row per model.
 
-    `results` is that of pipelines.significance.
+    Bars at the right join models without a shown difference. `results` is the output of pipelines.significance.
     """
     heights = [max(2, len(result["models"])) for result in results.values()]
     figure = Figure(figsize=(7.5, 0.25 * sum(heights) + 0.8 * len(heights) + 0.6))
@@ -150,7 +151,7 @@ def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
             axis.plot(mean, y, "o", ms=5, color=own)
         for number, group in enumerate(result["groups"]):
             ends = [place[group[0]] - 0.25, place[group[-1]] + 0.25]
-            right = axis.get_yaxis_transform()  # x from 0 to 1 over the axes, y a row a model
+            right = axis.get_yaxis_transform()  # x from 0 to 1 over the axes, y in rows of models
             axis.plot([1.03 + 0.02 * number] * 2, ends, color=BLACK, lw=3.5, transform=right, clip_on=False)
         if not place:
             axis.text(0.5, 0.5, "no model to compare", ha="center", va="center", transform=axis.transAxes)
@@ -174,7 +175,7 @@ def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
 def pair_chart(
     maps: Mapping[str, Mapping[tuple[str, str], float]], top: float, framed: set[tuple[str, str]], why: str
 ) -> Figure:
-    """Draw a heat map a title: the value of each pair, darkest at `top`; `why` says which pairs are `framed`."""
+    """Draw one heat map of pair values per title. `top` is darkest; `why` explains the `framed` pairs."""
     names = list(dict.fromkeys(name for pairs in maps.values() for pair in zip(*pairs, strict=True) for name in pair))
     figure = Figure(figsize=(4.2 * len(maps), 4.2))
     axes = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
@@ -202,9 +203,10 @@ def pair_chart(
 def spread_chart(
     panels: Mapping[str, Mapping[str, Mapping[str, tuple[float, float, float]]]], colours: Mapping[str, str], y: str
 ) -> Figure:
-    """Draw a panel a title, on a log scale: at each name a dot a side, with a bar from the least to the most.
+    """Draw one log-scaled panel per title, with a dot and bar per name and side.
 
-    `panels[title][name][side]` is least, middle and most; the order and colours of the sides are those of `colours`.
+    `panels[title][name][side]` is (least, middle, most): a bar from least to most and a dot at the middle. `colours`
+    gives the order and colours of the sides.
     """
     figure = Figure(figsize=(9, 2.9 * len(panels)))
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]

@@ -1,4 +1,4 @@
-"""Pages in Markdown: rendered from templates, or put into other pages between two comments."""
+"""Render Markdown pages from templates, and include pages in other pages."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,10 @@ INCLUDE = re.compile(r"(<!-- include (\S+) -->\n).*?(<!-- /include -->)", re.DOT
 
 
 def render(template: Path, **values: Any) -> str:
-    """Fill in a Jinja2 template, which may include others of its folder.
+    """Render a Jinja2 template, which may include other templates of its folder.
 
-    Templates call `table` (`markdown_table`) and `figure`. Blank lines in a row become one, so that loops and
-    conditions may stand on lines of their own. Raises jinja2.UndefinedError for a name that is not in `values`.
+    Templates call `table` (`markdown_table`) and `figure`. Consecutive blank lines become one, so that loops and
+    conditions may have their own lines. Raises jinja2.UndefinedError for a name that is not in `values`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # takes time to import
 
@@ -27,14 +27,15 @@ def render(template: Path, **values: Any) -> str:
 
 
 def up_to_date(page: str, folder: Path) -> str:
-    """Read again what a page includes: `<!-- include FILE -->` … `<!-- /include -->`, FILE relative to `folder`.
+    """Update the files that a page includes.
 
-    Raises OSError for a FILE that is not there.
+    They stand between `<!-- include FILE -->` and `<!-- /include -->`. FILE is relative to `folder`. Raises OSError for
+    a missing FILE.
     """
     return INCLUDE.sub(lambda match: match[1] + nested((folder / match[2]).read_text("utf-8")) + match[3], page)
 
 
 def nested(page: str, levels: int = 1) -> str:
-    """Lower a page's headings by some levels, and leave its title out."""
+    """Remove a page's title, and lower its headings by `levels`."""
     lines = (line for line in page.splitlines(keepends=True) if not line.startswith("# "))
     return "".join("#" * levels + line if line.startswith("#") else line for line in lines)

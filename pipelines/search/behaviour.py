@@ -26,7 +26,7 @@ SETTING = {"training.learning_rate": 0.1, "model.dropout": 0.3, "model.embed_dim
 
 
 def search_behaviour() -> Figures:
-    """What the sampler draws for a fixed objective, what schedulers stop, what is left of budgets, a trial's seed."""
+    """Compute what the sampler draws, what schedulers stop, budgets' rests, and a trial's seed."""
     return {
         "draws": {f"after {drawn} trials": draws(drawn) for drawn in (0, 7)},
         "stopped": {name: stopped(name) for name in ("none", "asha", "median")},
@@ -36,7 +36,7 @@ def search_behaviour() -> Figures:
 
 
 def draws(drawn: int) -> list[dict[str, Any]]:
-    """Fourteen settings, drawn by a search that goes on after `drawn` trials."""
+    """Draw fourteen settings, in a search that goes on after `drawn` trials."""
     study = optuna.create_study(sampler=tuner.make_sampler(generated_cell(), drawn))
     tuner.enqueue_first(study, SPACE, SETTING)
     for _ in range(14):
@@ -46,13 +46,13 @@ def draws(drawn: int) -> list[dict[str, Any]]:
 
 
 class Reporting(NamedTuple):
-    """What schedulers know of a trial."""
+    """Hold what schedulers read of a trial."""
 
     trial_id: str
 
 
 def stopped(scheduler: str) -> dict[str, int]:
-    """The epoch in which a scheduler stops each of nine trials that report side by side."""
+    """Find the epoch in which a scheduler stops each of nine parallel trials."""
     names: set[str] = set()
     asked = scheduling.scheduler(scheduler, 27, names)
     asked.set_search_properties(scheduling.METRIC, "min")
@@ -72,7 +72,7 @@ def stopped(scheduler: str) -> dict[str, int]:
 
 
 def study_of(done: int) -> optuna.Study:
-    """A study with as many trials, of which one was stopped and one failed."""
+    """Make a study with `done` trials, one of them stopped and one failed."""
     study = optuna.create_study()
     states = [TrialState.PRUNED, TrialState.FAIL, *[TrialState.COMPLETE] * 9][:done]
     study.add_trials([create_trial(state=state, value=None if state is TrialState.FAIL else 0.5) for state in states])

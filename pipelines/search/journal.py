@@ -1,4 +1,4 @@
-"""The record of a search: an Optuna study in a journal, which is what survives when a search is cut off."""
+"""Keep the record of a search: an Optuna study in a journal, which survives a kill."""
 
 import logging
 import os
@@ -15,18 +15,20 @@ from optuna.trial import FrozenTrial, TrialState
 from pipelines.project.metric import Metric
 from pipelines.project.params import TuneParams
 
-INTERRUPTED = "interrupted"  # marks the trials that a killed search left running: no part of the budget
-SECONDS = "seconds"  # of the study: how long searches have run
-REASON = "reason"  # of a trial: why it failed
-NODE = "node"  # of a trial: the address of the machine that ran it
+# Attributes of the study and of its trials.
+SECONDS = "seconds"  # how long its searches have run
+INTERRUPTED = "interrupted"  # a search ended before the trial had an epoch, or was killed: no part of the budget
+ENDED_BY_BUDGET = "ended_by_budget"  # the trial counts with the epochs that it had when the time budget was spent
+REASON = "reason"  # why the trial failed
+NODE = "node"  # the address of the machine that ran the trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 def open_journal(path: Path) -> JournalStorage:
-    """The journal of a cell; a last line that was cut off while it was written is dropped.
+    """Open a cell's journal, without a last line that a kill has cut off.
 
-    The caller holds the cell's lock, so a lock file beside the journal is that of a killed search.
+    The caller must hold the cell's lock: a killed search may have left a lock file, which is removed.
     """
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     path.touch()
@@ -39,7 +41,7 @@ def open_journal(path: Path) -> JournalStorage:
 
 
 def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
-    """Trials that a killed search left running have failed, and their settings are drawn again first."""
+    """Mark a killed search's running trials as failed, and queue their settings."""
     study_id = storage.get_study_id_from_name(study.study_name)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
@@ -49,17 +51,17 @@ def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
 
 
 def ended_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that are over, those of killed searches too."""
+    """Return the trials that are over, also those that a kill has ended."""
     return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
-    """The trials that count: those that ended well, were stopped by a scheduler, or failed by themselves."""
+    """Return the trials that are part of the budget: complete, stopped or failed."""
     return [trial for trial in ended_trials(study) if INTERRUPTED not in trial.user_attrs]
 
 
 def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:
-    """How many trials are still to start (−1: no bound), and for how many seconds (None: no bound)."""
+    """Compute how many trials (−1: any number) and seconds (None: any number) are left."""
     trials = max(0, budget.num_trials - len(finished_trials(study))) if budget.num_trials else -1
     if budget.time_budget_s is None:
         return trials, None
@@ -69,7 +71,7 @@ def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:
 
 
 def seconds_of_trials(trials: list[FrozenTrial]) -> float:
-    """The time in which at least one of the trials ran: all that is known of a search that was killed."""
+    """Sum the time in which at least one trial ran."""
     seconds, covered = 0.0, datetime.min
     for trial in sorted(trials, key=lambda trial: trial.datetime_start or datetime.min):
         if trial.datetime_start and trial.datetime_complete:
@@ -80,7 +82,7 @@ def seconds_of_trials(trials: list[FrozenTrial]) -> float:
 
 
 def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
-    """A row a finished trial: number, state, validation metric, epochs, seconds, setting, and why it failed, if so."""
+    """Return one row for each finished trial, with its setting and what it reached."""
     rows = [
         {
             "trial": trial.number,
@@ -98,6 +100,6 @@ def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
 
 
 def best_step(trial: FrozenTrial) -> int | None:
-    """The first epoch whose value, the best so far, is the trial's."""
+    """Find the first epoch that reached the trial's value."""
     steps = sorted(trial.intermediate_values)
     return next((step for step in steps if trial.intermediate_values[step] == trial.value), None)

@@ -1,4 +1,4 @@
-"""What long work shows: a live table on a terminal, else a line when a trial ends."""
+"""Show a search: a live table on a terminal, else a line for each trial."""
 
 import time
 from typing import Any
@@ -12,9 +12,9 @@ from pipelines.project.metric import Metric
 
 
 class TrialTable(Callback):
-    """The trials that run, and above them how many are done, the best so far and the time left.
+    """Show running trials, the number of ended trials, the best value and the time left.
 
-    Of `num_trials` (None: no bound) `done` were done before; `seconds_left` (None: no bound) are left for the others.
+    `done` trials of `num_trials` ended before; the others have `seconds_left`. None means no bound.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class TrialTable(Callback):
         self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2, transient=True)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks: a display has no place in that."""
+        """Leave the display out, as Tune pickles its callbacks."""
         return {key: value for key, value in vars(self).items() if key not in ("console", "live")}
 
     def setup(self, *args: Any, **info: Any) -> None:
@@ -43,27 +43,27 @@ class TrialTable(Callback):
             self.live.start()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.running[trial.trial_id] = (describe(trial.config), 0, None)
+        self.running[trial.trial_id] = (format_setting(trial.config), 0, None)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        self.running[trial.trial_id] = (describe(trial.config), result["epoch"], result["best_score"])
+        self.running[trial.trial_id] = (format_setting(trial.config), result["epoch"], result["best_score"])
         if reason := result.get("reason"):
             self.reasons[trial.trial_id] = reason
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         _, epochs, value = self.running.pop(trial.trial_id, ("", 0, None))
         if reason := self.reasons.pop(trial.trial_id, None):
-            self.end_trial(f"failed, {describe(trial.config)}: {reason}")
+            self.end_trial(f"failed, {format_setting(trial.config)}: {reason}")
             return
         if value is not None:
             self.best = value if self.best is None else min(self.best, value)
-        self.end_trial(f"{epochs} epochs, {self.shown(value)}, {describe(trial.config)}")
+        self.end_trial(f"{epochs} epochs, {self.format_score(value)}, {format_setting(trial.config)}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.running.pop(trial.trial_id, None)
-        self.end_trial(f"failed, {describe(trial.config)}")
+        self.end_trial(f"failed, {format_setting(trial.config)}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         self.live.stop()
@@ -75,10 +75,10 @@ class TrialTable(Callback):
 
     def summary(self) -> str:
         total = f" of {self.num_trials}" if self.num_trials else ""
-        return f"{self.title}: {self.done}{total} trials, best {self.shown(self.best)}, {self.time_left()}"
+        return f"{self.title}: {self.done}{total} trials, best {self.format_score(self.best)}, {self.time_left()}"
 
     def time_left(self) -> str:
-        """The shorter of what the time budget leaves and what the trials so far suggest."""
+        """Estimate the time left, by the time budget and by the trials so far."""
         elapsed, estimates = time.monotonic() - self.start, []
         if self.seconds_left is not None:
             estimates.append(self.seconds_left - elapsed)
@@ -87,18 +87,18 @@ class TrialTable(Callback):
             estimates.append(elapsed / (self.done - self.done_before) * left)
         return f"about {max(0, min(estimates)):.0f} s left" if estimates else "time left not known yet"
 
-    def shown(self, score: float | None) -> str:
-        """Show the value of the metric that a score stands for."""
+    def format_score(self, score: float | None) -> str:
+        """Format the metric's value for a score."""
         return "–" if score is None else f"{self.metric.score(score):.4f}"
 
     def render(self) -> Table:
         table = Table("running", "epoch", "best", title=self.summary(), title_justify="left")
         for setting, epoch, value in list(self.running.values()):
-            table.add_row(setting, str(epoch), self.shown(value))
+            table.add_row(setting, str(epoch), self.format_score(value))
         return table
 
 
-def describe(setting: dict[str, Any]) -> str:
-    """`learning_rate=0.05 dropout=0.3`"""
+def format_setting(setting: dict[str, Any]) -> str:
+    """Format a setting like `learning_rate=0.05 dropout=0.3`."""
     values = ((key.partition(".")[2], value) for key, value in setting.items())
     return " ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values)

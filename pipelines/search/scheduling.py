@@ -7,14 +7,15 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 
 from pipelines.search.journal import REASON
 
-METRIC = "best_score"  # the validation metric of the best epoch so far, turned so that less is better
+METRIC = "best_score"  # the best epoch's validation metric, with its sign changed where higher is better
 
 
 def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
-    """What may stop trials before their end, and then puts their names into `stopped`.
+    """Make a scheduler that may stop trials early, and then notes their names in `stopped`.
 
-    asha (Li et al. 2020) lets a third of the trials go on after a ninth of `max_epochs`, and of these a third after a
-    third; median (Golovin et al. 2017) stops, from the same epoch on, those whose best is behind the others' median.
+    asha (Li et al. 2020): a third of the trials goes on after a ninth of `max_epochs`, and a third of these after a
+    third of it. median (Golovin et al. 2017): from the same epoch on, a trial stops when its best value is worse than
+    the median of the others.
     """
     first = max(1, max_epochs // 9)
     if name == "asha":
@@ -28,7 +29,7 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
 
 
 class NotingScheduler(TrialScheduler):
-    """Ask another scheduler about each trial, and note the names of those that it stops before their end."""
+    """Ask another scheduler, and note the trials that it stops before their end."""
 
     def __init__(self, inner: TrialScheduler, max_epochs: int, stopped: set[str]) -> None:
         self.inner, self.max_epochs, self.stopped = inner, max_epochs, stopped

@@ -1,8 +1,8 @@
-"""Compute the behaviour that results hang on: figures of tiny trainings, held in files that a person accepts.
+"""Compute the behaviour that results depend on: figures of tiny trainings in float64.
 
-Each model is trained in float64 on a few generated rows. The figures change when anything does that decides a result
-(an equation, a kernel, an optimizer, a first weight, a default), and stay when code is only moved or renamed.
-NOTE: torch draws float64 numbers alike on all CPUs, which the tests check, so the real first weights are used.
+A person accepts the figures, which then stand in `behaviour/`. They change with anything that decides a result (an
+equation, a kernel, an optimizer, a first weight, a default). They stay when code is only moved or renamed.
+NOTE: the real first weights are used, because torch draws the same float64 numbers on all CPUs; a test checks this.
 """
 
 import functools
@@ -31,7 +31,7 @@ from search_spaces import shared
 
 OPTIMIZERS: tuple[str, ...] = get_args(TrainingParams.model_fields["optimizer"].annotation)
 
-SMALL = {  # sizes in place of the papers', which take longer and decide nothing else
+SMALL = {  # instead of the papers' sizes, which only take longer
     "embed_dim": 4,
     "attention_dim": 3,
     "field_embed_dim": 3,
@@ -46,7 +46,7 @@ TRAINING = TrainingParams(
 
 
 class Split(NamedTuple):
-    """Generated rows in float64, and the schema that models are made for."""
+    """Hold generated rows in float64, and their schema."""
 
     schema: dict[str, Any]
     train: Rows
@@ -70,16 +70,19 @@ def generated(field_dims: Mapping[str, int], with_values: bool = False) -> Split
 
 @functools.cache
 def splits() -> dict[str, Split]:
-    """Data by what it asks of the kernels: rows that share pairs of features, rows that do not, and feature values."""
+    """Generate one data set for each path of the kernels.
+
+    Rows share pairs of features, or they don't, or features have values.
+    """
     few, many = {"user": 6, "item": 7, "tag": 5, "hour": 4, "city": 3}, {"user": 150, "item": 150, "tag": 150}
     return {"few features": generated(few), "many features": generated(many), "values": generated(many, True)}
 
 
 def in_float64(compute: Callable[[], Any]) -> Any:
-    """Call a function whose new tensors are float64, and leave torch as it was."""
+    """Call a function with float64 as the default type, and restore torch's state."""
     dtype, state, threads = torch.get_default_dtype(), torch.get_rng_state(), torch.get_num_threads()
     torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)  # more would only wait for each other
+    torch.set_num_threads(1)  # more threads would only wait for each other
     try:
         return compute()
     finally:
@@ -89,14 +92,14 @@ def in_float64(compute: Callable[[], Any]) -> Any:
 
 
 def small_arguments(model: str) -> dict[str, Any]:
-    """The sizes in `SMALL` that a model has."""
+    """Pick the sizes in `SMALL` that a model has."""
     return {key: SMALL[key] for key in registry.hyperparameters(model) if key in SMALL}
 
 
 def trained(
     model: str, data: str, arguments: Mapping[str, Any], training: TrainingParams, start: dict[str, Tensor] | None
 ) -> tuple[nn.Module, list[Epoch]]:
-    """Train a model on the CPU; the model and its epochs."""
+    """Train a model on the CPU, and return it with its epochs."""
     split = splits()[data]
     seed = seed_for(SEED, "behaviour", model)
     declined = registry.why_declined(model, split.schema["fields"])
@@ -104,19 +107,19 @@ def trained(
     net = new_model(model, schema, {**small_arguments(model), **arguments}, seed, start, device="cpu")
     taken = roles_of(net).values()
     l2 = {key: 0.0 for key, roles in TAKE.items() if not roles & {*taken}}
-    return net, list(train(net, split.train, split.valid, training.model_copy(update=l2)))
+    return net, train(net, split.train, split.valid, training.model_copy(update=l2))
 
 
 def figures_of(
     model: str, data: str, arguments: Mapping[str, Any], changes: Mapping[str, Any], **start: Any
 ) -> Figures:
-    """Train a model, and tell what it reached."""
+    """Train a model, and return its figures."""
     net, epochs = trained(model, data, arguments, TRAINING.model_copy(update=dict(changes)), start.get("start"))
     return figures(net, epochs, splits()[data])
 
 
 def figures(model: nn.Module, epochs: list[Epoch], split: Split, kernels: bool = True) -> Figures:
-    """What a training reached: losses by epoch, validation logits of five rows, and the norms of all weights."""
+    """Gather losses by epoch, validation logits of five rows, and the norms of all weights."""
     return {
         "train_loss": [epoch.train_loss for epoch in epochs],
         "valid_rmse": [epoch.valid.rmse for epoch in epochs],
@@ -127,7 +130,10 @@ def figures(model: nn.Module, epochs: list[Epoch], split: Split, kernels: bool =
 
 
 def variants(model: str) -> Iterator[tuple[str, tuple[str, dict[str, Any], dict[str, Any]]]]:
-    """The trainings that between them reach every path of a model: name; data, arguments, changes of the training."""
+    """List the trainings that together reach every path of a model.
+
+    Each has a name; then the data, the model's arguments and the changes of `TRAINING`.
+    """
     known = registry.hyperparameters(model)
     types = inspect.get_annotations(registry.get_model(model).__init__)
     dropout, no_dropout = ({key: share for key in known if "dropout" in key} for share in (0.4, 0.0))
@@ -146,7 +152,7 @@ def variants(model: str) -> Iterator[tuple[str, tuple[str, dict[str, Any], dict[
 
 
 def model_behaviour(model: str) -> Figures:
-    """The defaults of a model, and the figures of its trainings."""
+    """Return a model's defaults and the figures of its trainings."""
     trainings = {name: figures_of(model, *variant) for name, variant in variants(model)}
     if model != "fm":
         start = trained("fm", "few features", {}, TRAINING, None)[0].state_dict()
@@ -155,7 +161,7 @@ def model_behaviour(model: str) -> Figures:
 
 
 def space_behaviour(model: str) -> Figures:
-    """The search space of a model, and the paper's setting by family of data sets."""
+    """Return a model's search space, and the paper's setting by family of data sets."""
     space = {
         key: {"name": type(distribution).__name__, **distribution._asdict()}
         for key, distribution in shared.get_space(model).items()
@@ -165,7 +171,7 @@ def space_behaviour(model: str) -> Figures:
 
 
 class Layer(nn.Linear):
-    """A linear layer with a role."""
+    """Give a linear layer a role."""
 
     def __init__(self, role: str, inputs: int, units: int) -> None:
         super().__init__(inputs, units)
@@ -173,7 +179,9 @@ class Layer(nn.Linear):
 
 
 class PlainModel(nn.Module):
-    """The least model that has weights of all kinds, so that no model's equation decides what optimizers do.
+    """Be the smallest model that has weights of all roles.
+
+    With it, the behaviour of optimizers does not depend on a real model's equation.
 
     Shape: → logits `[batch]`.
     """
@@ -190,7 +198,7 @@ class PlainModel(nn.Module):
 
 
 def optimizer_behaviour(optimizer: str) -> Figures:
-    """The figures of a plain model trained with an optimizer, with and without kernels."""
+    """Train the plain model with an optimizer, with and without kernels, and return its figures."""
     changes = [{"optimizer": optimizer, "kernels": kernels} for kernels in ("fast", "plain")]
     if optimizer == "adagrad":
         changes = [{**change, "l2_rows": rows} for change in changes for rows in ("all", "touched")]
@@ -198,13 +206,13 @@ def optimizer_behaviour(optimizer: str) -> Figures:
     for change in changes:
         torch.manual_seed(SEED)
         model = PlainModel(split.schema["field_dims"])
-        epochs = list(train(model, split.train, split.valid, TRAINING.model_copy(update=change)))
+        epochs = train(model, split.train, split.valid, TRAINING.model_copy(update=change))
         found[", ".join(list(change.values())[1:])] = figures(model, epochs, split)
     return found
 
 
 def protocol_behaviour() -> Figures:
-    """The metrics of fixed logits by loss, seeds of some keys, and the defaults of a training run."""
+    """Compute metrics of fixed logits, seeds of some keys, and the defaults of training."""
     rng = np.random.default_rng(SEED)
     labels = torch.tensor(np.where(rng.random(50) < 0.4, 1.0, -1.0))
     logits = torch.tensor(rng.normal(size=50).round(1)) + labels  # rounded: some tie
@@ -218,7 +226,10 @@ def protocol_behaviour() -> Figures:
 
 
 def behaviours() -> dict[str, Callable[[], Figures]]:
-    """What computes each golden file, by its name; those of the stages are in `pipelines.golden_stages`."""
+    """Map the name of each golden file to the function that computes it.
+
+    `pipelines.behaviour` adds the files of the stages.
+    """
     models = registry.list_models()
     return {
         "protocol": protocol_behaviour,
@@ -229,15 +240,15 @@ def behaviours() -> dict[str, Callable[[], Figures]]:
 
 
 def today(compute: Callable[[], Figures]) -> Figures:
-    """The figures as a golden file holds them."""
+    """Compute figures as a golden file holds them."""
     return json.loads(json.dumps(in_float64(compute)), parse_float=lambda text: float(f"{float(text):.12g}"))
 
 
 @functools.cache
 def digest(name: str) -> str:
-    """Twelve digits that stand for the behaviour `name` of the code that runs.
+    """Compute twelve digits that stand for one behaviour of the running code.
 
-    They are those of the golden file where that says the same, else of the figures themselves.
+    Where the golden file agrees with the code, the digits are the file's.
     """
     figures, known = today(behaviours()[name]), accepted(name)
     if known is None:  # a new model
@@ -254,5 +265,5 @@ def digest(name: str) -> str:
 
 
 def behaviour_of(model: str, training: TrainingParams) -> str:
-    """Twelve digits that stand for all the behaviour that decides what a training run reaches."""
+    """Compute twelve digits that stand for all behaviour that a training run depends on."""
     return digest_of([digest(name) for name in golden_names(model, training)])

@@ -1,8 +1,8 @@
-"""A cell of the benchmark: one model on one data set, and what its runs need."""
+"""Load a cell of the benchmark: one model on one data set."""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,20 +17,23 @@ from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
-from pipelines.training.loop import Epoch, train
+from pipelines.training.loop import Epoch, no_report, train
 from pipelines.training.start import load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Train and validation rows only: what decides a search never sees the test split."""
+    """Hold what the runs of one model on one data set need.
+
+    There are only train and validation rows, so that no search sees the test split.
+    """
 
     model: str
     dataset: str
-    schema: dict[str, Any]  # that of the prepared data
-    digests: dict[str, str]  # of what the runs start from: the values of each split and, if any, the pretrained model
-    behaviour: str  # of the code that runs, by `pipelines.training.behaviour.digest`
+    schema: dict[str, Any]  # of the prepared data
+    digests: dict[str, str]  # of each split's values and, if there is one, of the pretrained model
+    behaviour: str  # digits that stand for what the running code does
     train_rows: Rows
     valid_rows: Rows
     training: TrainingParams
@@ -38,22 +41,24 @@ class Cell:
     root_seed: int
 
     def seed(self, stage: str, *keys: str | int) -> int:
-        """The seed of a run of the cell that a stage names by `keys`."""
+        """Derive the seed of one of a stage's runs."""
         return seed_for(self.root_seed, stage, self.dataset, self.model, *keys)
 
-    def start(self, setting: Setting, seed: int) -> tuple[nn.Module, Iterator[Epoch]]:
-        """Make a model, and the epochs that train it.
+    def train(
+        self, setting: Setting, seed: int, report: Callable[[Epoch], object] = no_report
+    ) -> tuple[nn.Module, list[Epoch]]:
+        """Train a new model, and return it and its epochs.
 
-        Raises ValueError for a setting that names unknown keys or values that are not allowed.
+        The model has the weights of the best epoch. Raises ValueError for a setting with unknown keys or wrong values.
         """
         arguments, training = resolve(setting, self.training)
         refuse_workers(training)
         model = new_model(self.model, self.schema, arguments, seed, self.pretrained)
-        return model, train(model, self.train_rows, self.valid_rows, training)
+        return model, train(model, self.train_rows, self.valid_rows, training, report)
 
 
 def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
-    """The cell of a model and a data set, with what the stages `prepare` and `pretrain` have written.
+    """Load a cell from the files of the stages `prepare` and `pretrain`.
 
     Raises ValueError for an unknown model or data set, and for data that is damaged or not there.
     """
@@ -80,7 +85,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
 
 
 def refuse_workers(training: TrainingParams) -> None:
-    """Raise ValueError for several workers, which here are not used."""
+    """Raise ValueError for several workers, which only `pipelines.train` has."""
     if training.num_workers > 1:
         raise ValueError(
             f"training.num_workers is {training.num_workers}: only python -m pipelines.train has several workers train "
@@ -89,7 +94,10 @@ def refuse_workers(training: TrainingParams) -> None:
 
 
 def fingerprint(cell: Cell, space: Space, fixed: Setting) -> str:
-    """Name all that decides a trial's result: data, params, space, seed, and the behaviour of the code."""
+    """Compute a name for all that a trial's result depends on.
+
+    That is data, params, search space, seed, and the behaviour of the code.
+    """
     distributions = {key: repr(distribution) for key, distribution in space.items()}
     training = cell.training.model_dump(exclude_defaults=True)  # so that a new key changes no name
     parts = (cell.root_seed, cell.digests, training, distributions, dict(fixed), cell.behaviour)
@@ -97,6 +105,6 @@ def fingerprint(cell: Cell, space: Space, fixed: Setting) -> str:
 
 
 def generated_cell() -> Cell:
-    """Make a cell of generated rows; its model is no real one, so that none decides how stages behave."""
+    """Make a cell of generated rows without a real model, for the behaviour of stages."""
     split = splits()["few features"]
     return Cell("model", "dataset", split.schema, {}, "", split.train, split.valid, TRAINING, None, SEED)

@@ -1,8 +1,8 @@
-"""The training loop: one model, one setting, one seed; stops early and keeps the best epoch's weights."""
+"""Train one model with one setting and one seed, and keep the best epoch's weights."""
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,10 @@ EVALUATION_ROWS = 1 << 14  # at a time: the more, the fewer distinct pairs of fe
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch took and reached; `train_loss` is the mean over the rows, without the penalty."""
+    """Record the time and the results of one epoch.
+
+    `train_loss` is the mean over the rows, without the L2 penalty.
+    """
 
     epoch: int
     seconds: float
@@ -30,105 +33,120 @@ class Epoch:
     valid: Metrics
 
     def row(self) -> dict[str, Any]:
-        """As one flat record: epoch, seconds, train_loss, valid_rmse, valid_auc, valid_logloss."""
+        """Return a flat record: epoch, seconds, train_loss, valid_rmse, valid_auc, valid_logloss."""
         figures = {"epoch": self.epoch, "seconds": self.seconds, "train_loss": self.train_loss}
         return figures | self.valid.named("valid")
 
 
 def summed_loss(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
-    """½ Σ (ŷ − y)² over the batch, or the summed cross-entropy: the L2 penalty weighs against a sum over rows,
-    as in the code released with the paper."""
+    """Sum the loss over the batch: ½ Σ (ŷ − y)², or the cross-entropy.
+
+    The L2 penalty is weighed against a sum over rows, as in the code released with the paper.
+    """
     if loss == "squared_error":
         return 0.5 * nn.functional.mse_loss(logits, labels, reduction="sum")
     return nn.functional.softplus(-labels * logits).sum()
 
 
 class Alone:
-    """The steps of a run in which several workers would need each other, for a run that has one."""
+    """Do the steps that several workers would share, for a run with one worker."""
 
     def batches(self, rows: Rows, batch_size: int) -> Sequence[Tensor]:
-        """Draw the rows of each batch of an epoch."""
+        """Shuffle the rows into the batches of one epoch."""
         return batches(torch.randperm(len(rows), device=rows.labels.device), batch_size)
 
     def after_backward(self, model: nn.Module) -> None:
-        """Make gradients those of all workers."""
+        """Sum the gradients of all workers."""
 
     def mean_loss(self, total: Tensor, rows: Rows) -> float:
-        """Divide the loss summed over an epoch by the number of rows."""
+        """Divide an epoch's summed loss by the number of rows."""
         return total.item() / len(rows)
 
     def after_epoch(self, model: nn.Module) -> None:
-        """Make what is no gradient that of all workers."""
+        """Average the statistics of batch norm over all workers."""
 
     def evaluate(self, model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
         """Compute the metrics on all validation rows."""
         return evaluate(model, rows, training.loss, training.kernels == "fast")
 
 
-def train(
-    model: nn.Module, train_rows: Rows, valid_rows: Rows, training: TrainingParams, workers: Alone | None = None
-) -> Iterator[Epoch]:
-    """Train epoch by epoch; when the iteration ends, the model has the weights of the best validation epoch.
+def no_report(epoch: Epoch) -> None:
+    """Ignore an epoch."""
 
-    It ends after `max_epochs`, or after `patience` epochs without a better validation metric. Raises
-    FloatingPointError when the loss is no longer finite.
+
+def train(
+    model: nn.Module,
+    train_rows: Rows,
+    valid_rows: Rows,
+    training: TrainingParams,
+    report: Callable[[Epoch], object] = no_report,
+    workers: Alone | None = None,
+) -> list[Epoch]:
+    """Train a model, and leave it with the weights of the best validation epoch.
+
+    Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
+    metric, or when `report` returns True. Raises FloatingPointError when the loss is no longer finite.
     """
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)
     stopping = EarlyStopping(model, training)
-    try:
-        for epoch in range(1, training.max_epochs + 1):
-            start = time.perf_counter()
-            model.train()
-            total = torch.zeros((), device=rows.labels.device)
-            for batch in workers.batches(rows, training.batch_size):
-                optimizer.zero_grad()
-                logits = model(Batch(*rows.inputs(batch), kernels=kernels))
-                loss = summed_loss(logits, rows.labels[batch], training.loss)
-                loss.backward()
-                workers.after_backward(model)
-                optimizer.step()
-                total += loss.detach()
-            train_loss = workers.mean_loss(total, rows)
-            settle(model)
-            workers.after_epoch(model)
-            seconds = time.perf_counter() - start
-            valid = workers.evaluate(model, valid_rows, training)
-            if not math.isfinite(train_loss + valid.rmse):
-                raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
-            stopping.note(epoch, valid)
-            yield Epoch(epoch, seconds, train_loss, valid)
-            if stopping.is_due(epoch):
-                break
-    finally:
-        forget_optimizer(model)
-        model.load_state_dict(stopping.best_weights)
+    epochs: list[Epoch] = []
+    while len(epochs) < training.max_epochs and not stopping.is_due(len(epochs)):
+        start = time.perf_counter()
+        model.train()
+        total = torch.zeros((), device=rows.labels.device)
+        for batch in workers.batches(rows, training.batch_size):
+            optimizer.zero_grad()
+            logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+            loss = summed_loss(logits, rows.labels[batch], training.loss)
+            loss.backward()
+            workers.after_backward(model)
+            optimizer.step()
+            total += loss.detach()
+        train_loss = workers.mean_loss(total, rows)
+        if not math.isfinite(train_loss):
+            epoch = len(epochs) + 1
+            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
+        settle(model)
+        workers.after_epoch(model)
+        seconds = time.perf_counter() - start
+        valid = workers.evaluate(model, valid_rows, training)
+        epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, valid))
+        stopping.note(epochs[-1])
+        if report(epochs[-1]) is True:
+            break
+    forget_optimizer(model)
+    model.load_state_dict(stopping.best_weights)
+    return epochs
 
 
 class EarlyStopping:
-    """Keeps the weights of the epoch with the best validation metric so far: those at the start before there is one."""
+    """Keep the weights of the best epoch so far; before the first epoch, the first weights."""
 
     def __init__(self, model: nn.Module, training: TrainingParams) -> None:
         self.model, self.training = model, training
         self.best_score, self.best_epoch = math.inf, 0
         self.best_weights = {key: value.clone() for key, value in model.state_dict().items()}
 
-    def note(self, epoch: int, valid: Metrics) -> None:
-        """Take the weights as they are now if the epoch that led to them is the best."""
-        score = valid.score(self.training.metric)
+    def note(self, epoch: Epoch) -> None:
+        """Copy the model's weights if this epoch is the best."""
+        score = epoch.valid.score(self.training.metric)
         if score < self.best_score:
-            self.best_score, self.best_epoch = score, epoch
+            self.best_score, self.best_epoch = score, epoch.epoch
             for key, value in self.model.state_dict().items():
-                self.best_weights[key].copy_(value)  # in place: two copies need not be held at a time
+                self.best_weights[key].copy_(value)  # in place: a second copy would cost memory
 
     def is_due(self, epoch: int) -> bool:
-        """Whether no epoch was better for `patience` epochs."""
+        """Tell whether the last `patience` epochs brought nothing better."""
         return epoch - self.best_epoch >= self.training.patience
 
 
 def batches(order: Tensor, batch_size: int) -> Sequence[Tensor]:
-    """Batches of `batch_size`, the last one what is left; a single row joins the batch before, as batch norm needs."""
+    """Split rows into batches of `batch_size`; the last batch has the rest.
+
+    A single last row joins the batch before it, because batch norm needs two rows.
+    """
     sizes = [batch_size] * (len(order) // batch_size)
     left = len(order) - sum(sizes)
     if left == 1 and sizes:
@@ -139,13 +157,13 @@ def batches(order: Tensor, batch_size: int) -> Sequence[Tensor]:
 
 
 def best(epochs: list[Epoch], metric: str) -> Epoch:
-    """The epoch with the best validation metric, the earliest of equals."""
+    """Find the epoch with the best validation metric; among equals, the first."""
     return min(epochs, key=lambda epoch: epoch.valid.score(metric))
 
 
 @torch.no_grad()
 def predict(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
-    """Compute logits `[rows]`, and give them on the CPU."""
+    """Compute logits `[rows]`, and return them on the CPU."""
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))

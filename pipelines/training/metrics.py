@@ -1,4 +1,4 @@
-"""How predictions are judged. Labels are ±1."""
+"""Compute the metrics of predictions against labels ±1."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ LEAST_PROBABILITY = 1e-6  # keeps the logloss of a clipped prediction finite
 
 
 class Metrics(NamedTuple):
-    """RMSE and logloss (in nats) are better when lower, AUC when higher."""
+    """Hold RMSE, AUC and logloss (in nats) of one split."""
 
     rmse: float
     auc: float
@@ -25,12 +25,12 @@ class Metrics(NamedTuple):
         return METRICS[metric].score(getattr(self, metric))
 
     def named(self, split: str) -> dict[str, float]:
-        """`{"test_rmse": …, "test_auc": …, "test_logloss": …}`"""
+        """Return a dict with keys such as `test_rmse`."""
         return {f"{split}_{name}": value for name, value in self._asdict().items()}
 
 
 def predictions(logits: Tensor, loss: str) -> Tensor:
-    """Predictions of the label, in [−1, 1].
+    """Turn logits into predictions of the label, in [−1, 1].
 
     A model trained on squared error predicts the label itself, and is clipped as in the paper's code; one trained
     on cross-entropy predicts P(+1) = σ(logit), so the label's expectation is 2σ(logit) − 1.
@@ -39,7 +39,7 @@ def predictions(logits: Tensor, loss: str) -> Tensor:
 
 
 def compute_metrics(logits: Tensor, labels: Tensor, loss: str) -> Metrics:
-    """Metrics of logits `[rows]` against labels ±1 `[rows]`, in float64.
+    """Compute all metrics of logits `[rows]` against labels `[rows]`, in float64.
 
     The logloss takes (prediction + 1) / 2 as the probability of +1, kept 10⁻⁶ away from 0 and 1.
     """
@@ -59,10 +59,13 @@ def surprises(predicted: Tensor, labels: Tensor) -> Tensor:
 
 
 def auc(scores: Tensor, labels: Tensor) -> float:
-    """The chance that a positive scores above a negative, ties counting half (Mann–Whitney).
+    """Compute the chance that a positive scores above a negative; ties count half.
 
-    Raises ValueError when one class is missing.
+    This is the Mann–Whitney statistic. Raises ValueError when one class is missing, and FloatingPointError for a score
+    that is not a number.
     """
+    if scores.isnan().any():
+        raise FloatingPointError("a score is not a number: it has no rank")
     positive = labels > 0
     num_positives, num_negatives = int(positive.sum()), int((~positive).sum())
     if not num_positives or not num_negatives:
@@ -74,9 +77,9 @@ def auc(scores: Tensor, labels: Tensor) -> float:
 
 
 def on_resamples(metric: str, logits: Tensor, labels: Tensor, loss: str, seed: int, num_resamples: int) -> list[float]:
-    """Compute a metric on resamples of the rows, each as many as there are, drawn with replacement.
+    """Compute a metric on resamples of the rows, drawn with replacement.
 
-    The resamples depend on the seed and the number of rows alone.
+    A resample has as many rows as the data. The resamples depend only on the seed and the number of rows.
     """
     logits, labels = logits.double().cpu(), labels.double().cpu()
     rng, num_rows = np.random.default_rng(seed), len(labels)
@@ -87,14 +90,14 @@ def on_resamples(metric: str, logits: Tensor, labels: Tensor, loss: str, seed: i
 
 
 def row_figures(metric: str, predicted: Tensor, labels: Tensor) -> np.ndarray | None:
-    """Compute what a metric is the mean of over rows; None for the AUC, which is of pairs of rows."""
+    """Compute each row's part of a metric; None for the AUC."""
     if metric == "auc":
         return None
     return ((predicted - labels).square() if metric == "rmse" else surprises(predicted, labels)).numpy()
 
 
 def auc_by_rows(scores: Tensor, labels: Tensor) -> Callable[[np.ndarray], float]:
-    """Make a function that computes the AUC on drawn rows, with one sort for all draws."""
+    """Make a function that computes the AUC on drawn rows without sorting again."""
     _, place = scores.unique(return_inverse=True)
     place, positive, num_places = place.numpy(), (labels > 0).numpy(), int(place.max()) + 1
 

@@ -1,4 +1,7 @@
-"""Optimisers, with an L2 weight for each group of parameters, that update only the rows a sparse gradient has."""
+"""Make optimizers that update only the rows of a sparse gradient.
+
+Each group of parameters has an L2 weight of its own.
+"""
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -11,8 +14,8 @@ from torch.optim.adagrad import adagrad
 from models.layers.embeddings import Table, tables
 from pipelines.project.params import TrainingParams
 
-NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: of a table's rows, that many are updated at a time
-TAKE = {  # by L2 weight: the roles of the layers that take it
+NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: how much of a table is updated at a time
+TAKE = {  # for each L2 weight, the roles of the layers that take it
     "l2": {"embedding", "linear"},
     "l2_field": {"field_aspect"},
     "l2_attention": {"attention"},
@@ -23,9 +26,9 @@ Piece = tuple[nn.Parameter, Tensor | None, Tensor]  # some rows of a parameter, 
 
 
 def spare_dynamo() -> None:
-    """Keep torch from importing torch._dynamo when an optimiser is first used.
+    """Keep torch from importing torch._dynamo when an optimizer is first used.
 
-    That takes 0.8 s of each process that trains, only to tell dynamo to leave the optimiser alone.
+    The import takes 0.8 s of every process that trains, only to exclude the optimizer from compilation.
     """
     for name in ("add_param_group", "zero_grad"):
         function = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
@@ -37,10 +40,10 @@ spare_dynamo()
 
 
 def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Optimizer:
-    """Make the optimizer that `training` names, with the L2 weight λ of λ ‖·‖² / 2 of each group of parameters.
+    """Make the optimizer that `training` names.
 
-    A layer says by its `role` which λ its weights take; those of other layers take none. Raises ValueError for a λ that
-    no layer of the model takes.
+    The penalty is λ ‖·‖² / 2. A layer's `role` says which λ its weights take; layers without a role take none. Raises
+    ValueError for a λ that no layer of the model takes.
     """
     l2 = {role: getattr(training, key) for key, roles in TAKE.items() for role in roles}
     forget_optimizer(model)
@@ -67,7 +70,7 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
 
 
 def roles_of(model: nn.Module) -> dict[nn.Parameter, str]:
-    """Tell which weights have a role: the rows of a table, and all of another layer's that has one."""
+    """Map the weights of layers with a role to that role."""
     roles: dict[nn.Parameter, str] = {}
     for layer in model.modules():
         if isinstance(layer, Table):
@@ -78,13 +81,13 @@ def roles_of(model: nn.Module) -> dict[nn.Parameter, str]:
 
 
 def forget_optimizer(model: nn.Module) -> None:
-    """From now on the weights are as they stand."""
+    """Detach the tables from an optimizer, so that reading changes no weight."""
     for table in tables(model):
         table.late = None
 
 
 def rows_of(gradient: Any) -> tuple[Any, Tensor]:
-    """The distinct rows of a sparse gradient, and its values there; None, and all of a dense one."""
+    """Return a sparse gradient's distinct rows and values; None and all values of a dense one."""
     if not gradient.is_sparse:
         return None, gradient
     rows = gradient._indices()[0]
@@ -94,7 +97,7 @@ def rows_of(gradient: Any) -> tuple[Any, Tensor]:
 
 
 def pieces(parameter: nn.Parameter) -> list[Piece]:
-    """The rows to update, and their gradient, in pieces of no more than `NUMBERS_OF_A_PIECE`; a dense one is whole."""
+    """Split a sparse gradient into pieces of at most `NUMBERS_OF_A_PIECE` numbers."""
     rows, gradient = rows_of(parameter.grad)
     if rows is None or gradient.numel() <= NUMBERS_OF_A_PIECE:
         return [(parameter, rows, gradient)]
@@ -107,13 +110,13 @@ def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
 
 
 class Adagrad(torch.optim.Adagrad):
-    """Adagrad (Duchi et al. 2011). A row without a gradient does not change, so only touched rows are updated.
+    """Update weights by Adagrad (Duchi et al. 2011), of tables only the touched rows.
 
-    In the groups `composite`, those of features, the L2 weight acts as in the paper's composite step: with
+    In the groups `composite`, which hold the weights of features, L2 acts as in the paper's composite step: with
     H = √Σ g² + ε, each step takes w to (w − lr g / H) / (1 + lr λ / H), and λ is not in Σ g². In the tables `late`, a
-    row that k batches did not touch is divided by (1 + lr λ / H)ᵏ when it is next read. In other tables L2 acts on
-    touched rows alone: another regulariser, weaker on rare features. In other groups λ w is part of the gradient, as in
-    the code released with IFM.
+    row that k batches did not touch is divided by (1 + lr λ / H)ᵏ when it is next read. In other tables L2 acts only on
+    touched rows: another regulariser, weaker on rare features. In other groups λ w is part of the gradient, as in the
+    code released with IFM.
     """
 
     def __init__(self, param_groups: Any, lr: float, late: Sequence[Table] = ()) -> None:
@@ -129,13 +132,13 @@ class Adagrad(torch.optim.Adagrad):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of each weight that has a gradient."""
+        """Update each weight that has a gradient."""
         self.num_steps += 1
         for group in self.param_groups:
             self.update([parameter for parameter in group["params"] if parameter.grad is not None], group)
 
     def update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """One update, of some rows after others: what is gathered, updated and put back then stays in the cache."""
+        """Update parameters piece by piece, so that a piece stays in the CPU's cache."""
         for round_of_pieces in zip_longest(*(pieces(parameter) for parameter in parameters)):
             self.update_pieces([piece for piece in round_of_pieces if piece], group)
 
@@ -167,7 +170,7 @@ class Adagrad(torch.optim.Adagrad):
 
 
 class LateDecay:
-    """The decay that `Adagrad` owes to the rows of a table which steps did not touch."""
+    """Apply to a row, when it is read, the decay of steps that skipped it."""
 
     def __init__(self, optimizer: Adagrad, weight: nn.Parameter, group: dict[str, Any]) -> None:
         self.optimizer, self.group, self.state = optimizer, group, optimizer.state[weight]
@@ -175,7 +178,7 @@ class LateDecay:
 
     @torch.no_grad()
     def settle(self, weight: nn.Parameter, rows: Tensor) -> None:
-        """Make up for the steps that did not touch these rows."""
+        """Bring these rows up to date."""
         state, group, num_steps = self.state, self.group, self.optimizer.num_steps
         late = num_steps - state["steps"][rows]
         rows, late = rows[late > 0], late[late > 0].to(weight.dtype)
@@ -187,13 +190,16 @@ class LateDecay:
 
 
 class Adam(torch.optim.Adam):
-    """Adam (Kingma & Ba 2015), exactly: its moments move the rows without a gradient too, so every row is updated."""
+    """Update every row by Adam (Kingma & Ba 2015), touched or not.
+
+    The moments move those rows too.
+    """
 
     def __init__(self, param_groups: Any, lr: float) -> None:
         super().__init__(param_groups, lr=lr, fused=True)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of each weight that has a gradient."""
+        """Update each weight that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None and parameter.grad.is_sparse:
@@ -202,9 +208,9 @@ class Adam(torch.optim.Adam):
 
 
 class LazyAdam(torch.optim.Adam):
-    """Adam whose moments, and L2, stand still in rows without a gradient: another algorithm than `Adam`, and faster.
+    """Update only touched rows by Adam: another algorithm than `Adam`, and faster.
 
-    Without kernels all gradients are dense, and it is `Adam`.
+    In other rows the moments and L2 stand still.
     """
 
     def __init__(self, param_groups: Any, lr: float) -> None:
@@ -213,7 +219,7 @@ class LazyAdam(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of each weight that has a gradient."""
+        """Update each weight that has a gradient."""
         self.num_steps += 1
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -238,10 +244,9 @@ class LazyAdam(torch.optim.Adam):
 
 
 class FTRLProximal(torch.optim.Optimizer):
-    """FTRL-Proximal (McMahan et al. 2013, algorithm 1), with β = 1.
+    """Update touched rows by FTRL-Proximal (McMahan et al. 2013, algorithm 1), with β = 1.
 
-    `lr` is the paper's α, `l1` its λ_1 and `weight_decay` its λ_2. A row without a gradient does not change, so only
-    touched rows are updated.
+    `lr` is the paper's α, `l1` its λ_1 and `weight_decay` its λ_2. A row without a gradient does not change.
 
     NOTE: the paper's weights start at zero. Here z starts so that each weight keeps its first value, which embeddings
     need, as the gradient of a product of zeros is zero.
@@ -254,7 +259,7 @@ class FTRLProximal(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of each weight that has a gradient."""
+        """Update each weight that has a gradient."""
         for group in self.param_groups:
             alpha, l1, l2 = group["lr"], group["l1"], group["weight_decay"]
             for parameter in group["params"]:

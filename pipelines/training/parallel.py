@@ -1,7 +1,7 @@
-"""One model that several workers train together, on one machine or many: data-parallel, by Ray Train.
+"""Train one model by several workers, on one machine or many, with Ray Train.
 
-Each worker has a range of the rows, and so a share of each batch. The loss is a sum over rows, hence the gradient of a
-batch is the sum of the workers' gradients. All make the same step with it, so they always have the same weights.
+Each worker has a range of the rows, and so a share of each batch. The loss is a sum over rows, so the gradient of a
+batch is the sum of the workers' gradients. All workers make the same step with it and always have the same weights.
 """
 
 import math
@@ -27,7 +27,7 @@ from pipelines.project.cluster import cluster, last_line
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
-from pipelines.training.loop import Alone, Epoch, predict, train
+from pipelines.training.loop import Alone, Epoch, no_report, predict, train
 from pipelines.training.metrics import Metrics, compute_metrics
 from pipelines.training.process import best_device, peak_memory_mb, prepare_process
 from pipelines.training.start import load_weights, new_model, pretrained_file
@@ -36,12 +36,12 @@ from pipelines.training.start import load_weights, new_model, pretrained_file
 def train_together(
     name: str, dataset: str, arguments: dict[str, Any], params: Params, paths: Paths, seen: Callable[[Epoch], None]
 ) -> tuple[nn.Module, float]:
-    """Train a model by training.num_workers workers; calls `seen` after each epoch. The model has the weights of the
-    best validation epoch; beside it, the most memory that a worker has held, in MiB.
+    """Train a model by training.num_workers workers, and call `seen` after each epoch.
 
-    Only this machine needs the prepared data: workers get their rows through Ray, a piece at a time, and no process
-    holds them all. Raises ValueError for arguments that the model does not take, for more workers than the cluster or
-    a batch has room for, and when a worker fails; FloatingPointError when the loss is no longer finite.
+    Returns the model, with the weights of the best epoch, and the highest peak memory of a worker, in MiB. Only this
+    machine needs the prepared data: Ray sends workers their rows piece by piece, and no process holds all rows. Raises
+    ValueError for arguments that the model does not take, for more workers than the cluster or a batch has room for,
+    and when a worker fails; FloatingPointError when the loss is no longer finite.
     """
     get_dataset(dataset)
     training, folder = params.training, paths.processed(dataset)
@@ -85,8 +85,12 @@ def on_node(node: str) -> Any:
 
 
 def fit_in_background(trainer: TorchTrainer, queue: Queue) -> list[BaseException]:
-    """Train in a thread, as in the main one Ray Train makes of Ctrl-C an end with exit code 0. At the end, None is in
-    the queue, and what went wrong, if anything, in the list."""
+    """Train in a thread, and return the list that will hold its error.
+
+    At the end, None is put into the queue.
+
+    In the main thread, Ray Train would turn Ctrl-C into an end with exit code 0.
+    """
     failed: list[BaseException] = []
 
     def fit() -> None:
@@ -102,8 +106,10 @@ def fit_in_background(trainer: TorchTrainer, queue: Queue) -> list[BaseException
 
 
 def check_shares(num_rows: dict[str, int], training: TrainingParams) -> None:
-    """Raises ValueError when a worker would have less than two rows of a batch (batch norm needs two), or no validation
-    rows."""
+    """Raise ValueError when there are too few rows for so many workers.
+
+    Each worker needs two rows of every batch, because of batch norm, and validation rows.
+    """
     num_batches = math.ceil(num_rows["train"] / training.batch_size)
     share = num_rows["train"] // training.num_workers // num_batches
     if share < 2 or num_rows["valid"] < training.num_workers:
@@ -114,7 +120,7 @@ def check_shares(num_rows: dict[str, int], training: TrainingParams) -> None:
 
 
 def workers(num_workers: int, there_is: dict[str, float]) -> ScalingConfig:
-    """Workers on as many machines as there are, with a GPU each where there are GPUs, and all CPUs shared evenly.
+    """Spread workers over all machines, and share GPUs and CPUs evenly.
 
     Raises ValueError when the cluster has no room for them: Ray would wait for ever.
     """
@@ -133,7 +139,10 @@ def workers(num_workers: int, there_is: dict[str, float]) -> ScalingConfig:
 
 
 def work(config: dict[str, Any]) -> None:
-    """Train in a worker of Ray Train's. The first one reports: epochs, then weights and memory, or an error."""
+    """Train in a worker of Ray Train.
+
+    The first worker reports epochs, then weights and memory, or an error.
+    """
     (name, schema, arguments, seed, pretrained), training, files, node = ray.get(config["shared"])
     queue, context = config["queue"], get_context()
     worker, num_workers = context.get_world_rank(), context.get_world_size()
@@ -147,9 +156,8 @@ def work(config: dict[str, Any]) -> None:
     model = new_model(name, schema, arguments, seed, pretrained)
     torch.manual_seed(seed_for(seed, "worker", worker))  # of its batches and its dropout
     try:
-        for epoch in train(model, train_rows, valid_rows, training, Together(num_rows["train"])):
-            if worker == 0:
-                queue.put(epoch)
+        report = queue.put if worker == 0 else no_report
+        train(model, train_rows, valid_rows, training, report, Together(num_rows["train"]))
     except FloatingPointError as error:  # which all workers raise
         message: Any = error
     else:
@@ -161,12 +169,12 @@ def work(config: dict[str, Any]) -> None:
 
 
 def share(num_rows: int, worker: int, num_workers: int) -> tuple[int, int]:
-    """The range of the rows that a worker has; no two differ by more than a row."""
+    """Compute a worker's range of the rows; ranges differ by at most one row."""
     return num_rows * worker // num_workers, num_rows * (worker + 1) // num_workers
 
 
 def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
-    """A range of the rows of a file on another machine, read there, and sent here, a piece at a time."""
+    """Read a range of rows from a file on another machine, piece by piece."""
     read = ray.remote(num_cpus=0, scheduling_strategy=on_node(node))(read_rows)
     rows: list[Tensor] = []
     for at in range(start, stop, PIECE):
@@ -179,18 +187,17 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
 
 
 class Together(Alone):
-    """The steps of a run that several workers share, in the process group of torch.distributed.
+    """Do the steps that several workers share, in a process group of torch.distributed.
 
-    Each has a share of the `num_rows` rows, and so of each batch, drawn from its own rows: a batch has `batch_size`
-    rows or somewhat fewer. Batch norm is over a worker's share of a batch, and its running statistics are means over
-    the workers.
+    Each worker draws its share of a batch from its own share of the `num_rows` rows, so a batch has `batch_size` rows
+    or a few less. Batch norm sees a worker's share of a batch; its running statistics are means over the workers.
     """
 
     def __init__(self, num_rows: int) -> None:
         self.num_rows = num_rows
 
     def batches(self, rows: Rows, batch_size: int) -> Sequence[Tensor]:
-        """As many for each worker."""
+        """Shuffle the worker's rows into as many batches as other workers have."""
         return torch.randperm(len(rows), device=rows.labels.device).tensor_split(math.ceil(self.num_rows / batch_size))
 
     def after_backward(self, model: nn.Module) -> None:
@@ -209,9 +216,9 @@ class Together(Alone):
 
 @torch.no_grad()
 def sum_gradients(model: nn.Module) -> None:
-    """Put for each gradient the sum over the workers: of a sparse one, with the rows that any of them has touched.
+    """Replace each gradient by its sum over the workers.
 
-    Where the optimizer updates rows late, those that only others have touched are brought up to date.
+    A sparse gradient then has the rows that any worker touched. Late decay is first applied to these rows.
     """
     with_gradient = [parameter for parameter in model.parameters() if parameter.grad is not None]
     dense = [parameter for parameter in with_gradient if not parameter.grad.is_sparse]  # type: ignore[union-attr]
@@ -231,8 +238,10 @@ def sum_gradients(model: nn.Module) -> None:
 
 
 def joined(*own: Tensor) -> list[Tensor]:
-    """Tensors `[rows, …]`, each with those of the other workers before and behind it. A worker's have the same number
-    of rows, another worker's another."""
+    """All-gather tensors `[rows, …]` along dimension 0.
+
+    Workers may hold different numbers of rows.
+    """
     sizes = own[0].new_empty(dist.get_world_size(), dtype=torch.int64)
     dist.all_gather_into_tensor(sizes, sizes.new_tensor([len(own[0])]))
     result = []
@@ -246,7 +255,7 @@ def joined(*own: Tensor) -> list[Tensor]:
 
 
 def average_statistics(model: nn.Module) -> None:
-    """Make the running means and variances of batch norm those of all workers."""
+    """Average the running means and variances of batch norm over the workers."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm1d):
             for statistic in (module.running_mean, module.running_var):
@@ -256,7 +265,10 @@ def average_statistics(model: nn.Module) -> None:
 
 
 def evaluate_share(model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
-    """The metrics on the rows of all workers, computed by the first: the others must not stop at another epoch."""
+    """Compute the metrics on all workers' rows in the first worker, for all.
+
+    With figures of their own, workers might stop at different epochs.
+    """
     predicted = predict(model, rows, training.kernels == "fast")
     logits, labels = joined(predicted.to(best_device()), rows.labels.to(best_device()))
     figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=best_device())
@@ -267,7 +279,7 @@ def evaluate_share(model: nn.Module, rows: Rows, training: TrainingParams) -> Me
 
 
 def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str) -> Metrics:
-    """The metrics on a split, read a piece at a time."""
+    """Compute the metrics on a split, which is read piece by piece."""
     file = split_file(folder, split)
     logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces(file)), strict=True)
     return compute_metrics(torch.cat(logits), torch.cat(labels), loss)

@@ -1,4 +1,4 @@
-"""Prepare the process that a run has for itself, and ask what it may use."""
+"""Prepare a process for training, and ask for its device and memory."""
 
 import ctypes
 import resource
@@ -13,17 +13,16 @@ def best_device() -> str:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's weights are, and so its rows have to be."""
+    """Return the device of a model's weights, where its rows must be too."""
     return next(model.parameters()).device
 
 
 def prepare_process(num_threads: int | None = None) -> None:
-    """Make settings without which an epoch takes longer; call it where a process starts.
+    """Set up a new process so that epochs are fast.
 
-    No result that matters changes by them; benchmarks/tricks.md has their gains. `num_threads` None leaves torch's.
-
-    glibc returns large freed buffers to the kernel at every step, and taking them back costs page faults: tell it to
-    keep them. Squares of tiny gradients are denormal numbers, with which the CPU is much slower: take them as zero.
+    glibc would return large freed buffers to the kernel at every step, and page faults would bring them back: it is
+    told to keep them. Squares of tiny gradients are denormal numbers, which are slow on a CPU: they count as zero.
+    benchmarks/tricks.md has the gains; no result changes. With `num_threads` None, torch's number of threads stays.
     """
     if num_threads:
         torch.set_num_threads(num_threads)
@@ -35,7 +34,7 @@ def prepare_process(num_threads: int | None = None) -> None:
 
 
 def peak_memory_mb() -> float:
-    """The most memory this process has held, in MiB: of the GPU where one is used, else of the machine."""
+    """Return this process's peak memory in MiB, on the GPU if there is one."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere

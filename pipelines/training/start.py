@@ -1,4 +1,4 @@
-"""Make a new model, with random weights or those of a trained one."""
+"""Make a new model, with random weights or with a trained model's."""
 
 import json
 import warnings
@@ -26,8 +26,10 @@ def new_model(
     pretrained: Mapping[str, Tensor] | None = None,
     device: str | None = None,
 ) -> nn.Module:
-    """A model for the data of `schema`, with weights from `seed`, its embeddings and linear terms those of a trained
-    model, if given; all n vectors that a field-aware model has for a feature start as the trained one's.
+    """Make a model for the data of `schema`, with weights drawn by `seed`.
+
+    With `pretrained`, embeddings and linear terms are the trained model's. A field-aware model has several vectors for
+    each feature; all of them start as the trained model's one.
 
     Raises ValueError for arguments that the model does not take, or an embed_dim other than the trained one's.
     """
@@ -48,14 +50,17 @@ def new_model(
 
 
 def num_params(model: nn.Module) -> int:
-    """How many numbers a model learns, those of batch norm left out, as in the IFM paper's #PARAM."""
+    """Count a model's parameters without batch norm's, as the IFM paper's #PARAM does."""
     norms = (module for module in model.modules() if isinstance(module, nn.BatchNorm1d))
     left_out = sum(parameter.numel() for norm in norms for parameter in norm.parameters())
     return sum(parameter.numel() for parameter in model.parameters()) - left_out
 
 
 def pretrained_file(model: str, dataset: str, params: Params, paths: Paths) -> Path | None:
-    """What a model starts from, if training.pretrained names another. Raises ValueError when it is not there."""
+    """Find the weights that a model starts from, if training.pretrained names another model.
+
+    Raises ValueError when the file is missing.
+    """
     if params.training.pretrained in (None, model):
         return None
     path = paths.pretrained(dataset) / f"{params.training.pretrained}.pt"
@@ -65,7 +70,7 @@ def pretrained_file(model: str, dataset: str, params: Params, paths: Paths) -> P
 
 
 def load_recipe(folder: Path) -> str:
-    """Read what stands for all that pretrained weights come from. Raises ValueError where it is not there."""
+    """Read the digits that stand for the origin of pretrained weights. Raises ValueError without them."""
     path = folder / "recipe.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
@@ -74,7 +79,10 @@ def load_recipe(folder: Path) -> str:
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """The weights that `pretrain` has written. Raises ValueError for a file with anything else; runs none of it."""
+    """Read the weights that `pretrain` wrote.
+
+    Raises ValueError for a file with anything else, and runs no code from it.
+    """
     cause = None
     try:
         with warnings.catch_warnings(action="ignore"):  # about other formats, which are an error here
@@ -91,7 +99,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def are_weights(content: Any) -> bool:
-    """Whether something is tensors by name, those that other models start from among them."""
+    """Tell whether an object is a dict of tensors that other models can start from."""
     return (
         isinstance(content, dict)
         and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())

@@ -53,9 +53,9 @@ def search_with(project, start, num_trials, **budget):
     params = params.model_copy(update={"tune": TuneParams(num_trials=num_trials, **budget)})
 
     class Starting(Cell):
-        def start(self, setting, *keys):
+        def train(self, setting, *others):
             start(setting)
-            return super().start(setting, *keys)
+            return super().train(setting, *others)
 
     study = tuner.search(Starting(**vars(cell_of(project, "lr"))), "synthetic", params, project.study("lr"))
     return study_record.finished_trials(study)

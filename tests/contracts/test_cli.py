@@ -17,7 +17,7 @@ HEAVY = {"torch", "ray", "optuna", "matplotlib", "scipy", "jinja2"}
 
 @pytest.fixture
 def program(monkeypatch, capsys):
-    """Runs a function as a program: its exit code, and what it printed on stdout and stderr."""
+    """Run a function as a program, and return exit code, stdout and stderr."""
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(command, *arguments):
@@ -87,7 +87,7 @@ def test_one_of():
 
 @pytest.fixture(scope="module")
 def helps():
-    """What `python -m pipelines.STAGE --help` prints, for all stages at once."""
+    """Run `python -m pipelines.STAGE --help` for all stages in parallel."""
     environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
     started = {
         stage: subprocess.Popen(
@@ -128,3 +128,11 @@ def test_no_stage_waits_for_a_heavy_import_before_it_reads_its_options():
     code = f"import sys, {modules}; print(*sorted({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2)])
+def test_the_cluster_command_says_how_it_is_used_without_a_cluster(arguments, code):
+    command = [sys.executable, "-m", "pipelines.ray_cluster", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout.startswith("usage: python -m pipelines.ray_cluster COMMAND")

@@ -1,4 +1,4 @@
-"""Rooms import from the floors below their own (pyproject.toml)."""
+"""Check that packages import only from lower layers (see pyproject.toml)."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The stages of paper/dvc.yaml that make its figures."""
+"""Check the stages of paper/dvc.yaml that make its figures."""
 
 import shutil
 
@@ -15,7 +15,7 @@ def test_dvc_finds_a_stage_an_experiment(tmp_path):
         shutil.copy(file, tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc" / "config").write_text("[core]\nno_scm = true\nanalytics = false\n")
-    text = (tmp_path / "dvc.yaml").read_text().replace("- ../docs/", "- docs/")  # which is outside here
+    text = (tmp_path / "dvc.yaml").read_text().replace("- ../docs/", "- docs/")  # the original is outside tmp_path
     (tmp_path / "dvc.yaml").write_text(text)
     listed = run_dvc(tmp_path, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr

@@ -25,14 +25,14 @@ def create(**settings):
 
 
 def pooled(weights, ids, values, temperature=1.0):
-    """Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j, as a list of numbers"""
+    # Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j, as a list of numbers
     products = products_of(embedded(weights, ids, values))
     T = attention(weights, products, temperature)
     return [sum(t * product[k] for t, product in zip(T, products, strict=True)) for k in range(3)]
 
 
 def equation(temperature=1.0):
-    """w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j"""
+    # w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j
 
     def logit(weights, ids, values):
         vector = pooled(weights, ids, values, temperature)

@@ -16,7 +16,7 @@ def create(**settings):
 
 
 def equation(temperature=1.0):
-    """w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_{i,f_j} ⊙ V_{j,f_i}) x_i x_j"""
+    # w_0 + Σ_i w_i x_i + pᵀ Σ_{i<j} T_ij (V_{i,f_j} ⊙ V_{j,f_i}) x_i x_j
 
     def logit(weights, ids, values):
         V = weights["embedding.weight"]

@@ -14,9 +14,9 @@ from pipelines.training.cell import fingerprint, load_cell
 from pipelines.training.parallel import Together, share
 from pipelines.training.start import new_model
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
-SCHEMA = {"field_dims": [90, 60, 8], "fields": ["user", "item", "city"]}  # of which a batch has but a few
+SCHEMA = {"field_dims": [90, 60, 8], "fields": ["user", "item", "city"]}  # a batch has few of these features
 SIZES = {
     "fm": {"embed_dim": 4, "dropout": 0.0},
     "ifm": {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 2, "dropout": 0.0},
@@ -63,7 +63,7 @@ def curve(epochs):
 
 
 def one_of_two_workers(worker, folder):
-    """Train all cases together with the other worker; write down curve, weights at the last epoch, and at the end."""
+    """Train all cases together with the other worker. Saves each curve, last and best weights."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=worker, world_size=2)
     cases = {key: (name, SIZES[name], start, changes) for key, (name, start, changes) in CASES.items()}
@@ -74,10 +74,12 @@ def one_of_two_workers(worker, folder):
         valid = part(VALID, *((0, 100), (100, NUM_VALID))[worker])
         model = new_model(name, SCHEMA, arguments, 0)
         torch.manual_seed(worker)
-        epochs, weights = [], {}
-        for epoch in loop.train(model, rows, valid, settings(changes), Together(NUM_ROWS)):
-            epochs.append(epoch)
-            weights = {key: value.clone() for key, value in model.state_dict().items()}
+        weights = {}
+
+        def keep(_, model=model, weights=weights):
+            weights.update({key: value.clone() for key, value in model.state_dict().items()})
+
+        epochs = loop.train(model, rows, valid, settings(changes), keep, Together(NUM_ROWS))
         result[key] = {"curve": curve(epochs), "last": weights, "best": model.state_dict()}
     torch.save(result, folder / f"{worker}.pt")
     dist.destroy_process_group()
@@ -85,14 +87,14 @@ def one_of_two_workers(worker, folder):
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """What the two workers wrote down."""
+    """Run two workers, and return their saved results."""
     folder = tmp_path_factory.mktemp("together")
     torch.multiprocessing.spawn(one_of_two_workers, (folder,), nprocs=2)
     return [torch.load(folder / f"{worker}.pt") for worker in (0, 1)]
 
 
 def alone(case, monkeypatch):
-    """One worker that trains on the same batches."""
+    """Train one worker on the batches of the two workers together."""
     name, start, changes = CASES[case]
     generators = [torch.Generator().manual_seed(worker) for worker in (0, 1)]
 
@@ -104,7 +106,7 @@ def alone(case, monkeypatch):
 
     monkeypatch.setattr(loop, "batches", batches)
     model = new_model(name, SCHEMA, SIZES[name], 0)
-    return model, list(loop.train(model, TRAIN, VALID, settings(changes)))
+    return model, loop.train(model, TRAIN, VALID, settings(changes))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -114,7 +116,7 @@ def test_two_workers_do_what_one_does_with_the_same_batches(together, case, monk
     assert first["curve"] == second["curve"]
     assert len(first["curve"]) == len(epochs)
     for one, two in zip(curve(epochs), map(dict, first["curve"]), strict=True):
-        auc = one.pop("valid_auc")  # which rows that change places move by 1.8e-4
+        auc = one.pop("valid_auc")  # the swap of one pair of rows changes it by 1.8e-4
         assert two.pop("valid_auc") == pytest.approx(auc, abs=1e-3)
         assert two == pytest.approx(one, abs=1e-4)
     for key, weight in model.state_dict().items():
@@ -149,7 +151,7 @@ def test_only_the_row_groups_of_a_range_are_read(tmp_path):
     file = tmp_path / "train.parquet"
     table.write_parquet(file, row_group_size=100)
     content, groups = bytearray(file.read_bytes()), pq.read_metadata(file)
-    for group in (0, 9):  # the first and the last can't be read
+    for group in (0, 9):  # neither the first nor the last group can be read
         for column in map(groups.row_group(group).column, range(2)):
             start = column.dictionary_page_offset or column.data_page_offset
             content[start : start + column.total_compressed_size] = b"\xff" * column.total_compressed_size

@@ -12,7 +12,7 @@ def create(**settings):
 
 
 def crosses(weights, x_0):
-    """x_{l+1} = x_0 x_lᵀ w_l + b_l + x_l, number after number."""
+    # x_{l+1} = x_0 x_lᵀ w_l + b_l + x_l, one number at a time.
     x_l, d = x_0, len(x_0)
     for w, b in zip(weights["w"], weights["b"], strict=True):
         x_l = [sum(x_0[r] * x_l[c] * w[c] for c in range(d)) + b[r] + x_l[r] for r in range(d)]
@@ -20,7 +20,7 @@ def crosses(weights, x_0):
 
 
 def equation(weights, ids, values):
-    """w_logitsᵀ [x_L, h_L']"""
+    # w_logitsᵀ [x_L, h_L']
     x_0 = [v for vector in embedded(weights, ids, values) for v in vector]
     h = x_0
     layers = sorted({int(name.split(".")[1]) for name in weights if name.startswith("deep.")})

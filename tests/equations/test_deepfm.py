@@ -25,7 +25,7 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j + MLP([V_1 x_1 … V_n x_n])"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j + MLP([V_1 x_1 … V_n x_n])
     vectors = embedded(weights, ids, values)
     total = linear_terms(weights, ids, values)
     for first, second in combinations(vectors, 2):

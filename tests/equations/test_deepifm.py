@@ -25,7 +25,7 @@ def create(**settings):
 
 
 def equation(temperature=10.0, placement="logits"):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij (U_i ⊙ U_j)ᵀ D (V_i ⊙ V_j) x_i x_j + MLP([V_1 x_1 … V_n x_n])"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij (U_i ⊙ U_j)ᵀ D (V_i ⊙ V_j) x_i x_j + MLP([V_1 x_1 … V_n x_n])
 
     def logit(weights, ids, values):
         vectors = embedded(weights, ids, values)

@@ -23,7 +23,7 @@ def create(**settings):
 
 
 def equation(temperature=10.0, placement="logits"):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨1, V_i ⊙ V_j⟩ x_i x_j"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} T_ij ⟨1, V_i ⊙ V_j⟩ x_i x_j
 
     def logit(weights, ids, values):
         products = products_of(embedded(weights, ids, values))

@@ -17,7 +17,7 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_{i,f_j}, V_{j,f_i}⟩ x_i x_j; a row of V has a feature's vectors, field by field"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_{i,f_j}, V_{j,f_i}⟩ x_i x_j; a row of V has one feature's vectors for all fields
     total, V = linear_terms(weights, ids, values), weights["embedding.weight"]
     for f, g in combinations(range(len(ids)), 2):
         for k in range(K):

@@ -16,7 +16,7 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} ⟨V_i, V_j⟩ x_i x_j
     total, V = linear_terms(weights, ids, values), weights["embedding.weight"]
     for i, j in combinations(range(len(ids)), 2):
         for k in range(V.shape[1]):

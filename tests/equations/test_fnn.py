@@ -14,7 +14,7 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    """W_3 tanh(W_2 tanh(W_1 z + b_1) + b_2) + b_3, z = (w_0, w_1 x_1, V_1 x_1, …, w_n x_n, V_n x_n)"""
+    # W_3 tanh(W_2 tanh(W_1 z + b_1) + b_2) + b_3, z = (w_0, w_1 x_1, V_1 x_1, …, w_n x_n, V_n x_n)
     V, z = weights["embedding.weight"], [weights["linear.bias"]]
     for i, x in zip(ids, values, strict=True):
         z += [weights["linear.weight"][i] * x, *(V[i, k] * x for k in range(V.shape[1]))]

@@ -14,7 +14,7 @@ def create(field_dims=FIELD_DIMS, **settings):
 
 
 def equation(max_order):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} Σ_k V²_ik V²_jk x_i x_j + Σ_{i<j<l} Σ_k V³_ik V³_jk V³_lk x_i x_j x_l"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} Σ_k V²_ik V²_jk x_i x_j + Σ_{i<j<l} Σ_k V³_ik V³_jk V³_lk x_i x_j x_l
 
     def logit(weights, ids, values):
         total = linear_terms(weights, ids, values)

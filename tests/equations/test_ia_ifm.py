@@ -22,7 +22,7 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    """w_0 + Σ_i w_i x_i + 1/P Σ_{i<j} (U_i ⊙ U_j)ᵀ D (V_i ⊙ V_j) x_i x_j"""
+    # w_0 + Σ_i w_i x_i + 1/P Σ_{i<j} (U_i ⊙ U_j)ᵀ D (V_i ⊙ V_j) x_i x_j
     products = products_of(embedded(weights, ids, values))
     total = linear_terms(weights, ids, values)
     for f, product in zip(field_aspect(weights), products, strict=True):

@@ -19,11 +19,11 @@ from reference import (
 from models import registry
 from models.layers.batch import Batch
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
 PAIRS = range(6)
-CHI_SQUARED_999 = {5: 20.515, 14: 36.123}  # by degrees of freedom: a right sampler exceeds it once in 1,000 seeds
+CHI_SQUARED_999 = {5: 20.515, 14: 36.123}  # by degrees of freedom: a correct sampler exceeds it in one of 1,000 seeds
 
 
 def create(**settings):
@@ -31,7 +31,7 @@ def create(**settings):
 
 
 def equation(drawn, temperature=10.0, placement="logits"):
-    """w_0 + Σ_i w_i x_i + Σ T_p F_pᵀ (V_i ⊙ V_j) x_i x_j over the drawn pairs p = (i, j), T a softmax over these"""
+    # w_0 + Σ_i w_i x_i + Σ T_p F_pᵀ (V_i ⊙ V_j) x_i x_j over the drawn pairs p = (i, j); T is a softmax over them
 
     def logit(weights, ids, values):
         all_products, F = products_of(embedded(weights, ids, values)), field_aspect(weights)
@@ -46,14 +46,14 @@ def equation(drawn, temperature=10.0, placement="logits"):
 
 
 def probabilities(model):
-    """‖F_p‖ / Σ ‖F‖ of each pair."""
+    # ‖F_p‖ / Σ ‖F‖ of each pair.
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     norms = [float(sum(f**2 for f in row) ** 0.5) for row in field_aspect(weights)]
     return [norm / sum(norms) for norm in norms]
 
 
 def pairs_seen(model, num_draws):
-    """How often the training forwards of a batch saw each pair, one at a time, told by their output."""
+    """Count how often training draws each pair, with one pair per forward. The output identifies the pair."""
     x, values = random_input(3)
     with torch.no_grad():
         outputs = torch.stack([equation([p])(dict(model.named_parameters()), x, values) for p in PAIRS])

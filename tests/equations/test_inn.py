@@ -25,7 +25,7 @@ def create(**settings):
 
 
 def equation(temperature, placement="logits"):
-    """w_0 + Σ_i w_i x_i + h_L, where h_0 is all I_ij ⊙ F_ij one after the other"""
+    # w_0 + Σ_i w_i x_i + h_L, where h_0 is the concatenation of all I_ij ⊙ F_ij
 
     def logit(weights, ids, values):
         products = products_of(embedded(weights, ids, values))

@@ -1,4 +1,4 @@
-"""The kernels give what the formulas as they stand give, from fewer steps and in less time."""
+"""Compare kernels with the direct formulas: results, number of operations and time."""
 
 import gc
 import random
@@ -25,16 +25,16 @@ from pipelines.training.loop import summed_loss
 from pipelines.training.optimizers import make_optimizer
 from pipelines.training.process import prepare_process
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 TOLERANCE = {"rtol": 1e-10, "atol": 1e-10}
 SEEDS = range(8)
-ONEDNN_NUMBERS = 1 << 22  # products of fewer are left to torch
+ONEDNN_NUMBERS = 1 << 22  # torch computes products of fewer numbers
 
 every_seed = pytest.mark.parametrize("seed", SEEDS)
 
 
-LIMITS = {  # multiple, chunks and piece: so small that small tensors have many of each
+LIMITS = {  # multiple, chunks and piece: so small that small tensors have many of them
     "chunks as they are": (),
     "a chunk and a piece a pair of fields": (4, 1, 0, 1),
     "a few pairs of fields a chunk": (3, 60, 0, 100),
@@ -44,7 +44,7 @@ KINDS = ["distinct pairs", "each row's pairs", "field-aware"]
 
 @pytest.fixture
 def _limits(request, monkeypatch):
-    """Set the limits of a name of LIMITS."""
+    """Set the limits that an entry of LIMITS names."""
     multiple, *limits = LIMITS[request.param] or (products.MULTIPLE,)
     names = ("NUMBERS_OF_A_CHUNK", "NUMBERS_OF_ONE_CHUNK", "NUMBERS_OF_A_PIECE")
     for name, limit in zip(names, limits, strict=False):
@@ -53,7 +53,7 @@ def _limits(request, monkeypatch):
 
 
 def take_for_own(monkeypatch, own):
-    """Each row's pairs are its own, shared or not; or never."""
+    """Treat each row's pairs as its own, always or never."""
     for name in ("OWN_FEATURES", "OWN_PAIRS"):
         monkeypatch.setattr(pair_kernels, name, 0.0 if own else 2.0)
     monkeypatch.setattr(pair_kernels, "OWN_NUMBERS", 0)
@@ -61,15 +61,15 @@ def take_for_own(monkeypatch, own):
 
 @pytest.fixture
 def kind(request, monkeypatch):
-    """Take each row's pairs for its own, or look for shared ones; field-aware vectors never look."""
+    """Select own or shared pairs. Field-aware vectors never look for shared pairs."""
     take_for_own(monkeypatch, request.param == "each row's pairs")
     return request.param
 
 
 class Case:
-    """A batch of random size, and random weights to go with it.
+    """Hold a batch of random size, and draw matching random weights.
 
-    By the seed, the fields have features of their own, share all, or the last two share theirs.
+    Depending on the seed, the fields share no features, share all features, or the last two fields share theirs.
     """
 
     def __init__(self, seed, batch=None):
@@ -96,21 +96,21 @@ class Case:
         return self.numbers(self.K, size), self.numbers(size), self.numbers(size)
 
     def some_pairs(self):
-        """In any order, as `ifm_sampling` draws them."""
+        """Draw some pairs in random order, as `ifm_sampling` does."""
         return tuple(self.random.sample(self.pairs, self.random.randint(1, len(self.pairs))))
 
     def masks(self, num_pairs):
         return torch.randint(2, (num_pairs, self.batch, self.K), generator=self.generator, dtype=torch.uint8)
 
     def products(self, table, pairs):
-        """V_i ⊙ V_j, or V_{i,f_j} ⊙ V_{j,f_i}, `[batch, P, K]`."""
+        # V_i ⊙ V_j, or V_{i,f_j} ⊙ V_{j,f_i}, `[batch, P, K]`.
         V = table[self.where.index]
         sides = ((V[:, i, j], V[:, j, i]) if V.dim() == 4 else (V[:, i], V[:, j]) for i, j in pairs)
         return torch.stack([one * other for one, other in sides], 1)
 
 
 def handing_out(masks):
-    """What a kernel draws its masks with: the next ones of these; None where there are none."""
+    """Return a function that yields the given masks in turn. Returns None without masks."""
     start = 0
 
     def kept(num_pairs):
@@ -127,7 +127,7 @@ def masked(products, masks, scale):
 
 
 def assert_same(fast, plain, *inputs):
-    """The same outputs, and the same gradients of all inputs."""
+    """Compare the outputs of two functions and the gradients of all inputs."""
     mine, theirs = ([tensor.clone().requires_grad_() for tensor in inputs] for _ in range(2))
     outputs = [function(*given) for function, given in ((fast, mine), (plain, theirs))]
     outputs = [output if isinstance(output, tuple) else (output,) for output in outputs]
@@ -233,7 +233,7 @@ def test_rows_touched_twice_have_the_sum_of_both_gradients():
 
 
 class Late:
-    """Owes each row one addition whenever it is read."""
+    """Add one to a row before each read."""
 
     @torch.no_grad()
     def settle(self, weight, ids):
@@ -403,13 +403,13 @@ def test_each_mask_is_drawn_once_and_in_order():
         kept = handing_out(case.masks(len(case.pairs)))
         function(kept)
         with pytest.raises(AssertionError):
-            kept(1)  # none is left
+            kept(1)  # no mask is left
 
 
 @pairwise(["_limits", "kind"], _limits=LIMITS, seed=[0, 1, 2], kind=KINDS[:2])
 @pytest.mark.usefixtures("_limits", "kind")
 def test_gradcheck(seed):
-    """By finite differences; also: twice the same, and with some gradients left out."""
+    # gradcheck also checks that repeated backward passes agree and that gradients may be undefined
     case = Case(seed, batch=4)
     P, some = len(case.pairs), case.some_pairs()
     masks = case.masks(P)
@@ -510,7 +510,7 @@ def test_rows_of_zeros_are_added_up_to_a_multiple_unless_there_are_few(monkeypat
 @pytest.mark.parametrize("train", [True, False], ids=["train", "predict"])
 @pytest.mark.parametrize("name", ["lr", "fm", "ffm", "nfm", "afm", "ifm", "ia_ifm", "inn", "deepifm", "ipnn", "poly2"])
 def test_what_is_known_of_a_batch_goes_with_it(monkeypatch, name, train):
-    """Without the garbage collector: there are no reference cycles."""
+    # no garbage collector: the batch must be free of reference cycles
     made = []
     for cls in (Occurrences, Pairs):
 
@@ -537,19 +537,19 @@ def test_what_is_known_of_a_batch_goes_with_it(monkeypatch, name, train):
         gc.enable()
 
 
-FIELD_DIMS = (900, 4000, 8, 3, 10, 3, 5, 3, 80, 230)  # about those of Frappe
+FIELD_DIMS = (900, 4000, 8, 3, 10, 3, 5, 3, 80, 230)  # similar to Frappe
 TAG_DIMS = (2000, 3000, 6000)
 BATCH, CONTEXTS = 1024, 300
 SIZES = {"embed_dim": 64, "attention_dim": 32, "field_embed_dim": 8}
 
 
 def zipf(size, num_rows, generator):
-    """Numbers below size, k with a probability in proportion to 1 / (k + 1)."""
+    """Draw numbers below `size`. The probability of k is proportional to 1 / (k + 1)."""
     return torch.multinomial(1 / torch.arange(1, size + 1), num_rows, replacement=True, generator=generator)
 
 
 def batches_with_contexts(num_batches):
-    """Users and items by Zipf's law, in contexts of eight fields that come again and again."""
+    """Draw users and items by Zipf's law, with repeated contexts of eight fields."""
     generator, num_rows = torch.Generator().manual_seed(0), num_batches * BATCH
     contexts = torch.stack([zipf(size, CONTEXTS, generator) for size in FIELD_DIMS[2:]], 1)
     user_and_item = torch.stack([zipf(size, num_rows, generator) for size in FIELD_DIMS[:2]], 1)
@@ -564,14 +564,14 @@ def labelled_batches(ids, field_dims, generator):
 
 
 def batches_of_tags(num_batches):
-    """Users, items and tags by Zipf's law: hardly any rows share a pair."""
+    """Draw users, items and tags by Zipf's law. Few rows share a pair."""
     generator, num_rows = torch.Generator().manual_seed(0), num_batches * BATCH
     ids = torch.stack([zipf(size, num_rows, generator) for size in TAG_DIMS], 1)
     return labelled_batches(ids, TAG_DIMS, generator)
 
 
 def training_step(name, with_kernels, field_dims=FIELD_DIMS):
-    """A function that takes one step of training, from the batch to the new weights."""
+    """Return a function that computes one training step of a new model."""
     torch.manual_seed(0)
     known = registry.hyperparameters(name)
     model = registry.create(name, field_dims, {key: value for key, value in SIZES.items() if key in known})
@@ -586,14 +586,14 @@ def training_step(name, with_kernels, field_dims=FIELD_DIMS):
 
 
 def seconds_of(step, batch):
-    """CPU time, which does not count what other processes take, nor threads of other tests."""
+    """Measure the CPU time of one step in this thread."""
     start = time.thread_time()
     step(*batch)
     return time.thread_time() - start
 
 
-# The ratio was 0.73 to 0.86 (fm), 0.53 to 0.61 (ifm) and 0.38 to 0.42 (ffm), with other processes on all cores, when
-# this was written. The bounds are 1.7 to 1.8 times the worst of these, less than twice the best: twice as slow fails.
+# Measured ratios, with other processes on all cores: 0.73 to 0.86 (fm), 0.53 to 0.61 (ifm) and 0.38 to 0.42 (ffm). The
+# bounds are 1.7 to 1.8 times the worst ratio and below twice the best, so that a kernel twice as slow fails.
 @pytest.mark.parametrize(("name", "most", "num_batches"), [("fm", 1.45, 24), ("ifm", 1.05, 10), ("ffm", 0.75, 10)])
 def test_a_step_with_kernels_takes_no_more_of_the_time_of_one_without_than_it_did(name, most, num_batches):
     torch.set_num_threads(1)
@@ -607,7 +607,7 @@ def test_a_step_with_kernels_takes_no_more_of_the_time_of_one_without_than_it_di
     assert of_fast / of_plain < most, f"{of_fast * 1e3:.1f} ms with kernels, {of_plain * 1e3:.1f} ms without"
 
 
-# The ratio was 0.70 to 0.80 when this was written.
+# Measured ratios: 0.70 to 0.80.
 def test_a_step_with_each_rows_own_pairs_takes_less_time_than_one_that_looks_for_shared_ones(monkeypatch):
     torch.set_num_threads(1)
     prepare_process()
@@ -625,7 +625,7 @@ def test_a_step_with_each_rows_own_pairs_takes_less_time_than_one_that_looks_for
 
 
 class Operations(TorchDispatchMode):
-    """Counts the operations of ATen, those of the backward pass too."""
+    """Count the ATen operations of forward and backward passes."""
 
     count = 0
 
@@ -634,7 +634,7 @@ class Operations(TorchDispatchMode):
         return function(*arguments, **(keywords or {}))
 
 
-# It took 120, 450 and 386 when this was written.
+# Measured counts: 120, 450 and 386.
 @pytest.mark.parametrize(("name", "most"), [("fm", 156), ("ifm", 585), ("ffm", 500)])
 def test_how_many_operations_a_step_with_kernels_takes(name, most):
     step = training_step(name, True)
@@ -646,7 +646,7 @@ def test_how_many_operations_a_step_with_kernels_takes(name, most):
 
 
 def test_a_prediction_keeps_nothing_for_a_gradient(monkeypatch):
-    """The signs of the hidden units, which the gradient of ReLU needs, are the only use of `torch.gt`."""
+    # `torch.gt` is only called for the signs of the hidden units, which the gradient of ReLU needs
     calls, gt = [], torch.gt
     monkeypatch.setattr(torch, "gt", lambda *arguments, **more: calls.append(1) or gt(*arguments, **more))
     model = registry.create("ifm", (5, 6, 7), {"embed_dim": 4, "attention_dim": 3})

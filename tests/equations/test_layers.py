@@ -26,7 +26,7 @@ PAIRS = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
 
 
 class Function(nn.Module):
-    """A function of tensors, without weights."""
+    """Wrap a function of tensors as a module without weights."""
 
     def __init__(self, function):
         super().__init__()
@@ -34,7 +34,7 @@ class Function(nn.Module):
 
 
 def stacked(numbers):
-    """Nested lists of numbers as a tensor that autograd knows."""
+    """Stack nested lists of scalar tensors into one differentiable tensor."""
     return torch.stack([stacked(n) if isinstance(n, list) else n for n in numbers])
 
 
@@ -48,7 +48,7 @@ def _seed():
 
 
 def mean_and_deviation_are(numbers, mean, deviation):
-    """Within 5 standard errors, as of a normal distribution."""
+    """Check mean and deviation within 5 standard errors of a normal distribution."""
     numbers, count = numbers.detach().double(), numbers.numel()
     assert abs(numbers.mean() - mean) < 5 * deviation / count**0.5
     assert abs(numbers.std() - deviation) < 5 * deviation / (2 * count) ** 0.5
@@ -92,7 +92,7 @@ def test_feature_embedding():
 
 def test_field_aware_embedding_has_a_vector_for_each_field():
     def loops(weights, x, values=None):
-        V = weights["weight"]  # feature i's vector for field f is at f K, …, (f + 1) K − 1
+        V = weights["weight"]  # feature i's vector for field f is in columns f K to (f + 1) K − 1
         rows = zip(x.tolist(), torch.ones(x.shape) if values is None else values, strict=True)
         return stacked(
             [
@@ -249,7 +249,7 @@ def test_dropout_drops_the_share_and_keeps_the_mean(p):
     grid = round(p * 256) / 256
     assert (dropped == 0).double().mean().item() == pytest.approx(grid, abs=0.002)
     assert set(dropped.unique().tolist()) <= {0.0, torch.tensor(1 / (1 - grid)).item()}
-    assert (dropped == 0).double().mean(0).std() < 0.03  # in no column more than in others
+    assert (dropped == 0).double().mean(0).std() < 0.03  # all columns have about the same dropout rate
     dropped.sum().backward()
     assert torch.equal(x.grad, dropped)
     assert not torch.equal(dropped, Dropout(p)(x)) or p == 0

@@ -13,13 +13,13 @@ def create(fields=FIELDS, **settings):
 
 
 def of_field(column):
-    """The ids of a field's features."""
+    """List the ids of a field's features."""
     start = sum(FIELD_DIMS[:column])
     return list(range(start, start + FIELD_DIMS[column]))
 
 
 def equation(user, item):
-    """w_0 + w_u x_u + w_i x_i + ⟨V_u, V_i⟩ x_u x_i, where user and item are columns"""
+    # w_0 + w_u x_u + w_i x_i + ⟨V_u, V_i⟩ x_u x_i, where user and item are columns
     used = of_field(user) + of_field(item)
 
     def logit(weights, ids, values):

@@ -15,7 +15,7 @@ def create(field_dims=FIELD_DIMS, **settings):
 
 
 def equation(weights, ids, values):
-    """Σ_k Π_f (V_{i_f,k} x_{i_f} + b_{f,k}), multiplied out: a term for each set of fields"""
+    # Σ_k Π_f (V_{i_f,k} x_{i_f} + b_{f,k}), multiplied out: one term for each subset of the fields
     V, b, fields = weights["embedding.weight"], weights["bias"], range(len(ids))
     total = 0.0
     for chosen in chain.from_iterable(combinations(fields, order) for order in range(len(ids) + 1)):

@@ -32,12 +32,12 @@ def linear(weights, name, inputs):
 
 
 def pooled(weights, ids, values):
-    """Σ_{i<j} V_i x_i ⊙ V_j x_j, as a list of numbers"""
+    # Σ_{i<j} V_i x_i ⊙ V_j x_j, as a list of numbers
     return [sum(column) for column in zip(*products_of(embedded(weights, ids, values)), strict=True)]
 
 
 def equation(layers):
-    """w_0 + Σ_i w_i x_i + hᵀ Relu(W_L … Relu(W_1 Σ_{i<j} V_i x_i ⊙ V_j x_j + b_1) … + b_L)"""
+    # w_0 + Σ_i w_i x_i + hᵀ Relu(W_L … Relu(W_1 Σ_{i<j} V_i x_i ⊙ V_j x_j + b_1) … + b_L)
 
     def logit(weights, ids, values):
         z = pooled(weights, ids, values)
@@ -129,4 +129,6 @@ def test_as_many_parameters_as_in_the_paper(field_dims, expected):
         normalised = registry.create("nfm", field_dims, {})
     m = sum(field_dims)
     assert sum(p.numel() for p in model.parameters()) == m * 256 + m + 1 + 256**2 + 2 * 256 == expected
-    assert sum(p.numel() for p in normalised.parameters()) == expected + 2 * 2 * 256  # which the paper does not count
+    assert (
+        sum(p.numel() for p in normalised.parameters()) == expected + 2 * 2 * 256
+    )  # the paper does not count batch norm

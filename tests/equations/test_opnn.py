@@ -14,7 +14,7 @@ def create(**settings):
 
 
 def outer(weights, vectors, unit):
-    """W_p ⊙ p of one unit of l_1: Σ_k Σ_l W_kl p_kl with p = Σ_i Σ_j f_i f_jᵀ"""
+    # W_p ⊙ p of one unit of l_1: Σ_k Σ_l W_kl p_kl with p = Σ_i Σ_j f_i f_jᵀ
     W_p, total = weights["outer.W_p"][unit], 0
     for first in vectors:
         for second in vectors:
@@ -25,7 +25,7 @@ def outer(weights, vectors, unit):
 
 
 def equation(weights, ids, values):
-    """MLP(relu(l_z + l_p + b_1)), unit after unit of l_1"""
+    # MLP(relu(l_z + l_p + b_1)), unit after unit of l_1
     f = embedded(weights, ids, values)
     z, W_z, b_1 = [v for vector in f for v in vector], weights["l_z.weight"], weights["l_z.bias"]
     l_1 = []

@@ -15,7 +15,7 @@ from pipelines.training.loop import evaluate, predict, train
 from pipelines.training.optimizers import forget_optimizer, make_optimizer
 from pipelines.training.start import new_model
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 FIELD_DIMS = (3, 4, 5)
 SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
@@ -23,7 +23,7 @@ OPTIMIZERS = ["adagrad", "adam", "lazy_adam", "ftrl"]
 
 
 class Weights(nn.Module):
-    """Weights with a role."""
+    """Hold weights with a role."""
 
     def __init__(self, start, role):
         super().__init__()
@@ -31,7 +31,7 @@ class Weights(nn.Module):
 
 
 class Line(nn.Module):
-    """Weights of one role, rows of a table if that is one of a table's; and a weight of each other role."""
+    """Hold weights of one role, and one weight of each other role. Linear terms and embeddings are in a table."""
 
     def __init__(self, *start, part="linear"):
         super().__init__()
@@ -42,7 +42,7 @@ class Line(nn.Module):
 
 
 def take_steps(training, start, gradients, part="linear"):
-    """The weights after each step with these gradients."""
+    """Return the weights after a step with each of the gradients."""
     model = Line(*start, part=part)
     weight = model.part.weight
     optimizer, weights = make_optimizer(model, training), []
@@ -59,14 +59,14 @@ def random_gradients(num_steps, num_weights, seed=0):
 
 
 def small_first(gradients):
-    """The first is so small that the initial accumulator matters."""
+    """Replace the first gradient by one so small that the initial accumulator matters."""
     return [[1e-5, 0.0, 2.0], *gradients[1:]]
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
 @pytest.mark.parametrize("part", ["linear", "embedding"])
 def test_adagrad(l2, part):
-    """The composite step: of all w', that for which g w' + H/(2 lr) (w' − w)² + λ/2 w'² is least."""
+    # The composite step takes the w' that minimises g w' + H/(2 lr) (w' − w)² + λ/2 w'².
     training = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=l2)
     gradients = small_first(random_gradients(20, 3))
     got = take_steps(training, (0.5, -0.2, 0.0), gradients, part)
@@ -114,7 +114,7 @@ def test_adam(l2, optimizer):
 
 
 class Features(nn.Module):
-    """Numbers of 12 features and of the pairs in a row, so that each step follows from the weights before it."""
+    """Model 12 features and their pairs, so that gradients depend on the weights."""
 
     def __init__(self, with_kernels, seed=0):
         super().__init__()
@@ -131,7 +131,7 @@ class Features(nn.Module):
 
 
 def random_batches(num_batches, seed=0):
-    """Each with three rows of two features; never the last two of the 12."""
+    """Draw batches of three rows with two features each. The last two of 12 features never occur."""
     generator = torch.Generator().manual_seed(seed)
     return [(torch.randint(10, (3, 2), generator=generator), random_signs(3, generator)) for _ in range(num_batches)]
 
@@ -141,7 +141,7 @@ def random_signs(num, generator):
 
 
 def steps_of(model, training, batches):
-    """The logits of each batch, taken before its step."""
+    """Take one step per batch. Returns the logits before each step."""
     optimizer, logits = make_optimizer(model, training), []
     for x, labels in batches:
         optimizer.zero_grad()
@@ -160,7 +160,7 @@ def assert_same_weights(one, other, tolerance=1e-12):
 
 @pairwise(optimizer=["adagrad", "adam", "ftrl"], l2=[0.0, 1e-5, 0.02], seed=range(4))
 def test_sparse_gradients_give_what_dense_ones_do(optimizer, l2, seed):
-    """Rows that are decayed late, too: what is read is up to date, and all is in the end."""
+    # Rows may be decayed late: they must be up to date when read, and all rows at the end.
     training, batches = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=l2), random_batches(30, seed)
     fast, plain = (Features(with_kernels, seed) for with_kernels in (True, False))
     logits, expected = (steps_of(model, training, batches) for model in (fast, plain))
@@ -174,7 +174,7 @@ def test_rows_updated_in_pieces_are_those_updated_at_once(l2, monkeypatch):
     training, batches = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=l2), random_batches(30)
     at_once, in_pieces = (Features(with_kernels=True) for _ in range(2))
     expected = steps_of(at_once, training, batches)
-    monkeypatch.setattr(optimizers, "NUMBERS_OF_A_PIECE", 3)  # pieces of a row of embeddings, and of a few linear terms
+    monkeypatch.setattr(optimizers, "NUMBERS_OF_A_PIECE", 3)  # a piece has one row of embeddings, or a few linear terms
     assert torch.equal(steps_of(in_pieces, training, batches), expected)
     settle(at_once)
     settle(in_pieces)
@@ -284,11 +284,11 @@ def test_a_sparse_gradient_may_have_a_row_twice_and_in_any_order(optimizer):
 
 
 def trained(optimizer="adagrad", model=None, **changes):
-    """An fm after two epochs on random rows that do not have all features."""
+    """Train an fm for two epochs on random rows, which lack some features."""
     schema = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
     model = model or new_model("fm", schema, {"embed_dim": 4, "dropout": 0.0}, 0)
     settings = TrainingParams(optimizer=optimizer, batch_size=8, max_epochs=2, patience=2, **changes)
-    list(train(model, ROWS, ROWS, settings))
+    train(model, ROWS, ROWS, settings)
     return model
 
 
@@ -324,16 +324,18 @@ def test_nothing_decays_in_what_is_evaluated_between_epochs():
     schema = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
     model = new_model("fm", schema, {"embed_dim": 4}, 0)
     settings = TrainingParams(l2=0.01, batch_size=8, max_epochs=3, patience=3)
-    for epoch in train(model, ROWS, ROWS, settings):
+
+    def check(epoch):
         before = copied(model)
         assert evaluate(model, ROWS, "squared_error") == epoch.valid
         settle(model)
         assert unchanged(model, before)
 
+    assert len(train(model, ROWS, ROWS, settings, check)) == 3
+
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_model_that_is_trained_again_has_forgotten_the_first_optimizer(optimizer):
-    """It goes on as a model that starts with the same weights."""
     again = trained(l2=0.01)
     fresh = new_model("fm", {"field_dims": [20, 15, 5], "fields": []}, {"embed_dim": 4, "dropout": 0.0}, 1)
     fresh.load_state_dict(again.state_dict())
@@ -346,7 +348,7 @@ def test_a_model_that_is_trained_again_has_forgotten_the_first_optimizer(optimiz
 def test_a_new_optimizer_takes_the_place_of_one_that_was_never_forgotten():
     again, fresh = Features(with_kernels=True), Features(with_kernels=True)
     steps_of(again, TrainingParams(optimizer="adagrad", l2=0.01), random_batches(5))
-    fresh.load_state_dict(again.state_dict())  # what is late is lost
+    fresh.load_state_dict(again.state_dict())  # the late updates are lost
     for model in (again, fresh):
         steps_of(model, TrainingParams(optimizer="adagrad", l2=0.02), random_batches(5, seed=1))
         settle(model)
@@ -361,11 +363,14 @@ def test_weights_of_a_forgotten_optimizer_stay_as_they_stand():
     model(torch.arange(12).view(6, 2))
     settle(model)
     assert unchanged(model, before)
-    forget_optimizer(model)  # nothing is left to forget
+    forget_optimizer(model)  # the second call does nothing
 
 
 def ftrl_proximal(alpha, l1, l2, gradients):
-    """Algorithm 1 of McMahan et al. 2013 for one weight, β = 1; the gradient of round t at the weight of round t."""
+    """Run Algorithm 1 of McMahan et al. 2013 for one weight, with β = 1.
+
+    A callable gradient of round t is evaluated at the weight of round t.
+    """
     z = n = 0.0
     weights = []
     for gradient in [*gradients, None]:
@@ -392,7 +397,7 @@ def test_ftrl(l1, l2):
 
 
 def test_ftrl_on_logistic_regression():
-    """Online, a row at a time, with the gradients that follow from the weights."""
+    # online: one row per step, and each gradient depends on the weights
     rows = [([1.0, 0.0], 1), ([1.0, 1.0], -1), ([0.0, 2.0], -1), ([1.0, 0.0], 1), ([0.5, 1.0], 1)] * 4
     model = Line(0.0, 0.0)
     optimizer = make_optimizer(model, TrainingParams(optimizer="ftrl", learning_rate=0.5, l1=0.1, l2=0.2))

@@ -13,13 +13,13 @@ def create(fields=FIELDS, **settings):
 
 
 def of_field(column, field_dims=FIELD_DIMS):
-    """The ids of a field's features."""
+    """List the ids of a field's features."""
     start = sum(field_dims[:column])
     return list(range(start, start + field_dims[column]))
 
 
 def equation(user, item, tag):
-    """w_0 + w_t x_t + ⟨V_u, V_t⟩ x_u x_t + ⟨V_i, V_t⟩ x_i x_t, where user, item and tag are columns"""
+    # w_0 + w_t x_t + ⟨V_u, V_t⟩ x_u x_t + ⟨V_i, V_t⟩ x_i x_t, where user, item and tag are columns
     used = of_field(tag) + of_field(user) + of_field(item)
 
     def logit(weights, ids, values):
@@ -41,7 +41,7 @@ def test_the_equation(fields, columns):
 
 
 def pitf_and_fm(dims):
-    """The two models with the same weights, for fields user, item and tag."""
+    """Create pitf and fm with the same weights, for user, item and tag."""
     pitf = randomize(registry.create("pitf", dims, {"embed_dim": 3}, ("user", "item", "tag")))
     fm = randomize(registry.create("fm", dims, {"embed_dim": 3}))
     used = of_field(2, dims) + of_field(0, dims) + of_field(1, dims)

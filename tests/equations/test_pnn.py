@@ -13,7 +13,7 @@ def create(**settings):
 
 
 def inner(weights, vectors, unit):
-    """W_p ⊙ p of one unit of l_1: Σ_i Σ_j θ_i θ_j ⟨f_i, f_j⟩"""
+    # W_p ⊙ p of one unit of l_1: Σ_i Σ_j θ_i θ_j ⟨f_i, f_j⟩
     theta, total = weights["inner.theta"], 0
     for i, first in enumerate(vectors):
         for j, second in enumerate(vectors):
@@ -22,7 +22,7 @@ def inner(weights, vectors, unit):
 
 
 def outer(weights, vectors, unit):
-    """W_p ⊙ p of one unit of l_1: Σ_k Σ_l W_kl p_kl with p = Σ_i Σ_j f_i f_jᵀ"""
+    # W_p ⊙ p of one unit of l_1: Σ_k Σ_l W_kl p_kl with p = Σ_i Σ_j f_i f_jᵀ
     W_p, total = weights["outer.W_p"][unit], 0
     for first in vectors:
         for second in vectors:
@@ -33,7 +33,7 @@ def outer(weights, vectors, unit):
 
 
 def equation(weights, ids, values):
-    """MLP(relu(l_z + l_p + b_1)), unit after unit of l_1"""
+    # MLP(relu(l_z + l_p + b_1)), unit after unit of l_1
     f = embedded(weights, ids, values)
     z, W_z, b_1 = [v for vector in f for v in vector], weights["l_z.weight"], weights["l_z.bias"]
     l_1 = []

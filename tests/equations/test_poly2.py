@@ -14,7 +14,7 @@ def create(num_buckets=7):
 
 
 def equation(num_buckets):
-    """w_0 + Σ_i w_i x_i + Σ_{i<j} w_{h(i,j)} x_i x_j"""
+    # w_0 + Σ_i w_i x_i + Σ_{i<j} w_{h(i,j)} x_i x_j
 
     def logit(weights, ids, values):
         total = linear_terms(weights, ids, values)
@@ -50,7 +50,7 @@ def test_the_hash_is_fixed_in_range_and_even():
     counts = torch.bincount(buckets, minlength=1000)
     assert len(counts) == 1000
     assert counts.min() > 100
-    assert counts.max() < 300  # 200 each on average
+    assert counts.max() < 300  # the average is 200
 
 
 def test_ids_of_32_bits_do_not_overflow():

@@ -20,7 +20,7 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    """w_0 + Σ_i w_i x_i + MLP([V_1 x_1 … V_n x_n])"""
+    # w_0 + Σ_i w_i x_i + MLP([V_1 x_1 … V_n x_n])
     inputs = [v for vector in embedded(weights, ids, values) for v in vector]
     return linear_terms(weights, ids, values) + relu_network(weights, inputs)
 

@@ -1,4 +1,4 @@
-"""The pages and the chart of benchmarks/ are what its scripts make of the committed figures; nothing is measured."""
+"""Check that benchmarks/ pages and chart match the committed figures. Nothing is measured."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory")
-# benchmarks/ and paper/ both have a report.py, so this runs in a process of its own
+# benchmarks/ and paper/ both have a report.py, so a separate process runs this
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
@@ -48,7 +48,7 @@ json.dump(pages, sys.stdout)
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """All pages by name, and the words of the chart."""
+    """Make all pages by name, and the words of the chart."""
     chart = tmp_path_factory.mktemp("chart") / "results.svg"
     done = subprocess.run(
         [sys.executable, "-c", MAKE, chart], cwd=BENCHMARKS, capture_output=True, text=True, check=True

@@ -21,7 +21,7 @@ from pipelines.reporting import charts
 panel = charts.Panel("title", "epoch", "RMSE", {"FM": [(1, 0.4), (2, 0.3)], "IFM": [(1, 0.2)]}, epochs=True)
 charts.save(charts.line_chart([[panel]], 3), Path("chart.svg"), "a name")
 """
-# Machado, Oliveira and Fernandes 2009: linear RGB as seen with no red and with no green cones
+# Machado, Oliveira and Fernandes 2009: linear RGB as seen without red cones and without green cones
 CONES = {
     "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
     "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
@@ -30,7 +30,7 @@ LAB = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 
 
 def lab(colour, cones=None):
-    """A colour in CIELAB, in which a distance of 15 is seen at a glance."""
+    """Convert a colour to CIELAB, in which a distance of 15 is clearly visible."""
     rgb = np.array(to_rgb(colour))
     linear = np.where(rgb > 0.04045, ((rgb + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     if cones:

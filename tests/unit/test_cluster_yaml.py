@@ -1,4 +1,4 @@
-"""cluster.yaml is what `ray up` takes."""
+"""Check that `ray up` accepts cluster.yaml."""
 
 from pathlib import Path
 

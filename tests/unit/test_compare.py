@@ -4,12 +4,12 @@ import pytest
 
 from pipelines import compare
 
-MODELS = ["fm", "lr", "pitf"]  # the last needs a field tag, which the data has not
+MODELS = ["fm", "lr", "pitf"]  # pitf needs a field tag, which the data lacks
 
 
 @pytest.fixture
 def compared(project, monkeypatch):
-    """Compares three models in the project, and gives the rows and the page."""
+    """Compare three models in the project, and return the rows and the page."""
     monkeypatch.setattr("models.registry.list_models", lambda: MODELS)
     monkeypatch.setattr(compare, "TRAINING", {**compare.TRAINING, "max_epochs": 2})
 
@@ -24,7 +24,7 @@ def compared(project, monkeypatch):
 def test_every_model_has_a_row_and_one_that_declines_its_reason(compared):
     (fm, lr, pitf), page = compared()
     assert (fm["model"], lr["model"]) == ("fm", "lr")
-    assert fm["num_params"] == lr["num_params"] * 65 - 64  # a weight and 64 factors a feature, and w_0
+    assert fm["num_params"] == lr["num_params"] * 65 - 64  # one weight and 64 factors per feature, and w_0
     assert all(0 < row["seconds_per_epoch"] < 10 and row["best_epoch"] in (1, 2) for row in (fm, lr))
     lines = page.splitlines()
     ranked = [line.split(" | ")[0] for line in lines if line.startswith(("| fm", "| lr"))]

@@ -10,7 +10,7 @@ from pipelines.project.files import file_digest
 
 @pytest.fixture
 def folder(tmp_path):
-    """A prepared data set of three rows and two fields, one of them with values."""
+    """Make a prepared data set of three rows and two fields. Field item has values."""
     columns = {"label": [1, -1, 1], "user": [0, 1, 0], "item": [2, 3, 4], "value:user": [1, 1, 1]}
     types = {"label": pl.Int8, "user": pl.Int32, "item": pl.Int32, "value:user": pl.Float32}
     table = pl.DataFrame(columns, schema=types).with_columns(pl.lit(0.5, pl.Float32).alias("value:item"))

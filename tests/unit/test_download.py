@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.catalog import DATASETS
+from pipelines.data.catalog import get_dataset, list_datasets
 from pipelines.download import main
 from pipelines.project.seeds import seed_for
 
@@ -18,7 +18,7 @@ LOG = "user\titem\ncnt\n" * 100
 
 @pytest.fixture
 def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A pipeline's params.yaml; the cache is empty and the mirror has a small Frappe."""
+    """Make a params.yaml, an empty cache and a mirror with a small Frappe."""
     mirror = tmp_path / "mirror"
     (tmp_path / "pipeline").mkdir()
     mirror.mkdir()
@@ -65,8 +65,8 @@ def test_list_is_whole_at_80_columns():
     assert result.returncode == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
     words = " ".join(result.stdout.split())
-    for name, dataset in DATASETS.items():
-        assert f"{name} {dataset.title} licence: {dataset.licence} citation: {dataset.citation}" in words
+    for dataset in map(get_dataset, list_datasets()):
+        assert f"{dataset.name} {dataset.title} licence: {dataset.licence} citation: {dataset.citation}" in words
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_no_network_is_one_line_and_leaves_nothing(params: Path):
     result = run_stage("--dataset", "frappe", "--params", params, **offline)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
-    assert f"{DATASETS['frappe'].sources[0].url}: can't be reached" in result.stderr
+    assert f"{get_dataset('frappe').sources[0].url}: can't be reached" in result.stderr
     assert tree(params.parent) == {"params.yaml"}
 
 

@@ -1,5 +1,4 @@
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -10,8 +9,9 @@ from pipelines.data.encoding import encode
 from pipelines.data.negatives import draw_negatives, group_rows
 from pipelines.data.splitting import split_rows
 
-TAGS = get_dataset("movielens")  # replaces tag, given user and movie
-APPS = replace(get_dataset("synthetic"), name="apps", fields=("user", "item", "city"))  # item, given user
+TAGS = get_dataset("movielens")  # negatives replace tag, given user and movie
+# negatives replace item, given user
+APPS = get_dataset("synthetic").model_copy(update={"name": "apps", "fields": ("user", "item", "city")})
 
 
 def log_of(fields, *rows):
@@ -19,14 +19,14 @@ def log_of(fields, *rows):
 
 
 def random_log(num_lines, num_users, num_items, num_cities, seed=0):
-    """A log of APPS, which can have equal lines."""
+    """Draw a log of APPS, which may have equal lines."""
     sizes = {"user": num_users, "item": num_items, "city": num_cities}
     rng = np.random.default_rng(seed)
     return pl.DataFrame({f: rng.integers(size, size=num_lines) for f, size in sizes.items()}).cast(pl.String)
 
 
 def negatives_of(log, dataset=APPS, num_negatives=2, seed=0):
-    """The log, and all rows that are drawn for it."""
+    """Encode a log and draw its negatives."""
     encoded = encode([log], dataset.fields)
     negatives = np.repeat(encoded.ids, num_negatives, axis=0)
     drawn = draw_negatives(encoded, dataset, num_negatives, np.random.default_rng(seed))
@@ -92,7 +92,7 @@ def test_a_movie_tag_is_only_negative_for_the_same_user_and_movie():
 
 
 def test_negatives_are_uniform_over_what_is_left():
-    # user u has used 5 of 25 items; in each of 400 cities, 2 of the other 20
+    # user u has used 5 of 25 items; each of 400 cities gets 2 of the other 20
     used = [("u", f"i{n % 5}", f"c{n}") for n in range(400)]
     others = [("v", f"i{n}", f"c{n}") for n in range(5, 25)]
     log = log_of(APPS.fields, *used, *others)
@@ -112,7 +112,7 @@ def test_the_exact_draw_is_uniform_too(monkeypatch):
 @pytest.mark.parametrize("max_rounds", [0, 1, 10])
 def test_what_is_left_is_found_when_nearly_all_is_used(monkeypatch, max_rounds):
     monkeypatch.setattr("pipelines.data.negatives.MAX_ROUNDS", max_rounds)
-    # v and w have used 2998 of 3000 items, each in a city of its own: the 2 others are what is left
+    # v and w have used 2998 of 3000 items, each in its own city: 2 items are free
     used = [(user, f"i{n}", f"c{n}") for user in "vw" for n in range(2998)]
     log = log_of(APPS.fields, ("u", "i2998", "c"), ("u", "i2999", "c"), *used)
     encoded, negatives = negatives_of(log)
@@ -154,7 +154,7 @@ def test_the_same_seed_draws_the_same_negatives():
 
 
 def test_negatives_do_not_depend_on_how_many_are_looked_at_together(monkeypatch):
-    log = random_log(300, 20, 60, 2)  # 22 of some 50 items are drawn a user and city: many twice
+    log = random_log(300, 20, 60, 2)  # each user and city gets 22 draws from about 50 items: many draws repeat
     whole = negatives_of(log, num_negatives=3)[1]
     for size in (1, 7, 100):
         monkeypatch.setattr("pipelines.data.negatives.PIECE", size)

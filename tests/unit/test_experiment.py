@@ -41,7 +41,7 @@ COLUMNS = ["epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_l
 
 @pytest.fixture
 def paper(prepared, tmp_path):
-    """A prepared project with experiments, but without test rows."""
+    """Make a prepared project with experiments and without test rows."""
     threads, project = torch.get_num_threads(), Project(shutil.copytree(prepared.root, tmp_path / "paper"))
     (project.root / "data" / "processed" / "synthetic" / "test.parquet").unlink()
     (project.root / "experiments.yaml").write_text(yaml.safe_dump(EXPERIMENTS))
@@ -77,9 +77,9 @@ def test_a_run_has_a_row_an_epoch_and_reads_no_test_rows(paper):
 
 def test_a_run_that_is_done_is_kept_and_shared_by_experiments_of_the_same_setting(paper, monkeypatch):
     (first,) = run(paper, "ifm")
-    monkeypatch.setattr(Cell, "start", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(Cell, "train", lambda *_: pytest.fail("trained again"))
     (paper.root / "results" / "experiments" / "ifm" / "run.csv").unlink()
-    change(paper, "keep", set={"model.dropout": 0.1})  # the paper's, where ifm starts
+    change(paper, "keep", set={"model.dropout": 0.1})  # the paper's value, from which ifm starts too
     again, shared = run(paper, "ifm", "keep")
     assert first.equals(again)
     assert first.equals(shared)
@@ -108,8 +108,8 @@ def test_epochs_that_some_seeds_have_not_reached_are_left_out():
 
 def test_embeddings_start_from_an_fm_of_the_experiments_size(paper, monkeypatch):
     cells = []
-    start = Cell.start
-    monkeypatch.setattr(Cell, "start", lambda cell, *rest: cells.append(cell) or start(cell, *rest))
+    original = Cell.train
+    monkeypatch.setattr(Cell, "train", lambda cell, *rest: cells.append(cell) or original(cell, *rest))
     run(paper, "ifm", "random", "fm")
     by_start = [(cell.model, cell.pretrained is not None) for cell in cells]
     assert by_start == [("fm", False), ("ifm", True), ("ifm", False), ("fm", False)]
@@ -222,7 +222,7 @@ def test_a_grid_is_a_run_for_each_x():
 
 
 def test_the_settings_of_the_committed_runs_are_those_that_their_entries_ask_for_now():
-    """But for weights of L2 that no layer of a model takes, which were there and did nothing."""
+    # Older runs may also have L2 weights that no layer of the model uses; they had no effect.
     defaults, experiments = REAL
     for name, entry in experiments.items():
         committed = json.loads((PAPER / "results" / "experiments" / f"{name}.json").read_text())["setting"]

@@ -19,13 +19,13 @@ WRONG = os.urandom(len(CONTENT))
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `files` by path; `requests` has the path and the Range header of each request so far."""
+    """Serve `files` by path. `requests` has the path and Range header of each request."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
-        self.ranges = True  # whether it heeds the Range header
-        self.cut: int | None = None  # the bytes of a response after which it closes the connection
+        self.ranges = True  # whether the server supports the Range header
+        self.cut: int | None = None  # bytes of a response after which the server closes the connection
         super().__init__(("127.0.0.1", 0), Handler)
 
     @property
@@ -33,7 +33,7 @@ class Server(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def source(self, name: str = "log.bin", checksum: str = SHA256) -> Source:
-        return Source(f"{self.url}/{name}", checksum)
+        return Source(url=f"{self.url}/{name}", checksum=checksum)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -79,7 +79,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is the mirror; empty."""
+    """Make an empty mirror folder."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     monkeypatch.setenv("FACTORBENCH_MIRROR", str(folder))
@@ -123,8 +123,8 @@ def test_a_file_is_fetched_once(server: Server, cache: Path, checksum: str):
 
 
 def test_git_blob_checksum_is_the_one_git_computes(mirror: Path):
-    put(mirror / "hello.bin", b"hello\n")  # as `echo hello | git hash-object --stdin` has it
-    source = Source("http://x/hello.bin", "git-blob:ce013625030ba8dba906f756967f9e9ca394464a")
+    put(mirror / "hello.bin", b"hello\n")  # see `echo hello | git hash-object --stdin`
+    source = Source(url="http://x/hello.bin", checksum="git-blob:ce013625030ba8dba906f756967f9e9ca394464a")
     assert fetch(source).read_bytes() == b"hello\n"
 
 
@@ -194,7 +194,7 @@ def test_stale_part_and_wrong_file_end_in_an_error(server: Server, cache: Path):
 
 def test_offline_says_what_to_fetch_and_where_to_put_it(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    source = Source(f"http://127.0.0.1:{closed_port()}/data/log.bin", SHA256)
+    source = Source(url=f"http://127.0.0.1:{closed_port()}/data/log.bin", checksum=SHA256)
     with pytest.raises(ValueError, match="can't be reached") as error:
         fetch(source)
     for part in (source.url, "fetch log.bin by hand", str(cache / "log.bin"), "FACTORBENCH_MIRROR"):
@@ -207,7 +207,7 @@ def test_silent_server_times_out(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("pipelines.data.fetch.TIMEOUT_S", (1, 0.1))
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        source = Source(f"http://127.0.0.1:{silent.getsockname()[1]}/log.bin", SHA256)
+        source = Source(url=f"http://127.0.0.1:{silent.getsockname()[1]}/log.bin", checksum=SHA256)
         with pytest.raises(ValueError, match=r"can't be reached \(ReadTimeout\)"):
             fetch(source)
 

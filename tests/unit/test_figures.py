@@ -35,7 +35,10 @@ INFORMATIVE = "has_label_information"
 
 @pytest.fixture
 def paths(tmp_path):
-    """Results of all experiments: the n-th has RMSE 0.4 + n/100, 0.3 + n/100 and 0.5, and n seconds an epoch."""
+    """Write results of all experiments.
+
+    Experiment n has RMSE 0.4 + n/100, 0.3 + n/100 and 0.5, and n + 0.1 seconds per epoch.
+    """
     paths = Paths(tmp_path / "paper")
     folder = paths.root / "results"
     for n, name in enumerate(EXPERIMENTS):

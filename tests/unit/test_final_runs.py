@@ -6,24 +6,22 @@ import torch
 
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
+from pipelines.evaluation.results import Run
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.project.provenance import made_by
 from pipelines.training.cell import load_cell
 from pipelines.training.metrics import compute_metrics, on_resamples
 
 
 def made_run(*valid_aucs):
-    """A run with these validation AUCs, an epoch each; its RMSE falls while the AUC falls."""
+    """Make a run with one epoch per validation AUC. Its RMSE equals its AUC."""
     epochs = [
-        {"epoch": epoch, "seconds": float(epoch), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc}
-        for epoch, auc in enumerate(valid_aucs, 1)
+        {"epoch": n, "seconds": float(n), "train_loss": 0.1, "valid_rmse": auc, "valid_auc": auc, "valid_logloss": 0.2}
+        for n, auc in enumerate(valid_aucs, 1)
     ]
-    return {
-        "test": {"test_rmse": valid_aucs[0], "test_auc": 0.5},
-        "num_params": 7,
-        "epochs": epochs,
-        "made_by": {"commit": "c0ffee"},
-    }
+    test = {"test_rmse": valid_aucs[0], "test_auc": 0.5, "test_logloss": 0.2}
+    return Run(test=test, resamples=[], num_params=7, epochs=epochs, made_by=made_by("behaviour"))
 
 
 def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
@@ -31,7 +29,7 @@ def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
     test_rows = load_rows(paths.processed("synthetic"), "test")
     cells = (load_cell(model, "synthetic", params, paths) for model in ("lr", "fm"))
     found = [final_runs.run_seed((cell, test_rows, {}), 0, 1)["resamples"] for cell in cells]
-    assert np.corrcoef(found)[0, 1] > 0.5  # were they others, it would be about 0 ± 0.03
+    assert np.corrcoef(found)[0, 1] > 0.5  # different rows would give about 0 ± 0.03
 
 
 def test_the_rmse_of_a_resample_is_that_of_rows_drawn_with_replacement():
@@ -60,7 +58,7 @@ def test_the_spread_over_resamples_is_the_standard_error():
 def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
     generator = torch.Generator().manual_seed(2)
     labels = torch.randint(2, (60,), generator=generator) * 2.0 - 1
-    logits = (torch.randn(60, generator=generator) + labels / 2).round(decimals=1)  # so that some tie
+    logits = (torch.randn(60, generator=generator) + labels / 2).round(decimals=1)  # some scores are equal
     rng, expected = np.random.default_rng(5), []
     for _ in range(6):
         drawn = torch.tensor(rng.integers(60, size=60))
@@ -70,16 +68,20 @@ def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
 
 def test_the_best_epoch_is_that_of_the_metric():
     run = made_run(0.7, 0.9, 0.6)
-    assert final_runs.seed_figures(run, "auc")["best_epoch"] == 2
+    assert final_runs.seed_figures(run, "auc").best_epoch == 2
     figures = final_runs.seed_figures(run, "rmse")
-    assert (figures["best_epoch"], figures["valid_auc"], figures["epochs"]) == (3, 0.6, 3)
-    assert figures["seconds_per_epoch"] == 2.0
+    assert (figures.best_epoch, figures.valid_auc, figures.epochs) == (3, 0.6, 3)
+    assert figures.seconds_per_epoch == 2.0
 
 
 def test_one_seed_has_no_deviation_and_three_have_that_of_a_sample():
-    single = final_runs.summary([made_run(0.5)], "rmse")
+    single = final_runs.summary([made_run(0.5)], "rmse").model_dump()
     assert (single["test_rmse_mean"], single["test_rmse_std"], single["num_seeds"]) == (0.5, None, 1)
-    three = final_runs.summary([made_run(0.5), made_run(0.6), made_run(0.7)], "rmse")
+    three = final_runs.summary([made_run(0.5), made_run(0.6), made_run(0.7)], "rmse").model_dump()
     assert three["test_rmse_mean"] == pytest.approx(0.6)
     assert three["test_rmse_std"] == pytest.approx(0.1)
     assert three["num_params"] == 7
+
+
+def test_a_summary_without_runs_says_only_that_it_has_none():
+    assert final_runs.summary([], "rmse").model_dump() == {"num_seeds": 0}

@@ -1,11 +1,10 @@
-"""Input made to do harm: one line of error, bounded memory, nothing half-written, nothing outside the data folder."""
+"""Check that hostile input gives one error line, bounded memory and no stray files."""
 
 import os
 import pickle
 import struct
 import tracemalloc
 import zipfile
-from dataclasses import replace
 from types import SimpleNamespace
 
 import polars as pl
@@ -24,7 +23,7 @@ from pipelines.training.cell import load_cell
 
 pytestmark = pytest.mark.fault("hostile")
 
-ROW = {  # a good line of each format of a log, after its header
+ROW = {  # a valid header and line of each log format
     "frappe": ("\t".join(FRAPPE_COLUMNS) + "\n", "\t".join("abcdefghijk") + "\n"),
     "movielens": ("", "1::2::t::3\n"),
     "movielens-25m": (",".join(TAGS_HEADER) + "\n", "1,2,t,3\n"),
@@ -32,16 +31,16 @@ ROW = {  # a good line of each format of a log, after its header
 }
 GIB = 1 << 30
 LOG = b"user,item\n" * 1000
-WANTED = Source("http://x/logs.zip", "", ("release/log.csv",))
+WANTED = Source(url="http://x/logs.zip", checksum="", members=("release/log.csv",))
 
 
 def tree(folder):
-    """All files below a folder, with what is in them."""
+    """Read all files below a folder."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def error_of(call, *arguments):
-    """The text of the ValueError that a call raises, after checking that it is one line."""
+    """Return the text of a call's ValueError, which must be one line."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the callers look at the text
         call(*arguments)
     assert len(str(caught.value).splitlines()) == 1
@@ -49,7 +48,7 @@ def error_of(call, *arguments):
 
 
 def read(path, dataset):
-    """The rows of a file in the format of a data set."""
+    """Read the rows of a file in the format of a data set."""
     entry = get_dataset(dataset)
     return read_libfm(path, len(entry.fields)) if entry.format == "libfm" else pl.concat(read_log(path, entry))
 
@@ -60,7 +59,7 @@ def test_a_line_of_a_gibibyte_is_refused_in_little_memory(tmp_path, dataset):
     path = tmp_path / "log"
     path.write_text(header + row)
     with path.open("ab") as file:
-        file.truncate(GIB)  # a hole, which takes no space on the disk
+        file.truncate(GIB)  # a sparse file, which needs no disk space
     tracemalloc.start()
     try:
         text = error_of(read, path, dataset)
@@ -115,7 +114,7 @@ def test_another_number_of_columns_is_refused(tmp_path, dataset, end):
     header, row = ROW[dataset]
     path = tmp_path / "log"
     path.write_text(header + row + (row.replace("\n", end + end) if end else row[:2]) + "\n")
-    if dataset == "movielens" and end:  # more :: are part of the tag
+    if dataset == "movielens" and end:  # additional :: are part of the tag
         assert read(path, dataset).height == 2
     else:
         assert f"{path}:{(header + row).count(chr(10)) + 1}: expected " in error_of(read, path, dataset)
@@ -150,7 +149,7 @@ def test_a_log_that_is_refused_leaves_nothing_prepared(tmp_path, end):
 
 @pytest.fixture
 def archive(tmp_path):
-    """Makes logs.zip of members (name, content), each with the given method of compression and mode."""
+    """Return a function that makes logs.zip from members (name, content)."""
 
     def make(*members, method=zipfile.ZIP_DEFLATED, mode=0o100644):
         path = tmp_path / "logs.zip"
@@ -165,7 +164,7 @@ def archive(tmp_path):
 
 
 def refuse(file, source=WANTED):
-    """The error of unpacking, after checking that it names the archive and leaves nothing."""
+    """Return the error of unpacking, which must name the archive and leave no files."""
     before = tree(file.parent)
     text = error_of(unpack, source, file, file.parent / "raw")
     assert text.startswith(f"{file}: ")
@@ -184,7 +183,7 @@ def test_members_with_paths_that_lead_outside_are_not_unpacked(archive, tmp_path
 @pytest.mark.parametrize("name", ["../../log.csv", "/log.csv"])
 def test_a_wanted_member_with_such_a_path_is_put_into_the_folder(archive, tmp_path, name):
     file = archive((name, LOG))
-    unpack(replace(WANTED, members=(name,)), file, tmp_path / "raw")
+    unpack(WANTED.model_copy(update={"members": (name,)}), file, tmp_path / "raw")
     assert tree(tmp_path) == {"logs.zip": file.read_bytes(), "raw/log.csv": LOG}
 
 
@@ -200,7 +199,7 @@ def test_methods_that_take_any_amount_of_memory_are_refused(archive, method):
 
 
 def patched(file, offset, value):
-    """An archive of one member with another 32-bit number at an offset of its entry in the directory."""
+    """Change a 32-bit number in the directory entry of an archive's member."""
     content = bytearray(file.read_bytes())
     start = content.index(b"PK\1\2") + offset
     content[start : start + 4] = struct.pack("<I", value)
@@ -239,7 +238,7 @@ def test_an_offset_outside_the_archive_is_refused(archive):
 def test_a_directory_that_leads_before_the_archive_is_refused(archive):
     file = archive(("release/log.csv", LOG))
     content = file.read_bytes()
-    file.write_bytes(content[content.index(b"PK\1\2") :])  # what it says of the member is left, the member is not
+    file.write_bytes(content[content.index(b"PK\1\2") :])  # the directory entry remains, the member is missing
     refuse(file)
 
 
@@ -259,7 +258,7 @@ def test_a_length_that_is_no_number_does_not_stop_a_transfer(tmp_path, length):
 
 
 class Malicious:
-    """Makes a file when unpickled."""
+    """Create a folder when unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -270,7 +269,7 @@ class Malicious:
 
 @pytest.fixture
 def load_checkpoint(prepared, tmp_path):
-    """Loads the cell of a model that starts from the checkpoint in tmp_path."""
+    """Return a function that loads a cell which starts from a given checkpoint."""
     (tmp_path / "data" / "pretrained" / "synthetic").mkdir(parents=True)
     (tmp_path / "data" / "processed").symlink_to(prepared.root / "data" / "processed")
     params = load_params(prepared.params)

@@ -6,6 +6,7 @@ import pytest
 from pipelines.leaderboard import main
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
+from results import with_spread, write_cell, write_declined
 
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
@@ -24,7 +25,7 @@ def board(tmp_path):
 
 
 class Board:
-    """A results folder, made by hand."""
+    """Fill a results folder through the records of the stages."""
 
     def __init__(self, root):
         self.root = root
@@ -34,38 +35,34 @@ class Board:
         content = {"seed": 1, "datasets": datasets, "models": models, "tune": {"num_trials": 1}, "training": training}
         (self.root / "params.yaml").write_text(json.dumps(content))
 
+    def folder(self, dataset, model):
+        return self.root / "results" / dataset / model
+
     def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's"):
         known = accepted_behaviour(model, TrainingParams())
-        made_by = {"behaviour": known if behaviour == "today's" else behaviour}
-        best = {"model": model, "dataset": dataset, "setting": {}, "valid_rmse": 0.2, "num_trials": 12}
-        best["made_by"] = made_by
-        metrics = {"num_params": 1_234_567, "num_seeds": 1 if std is None else 5, "made_by": made_by}
         figures = {
             "test_rmse": test_rmse,
             "test_auc": test_auc,
             "test_logloss": 0.21,
             "valid_rmse": 0.30004,
             "valid_auc": 0.8,
+            "valid_logloss": 0.2,
+            "seconds_per_epoch": 1.234,
         }
-        for name, value in {**figures, "seconds_per_epoch": 1.234}.items():
-            metrics |= {f"{name}_mean": value, f"{name}_std": std}
-        self.write(dataset, model, best, {**metrics, "seeds": {"0": figures}})
+        spread = {name: with_spread(mean, std, 1 if std is None else 5) for name, mean in figures.items()}
+        seeds = [dict(zip(spread, values, strict=True)) for values in zip(*spread.values(), strict=True)]
+        behaviour = known if behaviour == "today's" else behaviour
+        write_cell(self.folder(dataset, model), seeds, behaviour=behaviour, num_params=1_234_567)
 
     def decline(self, dataset, model, reason):
-        self.write(dataset, model, {"model": model, "dataset": dataset, "declined": reason}, {"num_seeds": 0})
-
-    def write(self, dataset, model, best, metrics):
-        folder = self.root / "results" / dataset / model
-        folder.mkdir(parents=True)
-        (folder / "best.json").write_text(json.dumps(best))
-        (folder / "metrics.json").write_text(json.dumps(metrics))
+        write_declined(self.folder(dataset, model), reason)
 
     def gather(self, so_far=False):
         main(self.root / "params.yaml", so_far)
         return json.loads((self.root / "results" / "leaderboard.json").read_text())
 
     def tables(self):
-        """The rows of each data set's table in leaderboard.md, as dicts."""
+        """Read the rows of each data set's table in leaderboard.md as dicts."""
         found, dataset = {}, ""
         for line in (self.root / "results" / "leaderboard.md").read_text().splitlines():
             if line.startswith("## "):
@@ -92,7 +89,7 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
     assert [(cell["dataset"], cell["model"]) for cell in cells] == order
     for cell in cells:
         assert set(cell) - {"declined"} == KEYS
-    assert {key: cells[1][key] for key in KEYS} == {
+    expected = {
         "dataset": "frappe",
         "model": "fm",
         "test_rmse_mean": 0.3333,
@@ -103,7 +100,7 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
         "test_logloss_std": 0.0011,
         "valid_rmse": 0.30004,
         "valid_auc": 0.8,
-        "valid_logloss": None,
+        "valid_logloss": 0.2,
         "num_params": 1_234_567,
         "seconds_per_epoch": 1.234,
         "num_trials": 12,
@@ -111,6 +108,7 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
         "published_rmse": 0.3321,
         "other_behaviour": False,
     }
+    assert {key: cells[1][key] for key in KEYS} == pytest.approx(expected)
     assert [cell["published_rmse"] for cell in cells] == [0.3071, 0.3321, None, None, None, None]
 
 
@@ -196,9 +194,9 @@ def test_the_note_says_how_long_trials_were(board):
     content = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "tune": tune, "training": {"max_epochs": 50}}
     (board.root / "params.yaml").write_text(json.dumps(content))
     board.gather()
-    epochs = "at most 27 epochs a trial and 50 in the final runs, trials that fell behind stopped by asha"
+    epochs = "at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others"
     text = (board.root / "results" / "leaderboard.md").read_text()
-    assert f"Held fixed in every trial: embed_dim 8; {epochs}. The paper" in text
+    assert f"Held fixed in every trial: embed_dim 8; {epochs}. The paper uses" in text
 
 
 @pytest.mark.parametrize(("size", "head"), [(32, "published RMSE (K = 256)"), (256, "published RMSE")])
@@ -237,16 +235,15 @@ def test_another_metric_ranks_comes_first_and_is_named(board):
     assert "Ranked by test AUC." in text
 
 
-@pytest.mark.parametrize("behaviour", ["0123456789ab", None])
-def test_a_row_of_another_behaviour_than_todays_has_a_footnote(board, behaviour):
+def test_a_row_of_another_behaviour_than_todays_has_a_footnote(board):
     board.set_params(["frappe"], ["lr", "fm"])
     board.add("frappe", "lr", 0.3)
-    board.add("frappe", "fm", 0.4, behaviour=behaviour)
+    board.add("frappe", "fm", 0.4, behaviour="0123456789ab")
     assert {cell["model"]: cell["other_behaviour"] for cell in board.gather()} == {"lr": False, "fm": True}
     text = (board.root / "results" / "leaderboard.md").read_text()
     assert "| fm † |" in text
     assert "| lr |" in text
-    assert text.count("† Made by code that behaves in another way than today's") == 1
+    assert text.count("† The code that made this result behaved differently") == 1
 
 
 def test_without_such_a_row_there_is_no_footnote(board):

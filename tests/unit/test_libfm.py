@@ -8,7 +8,7 @@ from pipelines.data.libfm import by_field, read_libfm
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads text or bytes as a libfm file of two fields."""
+    """Return a function that reads text or bytes as a libfm file."""
 
     def read_content(content, num_fields=2):
         path = tmp_path / "rows.libfm"
@@ -70,7 +70,7 @@ def test_unsorted_rows_keep_the_order_of_the_file(read):
         ("1 3:1 5:inf", "the value is not a finite number: '5:inf'"),
         ("1 3:1 5:1e999", "the value is not a finite number: '5:1e999'"),
         ("1 3:1 5:one", "the value is not a finite number: '5:one'"),
-        ("1 3:1 5:1e39", "the value is not a finite number: '5:1e39'"),  # of the floats that models use
+        ("1 3:1 5:1e39", "the value is not a finite number: '5:1e39'"),  # models use float32
         ("1 3:1 3:1", "index 3 occurs twice: '1 3:1 3:1'"),
         ("1 3:1 03:1", "index 3 occurs twice: '1 3:1 03:1'"),
         ("1 3:1", "expected 2 features, got 1: '1 3:1'"),

@@ -9,7 +9,7 @@ from pipelines.training.metrics import Metrics, auc, compute_metrics, prediction
 
 
 def slow_auc(scores, labels):
-    """Over all pairs of a positive and a negative."""
+    """Compute the AUC over all pairs of a positive and a negative."""
     positives = [s for s, y in zip(scores, labels, strict=True) if y > 0]
     negatives = [s for s, y in zip(scores, labels, strict=True) if y < 0]
     wins = sum((p > n) + 0.5 * (p == n) for p, n in product(positives, negatives))
@@ -17,7 +17,7 @@ def slow_auc(scores, labels):
 
 
 def random_rows(num_rows, num_scores, seed):
-    """Few different scores give many ties."""
+    """Draw scores and labels. Few distinct scores give many ties."""
     rng = np.random.default_rng(seed)
     scores = torch.tensor(rng.integers(num_scores, size=num_rows) / num_scores * 3 - 1.5, dtype=torch.float32)
     labels = torch.tensor(rng.choice([-1.0, 1.0], size=num_rows), dtype=torch.float32)
@@ -105,3 +105,8 @@ def test_a_score_is_always_to_be_minimised():
 
 def test_metrics_are_named_by_split():
     assert Metrics(0.3, 0.9, 0.2).named("valid") == {"valid_rmse": 0.3, "valid_auc": 0.9, "valid_logloss": 0.2}
+
+
+def test_auc_of_a_score_that_is_no_number_is_an_error():
+    with pytest.raises(FloatingPointError, match="a score is not a number"):
+        auc(torch.tensor([0.1, float("nan"), 0.3]), torch.tensor([1.0, -1.0, 1.0]))

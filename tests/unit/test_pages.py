@@ -6,7 +6,7 @@ from pipelines.reporting.pages import nested, render, up_to_date
 
 @pytest.fixture
 def fill(tmp_path):
-    """Renders a template given as text."""
+    """Return a function that renders a template given as text."""
 
     def call(text, **values):
         (tmp_path / "page.md.j2").write_text(text)

@@ -18,7 +18,7 @@ def load(tmp_path):
 
 @pytest.fixture
 def problem(load, tmp_path):
-    """What is wrong with a file, without the file's name, which must come first."""
+    """Return a function that gives a file's error without the leading file name."""
 
     def message(text):
         with pytest.raises(ValueError, match=r"params\.yaml: ") as caught:
@@ -153,3 +153,9 @@ def test_all_paths_are_below_the_folder_of_the_file(tmp_path):
     ]
     assert len(set(all_paths)) == 7
     assert all(path.is_relative_to(tmp_path) for path in all_paths)
+
+
+@pytest.mark.parametrize("training", ["l2_rows: touched", "optimizer: lazy_adam"])
+def test_what_knows_touched_rows_needs_fast_kernels(load, problem, training):
+    assert "need kernels fast" in problem(MINIMAL + f"training: {{{training}, kernels: plain}}\n")
+    assert load(MINIMAL + f"training: {{{training}}}\n").training.kernels == "fast"

@@ -14,8 +14,9 @@ from pipelines.project.cli import run
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
+from pipelines.training.start import new_model
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 PARAMS = """
 seed: 2019
@@ -40,7 +41,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def project(tmp_path, prepared):
-    """A folder of its own with the prepared data."""
+    """Make a project folder with the prepared data."""
     (tmp_path / "params.yaml").write_text(PARAMS)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "processed").symlink_to(prepared / "data" / "processed")
@@ -49,7 +50,7 @@ def project(tmp_path, prepared):
 
 @pytest.fixture
 def call(project, monkeypatch, capsys):
-    """Runs a stage in this process: its exit code, and what it printed on stdout and stderr."""
+    """Return a function that runs a stage and returns exit code, stdout and stderr."""
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(stage, *arguments):
@@ -65,6 +66,11 @@ def call(project, monkeypatch, capsys):
 
 def load(project, model):
     return load_cell(model, "synthetic", load_params(project / "params.yaml"), Paths(project))
+
+
+def started(cell, **arguments):
+    """Make the cell's model as training starts it, on the CPU."""
+    return new_model(cell.model, cell.schema, arguments, cell.seed("train"), cell.pretrained, device="cpu")
 
 
 def test_the_stage_writes_the_weights_of_the_best_epoch(project, call):
@@ -112,7 +118,7 @@ def test_others_start_from_it(project, call):
     path = Paths(project).pretrained("synthetic") / "fm.pt"
     weights = torch.load(path, weights_only=True)
     cell = load(project, "ifm")
-    model, _ = cell.start({"model.embed_dim": 4, "model.attention_dim": 2}, cell.seed("train"))
+    model = started(cell, embed_dim=4, attention_dim=2)
     assert all(torch.equal(model.state_dict()[key].cpu(), weights[key]) for key in STARTED)
     assert cell.digests["pretrained"] == json.loads((path.parent / "recipe.json").read_text())["fingerprint"]
 
@@ -122,21 +128,19 @@ def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
     assert call(pretrain)[0] == 0
     weights = torch.load(Paths(project).pretrained("synthetic") / "fm.pt", weights_only=True)
     cell = load(project, model)
-    started, epochs = cell.start({"model.embed_dim": 4}, cell.seed("train"))
-    own = {key: value.cpu().clone() for key, value in started.state_dict().items()}
+    own = started(cell, embed_dim=4).state_dict()
     vectors = own["embedding.weight"].unflatten(1, (-1, 4))
     assert all(torch.equal(vectors[:, field], weights["embedding.weight"]) for field in range(vectors.shape[1]))
     assert torch.equal(own["linear.weight"], weights["linear.weight"])
-    assert len(list(epochs)) == 2
+    assert len(cell.train({"model.embed_dim": 4}, cell.seed("train"))[1]) == 2
 
 
 def test_a_model_without_embeddings_starts_afresh(project, call):
     assert call(pretrain)[0] == 0
     cell = load(project, "lr")
-    started, epochs = cell.start({}, cell.seed("train"))
-    weights = {key: value.clone() for key, value in started.state_dict().items()}
-    assert len(list(epochs)) == 2
-    afresh = replace(cell, pretrained=None).start({}, cell.seed("train"))[0].state_dict()
+    weights = started(cell).state_dict()
+    assert len(cell.train({}, cell.seed("train"))[1]) == 2
+    afresh = started(replace(cell, pretrained=None)).state_dict()
     assert all(torch.equal(weights[key], afresh[key]) for key in afresh)
 
 

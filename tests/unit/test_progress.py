@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.project.metric import METRICS
-from pipelines.search.progress import TrialTable, describe
+from pipelines.search.progress import TrialTable, format_setting
 
 SETTING = {"training.learning_rate": 0.05, "model.embed_dim": 32, "model.hidden_dims": "[64, 32]"}
 
@@ -25,7 +25,7 @@ def made_table(done=0, best=None, started_ago=0.0, num_trials=None, seconds_left
 
 
 def run_trial(table, number, *scores):
-    """A trial from its start to its last epoch."""
+    """Report a trial to the table from its start to its last epoch."""
     trial = SimpleNamespace(trial_id=str(number), config=SETTING)
     table.on_trial_start(0, [], trial)
     for epoch, score in enumerate(scores, 1):
@@ -100,16 +100,16 @@ def test_the_time_left_follows_from_the_trials_of_this_run():
     assert table.time_left() == "time left not known yet"
     for number in range(2):
         table.on_trial_complete(0, [], run_trial(table, number, 0.5))
-    assert table.time_left() == "about 80 s left"  # two took 40 s, four are left
+    assert table.time_left() == "about 80 s left"  # two trials took 40 s, four remain
 
 
 def test_the_time_left_is_at_most_that_of_the_time_budget():
     assert made_table(seconds_left=100, started_ago=30).time_left() == "about 70 s left"
     assert made_table(seconds_left=100, started_ago=130).time_left() == "about 0 s left"
     table = made_table(num_trials=10, seconds_left=100, started_ago=40)
-    table.done = 1  # 360 s more for the other nine
+    table.done = 1  # 360 s for the other nine trials
     assert table.time_left() == "about 60 s left"
-    table.done = 8  # 10 s more for the other two
+    table.done = 8  # 10 s for the other two trials
     assert table.time_left() == "about 10 s left"
 
 
@@ -119,8 +119,8 @@ def test_a_budget_of_time_alone_has_no_total():
 
 def test_scores_are_shown_as_metrics_and_settings_in_short():
     for metric, score, shown in (("rmse", None, "–"), ("rmse", 0.123456, "0.1235"), ("auc", -0.98765, "0.9877")):
-        assert TrialTable("", METRICS[metric], 0, 3, None, None).shown(score) == shown
-    assert describe({"training.learning_rate": 0.0123456, "training.batch_size": 1024}) == (
+        assert TrialTable("", METRICS[metric], 0, 3, None, None).format_score(score) == shown
+    assert format_setting({"training.learning_rate": 0.0123456, "training.batch_size": 1024}) == (
         "learning_rate=0.0123 batch_size=1024"
     )
-    assert describe({"training.l2": 1e-8, "model.use": True}) == "l2=1e-08 use=True"
+    assert format_setting({"training.l2": 1e-8, "model.use": True}) == "l2=1e-08 use=True"

@@ -1,11 +1,10 @@
-"""What holds for any input: `make fuzz` tries many more examples than a test run, and new ones each time."""
+"""Check properties that hold for any input. `make fuzz` tries many more examples, new ones each time."""
 
 import csv
 import io
 import os
 import zipfile
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -29,7 +28,8 @@ settings.register_profile("tests", max_examples=60, deadline=None, derandomize=T
 settings.register_profile("fuzz", max_examples=int(EXAMPLES or 1), deadline=None)
 settings.load_profile("fuzz" if EXAMPLES else "tests")
 
-APPS = replace(get_dataset("synthetic"), name="apps", fields=("user", "item", "city"))  # replaces item, given user
+# negatives replace item, given user
+APPS = get_dataset("synthetic").model_copy(update={"name": "apps", "fields": ("user", "item", "city")})
 HEADERS = {
     "frappe": "\t".join(FRAPPE_COLUMNS) + "\n",
     "movielens": "",
@@ -73,12 +73,12 @@ damage = st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), min_s
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """One for all examples: each writes its files anew."""
+    """Make one folder for all examples, which overwrite its files."""
     return tmp_path_factory.mktemp("properties")
 
 
 def result_of(call, *arguments):
-    """What a call returns, or the text of the ValueError that it raises; other errors fail the test."""
+    """Return a call's result, or the text of its ValueError. Other errors fail the test."""
     try:
         return call(*arguments), None
     except ValueError as error:
@@ -98,7 +98,7 @@ def write_csv(header, rows, end):
 
 
 def damaged(content, changes, length):
-    """`content` with some of its bytes changed and no more than `length` of it."""
+    """Change some bytes of `content` and cut it to `length` bytes."""
     changed = bytearray(content)
     for position, value in changes:
         changed[position % len(changed)] = value
@@ -190,7 +190,7 @@ def test_a_damaged_archive_gives_the_file_or_one_line_of_error(folder, changes, 
     path, raw = folder / "logs.zip", folder / "raw"
     path.write_bytes(damaged(file.getvalue(), changes, length))
     (raw / "log.csv").unlink(missing_ok=True)
-    _, error = result_of(unpack, Source("http://x/logs.zip", "", ("release/log.csv",)), path, raw)
+    _, error = result_of(unpack, Source(url="http://x/logs.zip", checksum="", members=("release/log.csv",)), path, raw)
     if error:
         assert error.startswith(f"{path}: ")
         assert len(error.splitlines()) == 1
@@ -237,7 +237,10 @@ def encode_apps(rows):
 
 
 def most_needed(rows, num_negatives):
-    """The most negatives that lines alike but for the item need, less those that there are for them."""
+    """Return the largest excess of needed over available negatives.
+
+    Lines that differ only in the item share the available negatives.
+    """
     alike, items = Counter((user, city) for user, _, city in rows), {item for _, item, _ in rows}
     used = Counter(user for user, _ in {(user, item) for user, item, _ in rows})
     return max(count * num_negatives - (len(items) - used[user]) for (user, _), count in alike.items())

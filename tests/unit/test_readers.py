@@ -11,7 +11,7 @@ SYNTHETIC_HEADER = "user,item,daytime,weekday,weather,city,device"
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads text or bytes as the log of a data set."""
+    """Return a function that reads text or bytes as a data set's log."""
 
     def read_content(dataset, content):
         path = tmp_path / "log"

@@ -35,8 +35,8 @@ def test_the_same_seed_gives_the_same_rows_and_about_half_are_positive():
 
 
 def test_labels_follow_pairs_of_features_and_no_feature_alone():
-    """Of the 15 pairs the three planted ones tell more of the label than any other, by the spread of its mean over the
-    100 combinations of their features."""
+    # A pair's influence is the variance of the mean label over its 100 combinations of features. Of all 15 pairs, the
+    # three planted ones must have the largest influence.
     rows = sampling.generate(40_000, 3)
     told = {}
     for i, j in torch.combinations(torch.arange(6)).tolist():

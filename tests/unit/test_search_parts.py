@@ -1,4 +1,4 @@
-"""What a search asks before it starts a trial, and what its study says of those it has."""
+"""Check the questions that a search asks before trials, and its study's records."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -66,7 +66,7 @@ def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(proje
 
 
 def made_failed_study(project, model):
-    """A study, as `search` would make it, with one trial that failed."""
+    """Make a study as `search` does, with one failed trial."""
     cell, fixed = cell_of(project, model), tuner.fixed_setting(model, load_params(project.params))
     space = {key: value for key, value in shared.get_space(model).items() if key not in fixed}
     project.study(model).mkdir(parents=True)

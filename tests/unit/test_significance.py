@@ -9,8 +9,9 @@ import pytest
 
 from pipelines.evaluation.comparisons import groups, holm, welch
 from pipelines.significance import main
+from results import write_cell, write_declined
 
-ROWS_SPREAD = 0.002  # of the RMSE over resamples, the same for all models
+ROWS_SPREAD = 0.002  # of the RMSE over resamples, shared by all models
 
 
 @pytest.fixture
@@ -19,23 +20,20 @@ def board(tmp_path):
 
 
 class Board:
-    """A results folder, made by hand."""
+    """Fill a results folder through the records of the stages."""
 
     def __init__(self, root):
         self.root, self.models = root, []
         self.shared = np.random.default_rng(1).normal(0, ROWS_SPREAD, 400)
 
     def add(self, model, rmse, over_seeds=0.0001, over_rows=0.0001, seeds=5, resamples=400, metric="rmse"):
-        """A model with `seeds` figures around `rmse`; `over_rows` is what resampling moves it beside the others."""
+        """Add a model with `seeds` figures around `rmse`. `over_rows` is its own spread over resamples."""
         rng = np.random.default_rng(len(self.models))
         offsets = np.linspace(-1, 1, seeds) if seeds > 1 else np.zeros(1)
         values = rmse + over_seeds * offsets
         moved = self.shared[:resamples] + rng.normal(0, over_rows, resamples)
         folder = self.root / "results" / "frappe" / model
-        folder.mkdir(parents=True)
-        content = {"seeds": {str(seed): {f"test_{metric}": value} for seed, value in enumerate(values)}}
-        (folder / "metrics.json").write_text(json.dumps(content))
-        (folder / "best.json").write_text(json.dumps({"metric": metric}))
+        write_cell(folder, [{f"test_{metric}": value} for value in values], metric=metric)
         columns = {f"seed_{seed}": np.round(value + moved, 6) for seed, value in enumerate(values)}
         pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
         self.models.append(model)
@@ -129,13 +127,13 @@ def test_models_that_can_not_be_compared_are_left_out_with_the_reason(board):
     board.add("inn", 0.3, seeds=1)
     board.add("lr", 0.3)
     (board.root / "results/frappe/lr/resamples.csv").unlink()
-    board.add("pitf", 0.3)
-    (board.root / "results/frappe/pitf/metrics.json").write_text('{"num_seeds": 0}')
+    board.models.append("pitf")
+    write_declined(board.root / "results/frappe/pitf", "it needs three fields")
     board.models.append("afm")
     result = board.compare()
     assert [entry["model"] for entry in result["models"]] == ["ifm", "fm"]
     assert result["left_out"] == {
-        "inn": "one seed says nothing of the spread over seeds",
+        "inn": "one seed does not show the spread over seeds",
         "lr": "evaluated without resamples of the test rows",
         "pitf": "it declines the data set",
         "afm": "not evaluated yet",
@@ -190,7 +188,7 @@ def test_the_mean_of_the_seeds_is_what_is_compared(board):
 def test_another_metric_ranks_and_tests_and_says_so(board):
     for model, auc in (("fm", 0.90), ("ifm", 0.95), ("lr", 0.80)):
         board.add(model, auc, metric="auc")
-    board.add("ffm", 0.3)  # by RMSE
+    board.add("ffm", 0.3)  # decided by RMSE
     result = board.compare("auc")
     assert [entry["model"] for entry in result["models"]] == ["ifm", "fm", "lr"]
     assert result["models"][0]["test_auc_mean"] == pytest.approx(0.95)

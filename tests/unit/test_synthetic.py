@@ -24,7 +24,7 @@ def log(folder):
 
 
 def association(log, first, second):
-    """How many standard deviations the χ² statistic of two fields is above that of independent ones."""
+    """Return the χ² statistic of two fields in standard deviations above independence."""
     pairs, firsts, seconds = (log.group_by(fields).len() for fields in ([first, second], first, second))
     pairs = pairs.join(firsts, on=first, suffix="_first").join(seconds, on=second, suffix="_second")
     expected = pairs["len_first"] * pairs["len_second"] / log.height
@@ -44,7 +44,8 @@ def test_no_line_occurs_twice(log):
 
 def test_popular_items_are_a_few(log):
     counts = log["item"].value_counts(sort=True)["count"]
-    assert counts.head(30).sum() > 0.2 * log.height  # the first tenth; 10 % if all were alike
+    # equally popular items would give the first 10 % of the items 10 % of the lines
+    assert counts.head(30).sum() > 0.2 * log.height
 
 
 def test_truth_has_each_pair_of_fields_and_only_item_pairs_count(folder):

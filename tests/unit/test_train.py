@@ -8,7 +8,7 @@ import torch
 
 from models.registry import hyperparameters, list_models, why_declined
 from pipelines import train
-from pipelines.data.catalog import DATASETS, get_dataset
+from pipelines.data.catalog import get_dataset, list_datasets
 from pipelines.data.prepared import prepare
 from pipelines.data.rows import load_rows
 from pipelines.download import download
@@ -18,7 +18,7 @@ from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
 from pipelines.training.loop import evaluate
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 PARAMS = """
 seed: 2019
@@ -34,7 +34,7 @@ SMALL = ("--set", "model.embed_dim=4")
 
 @pytest.fixture(scope="module")
 def params(tmp_path_factory):
-    """A params.yaml beside the prepared synthetic data."""
+    """Make a params.yaml and the prepared synthetic data."""
     path = tmp_path_factory.mktemp("project") / "params.yaml"
     path.write_text(PARAMS)
     download(get_dataset("synthetic"), path)
@@ -44,7 +44,7 @@ def params(tmp_path_factory):
 
 @pytest.fixture
 def call(params, monkeypatch, capsys):
-    """Runs the stage in this process: its exit code, and what it printed on stdout and stderr."""
+    """Return a function that runs `train` and returns exit code, stdout and stderr."""
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(*arguments, model="fm", dataset="synthetic"):
@@ -60,7 +60,7 @@ def call(params, monkeypatch, capsys):
 
 @pytest.fixture
 def records(call):
-    """The records that a run with --json prints."""
+    """Return a function that runs with --json and returns the records."""
 
     def records(*arguments, **names):
         code, stdout, stderr = call("--json", *arguments, **names)
@@ -93,7 +93,7 @@ def test_the_program_prints_an_epoch_a_line_and_then_the_test_metrics(params):
 
 def test_the_last_line_is_of_the_test_split_and_the_best_epoch(params, records):
     cell = load_cell("fm", "synthetic", load_params(params), Paths(params.parent))
-    model, epochs = cell.start({"model.embed_dim": 4}, cell.seed("train"))
+    model, epochs = cell.train({"model.embed_dim": 4}, cell.seed("train"))
     done = [epoch.row() for epoch in epochs]
     *curve, last = records(*SMALL)
     assert without_measurements(curve) == without_measurements(done)
@@ -135,7 +135,7 @@ def test_settings_are_put_into_model_and_training(records):
     pairs, m = 21, last["num_params"]
     of_layers = (pairs * 2 * 6 + 6) + (6 * 3 + 3) + (3 + 1)
     of_aspects = 2 * 2 + 2 * 2 + 7 * 2 + 2 * 2
-    assert (m - of_layers - of_aspects - 1) % 3 == 0  # the rest: a weight and two numbers a feature
+    assert (m - of_layers - of_aspects - 1) % 3 == 0  # the rest: three numbers per feature
     assert 500 < (m - of_layers - of_aspects - 1) / 3 < 600
 
 
@@ -163,7 +163,7 @@ def test_an_unknown_model_lists_the_known(call):
 
 def test_an_unknown_data_set_lists_the_known(call):
     line = the_line(call(dataset="netflix"))
-    assert line == f"error: unknown data set 'netflix'; choose one of: {', '.join(sorted(DATASETS))}\n"
+    assert line == f"error: unknown data set 'netflix'; choose one of: {', '.join(list_datasets())}\n"
 
 
 def test_an_unknown_hyperparameter_lists_the_known(call):

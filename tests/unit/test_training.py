@@ -12,7 +12,7 @@ from pipelines.training import loop, process
 from pipelines.training.loop import batches, best, evaluate, predict, summed_loss, train
 from pipelines.training.start import new_model, num_params
 
-torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
+torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 SCHEMA = {"field_dims": [20, 15, 5], "fields": ["user", "item", "city"]}
 SIZES = {
@@ -25,7 +25,7 @@ LOSSES = ["squared_error", "cross_entropy"]
 
 
 def random_rows(num_rows, seed, noise=0.5, values=False):
-    """Labels that follow the pair of user and item, and some noise."""
+    """Draw rows whose labels depend on user, item and noise."""
     truth = torch.Generator().manual_seed(99)
     users, items = torch.randn(20, 2, generator=truth), torch.randn(15, 2, generator=truth)
     generator = torch.Generator().manual_seed(seed)
@@ -40,10 +40,10 @@ TRAIN, VALID = random_rows(400, 0), random_rows(150, 1)
 
 
 def fit(name, seed=0, rows=TRAIN, valid=VALID, **changes):
-    """A model, and all of its epochs."""
+    """Train a model, and return it with all epochs."""
     settings = {"learning_rate": 0.1, "batch_size": 64, "max_epochs": 5, "patience": 100, **changes}
     model = new_model(name, SCHEMA, SIZES[name], seed)
-    return model, list(train(model, rows, valid, TrainingParams(**settings)))
+    return model, train(model, rows, valid, TrainingParams(**settings))
 
 
 def curve(epochs):
@@ -97,14 +97,14 @@ def test_the_penalty_weighs_against_the_sum_over_a_batch():
     rows = Rows(torch.tensor([[0, 20, 35]] * 4 + [[1, 20, 35]] * 4).int(), torch.tensor([1.0] * 4 + [-1.0] * 4))
     settings = TrainingParams(l2=4.0, batch_size=8, max_epochs=200, patience=200, optimizer="adam", learning_rate=0.02)
     model = new_model("lr", SCHEMA, {}, 0)
-    for _ in train(model, rows, rows, settings):
-        last = weights(model)
-    # by symmetry w_0 = w_20 = w_35 = 0; 4 · ½ (w − 1)² + 4 · ½ w² is least at ½
+    last = {}
+    train(model, rows, rows, settings, lambda _: last.update(weights(model)))
+    # by symmetry w_0 = w_20 = w_35 = 0; 4 · ½ (w − 1)² + 4 · ½ w² has its minimum at ½
     assert last["linear.weight"][[0, 1, 20]].tolist() == pytest.approx([0.5, -0.5, 0], abs=0.01)
 
 
 def overfitting(**changes):
-    """A run whose validation metric is best long before the end: labels are noise."""
+    """Return arguments of a run that overfits early, because labels are noise."""
     return {"rows": random_rows(60, 5, noise=100.0), "valid": random_rows(200, 6, noise=100.0), **changes}
 
 
@@ -119,16 +119,18 @@ def test_the_best_epochs_weights_are_left(name, metric):
     assert evaluate(model, changes["valid"], "squared_error") == epochs[first_best].valid
 
 
-def test_the_best_epochs_weights_are_left_when_the_caller_breaks_off():
+def test_the_best_epochs_weights_are_left_when_the_caller_ends_the_run():
     changes = overfitting()
     model = new_model("fm", SCHEMA, SIZES["fm"], 0)
     settings = TrainingParams(learning_rate=0.1, batch_size=16, max_epochs=50, patience=50)
-    seen = []
-    for epoch in train(model, changes["rows"], changes["valid"], settings):
-        seen.append(epoch)
-        if epoch.epoch == 25:
-            last = weights(model)
-            break
+    last = {}
+
+    def end(epoch):
+        last.update(weights(model))
+        return epoch.epoch == 25
+
+    seen = train(model, changes["rows"], changes["valid"], settings, end)
+    assert len(seen) == 25
     assert best(seen, "rmse").epoch < 25
     assert not same(weights(model), last)
     assert evaluate(model, changes["valid"], "squared_error") == best(seen, "rmse").valid
@@ -257,13 +259,14 @@ def test_dropout_is_for_training_in_every_epoch():
     model = new_model("fm", SCHEMA, {"embed_dim": 4, "dropout": 1.0}, 0)
     first = weights(model)["embedding.weight"]
     settings = TrainingParams(learning_rate=0.1, max_epochs=3, patience=3)
-    seen = [weights(model)["embedding.weight"] for _ in train(model, TRAIN, VALID, settings)]
+    seen = []
+    train(model, TRAIN, VALID, settings, lambda _: seen.append(weights(model)["embedding.weight"]))
     assert [torch.equal(first, one) for one in seen] == [True] * 3
 
 
 def trained_fm(embed_dim=4):
     model = new_model("fm", SCHEMA, {"embed_dim": embed_dim}, 3)
-    list(train(model, TRAIN, VALID, TrainingParams(learning_rate=0.1, max_epochs=2)))
+    train(model, TRAIN, VALID, TrainingParams(learning_rate=0.1, max_epochs=2))
     return weights(model)
 
 
@@ -294,7 +297,7 @@ def test_a_pretrained_model_is_not_changed_by_a_run_that_starts_from_it():
     pretrained = trained_fm()
     before = {key: value.clone() for key, value in pretrained.items()}
     model = new_model("ifm", SCHEMA, SIZES["ifm"], 0, pretrained)
-    list(train(model, TRAIN, VALID, TrainingParams(learning_rate=0.1, max_epochs=1)))
+    train(model, TRAIN, VALID, TrainingParams(learning_rate=0.1, max_epochs=1))
     assert same(pretrained, before)
 
 
@@ -318,7 +321,7 @@ def test_the_number_of_parameters_counts_what_is_learnt():
         num_params(new_model("fm", SCHEMA, {"embed_dim": 4, "batch_norm": norm}, 0)) for norm in (False, True)
     )
     assert plain == 41 + 160
-    assert normed == plain  # as the IFM paper counts
+    assert normed == plain  # as in the IFM paper
 
 
 def test_an_epoch_is_one_flat_record():
@@ -341,7 +344,7 @@ from pipelines.training.start import new_model
 
 rows = Rows(torch.tensor([[0, 1], [0, 2]]).int(), torch.tensor([1.0, -1.0]))
 model = new_model("fm", {"field_dims": [1, 2], "fields": ["user", "item"]}, {"embed_dim": 2}, 0)
-list(train(model, rows, rows, TrainingParams(max_epochs=1)))
+train(model, rows, rows, TrainingParams(max_epochs=1))
 print("torch._dynamo" in sys.modules)
 """
 
