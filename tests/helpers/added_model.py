@@ -42,9 +42,9 @@ PICKY = TOY + (
 
 def add_model(project, name, model, space):
     """Copy the repository's packages into the project's folder, and add a model to them."""
-    for package in ("pipelines", "models", "search_spaces"):
+    for folder in ("pipelines", "models", "search_spaces", "datasets"):
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / package, project.root / package, ignore=ignored)
+        shutil.copytree(REPOSITORY / folder, project.root / folder, ignore=ignored)
     (project.root / "models" / f"{name}.py").write_text(model)
     (project.root / "search_spaces" / f"{name}.py").write_text(space)
 
