@@ -62,7 +62,11 @@ def main(
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
-    console().print(Markdown(text))
+    screen = console()
+    shown = columns_that_fit(rows, config, screen.width)
+    screen.print(Markdown(markdown(rows, config, missing, shown)))
+    if left := len(columns(config)) - len(shown):
+        screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
 def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
@@ -101,19 +105,32 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
     return math.inf if mean is None else metric.score(mean)
 
 
-def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
+def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> dict[str, str]:
+    """Leave out the last columns that a terminal of this width would cut."""
+    shown = columns(config)
+    cells = {column: [title, *(format_figure(row, column) for row in rows)] for column, title in shown.items()}
+    widths = {column: 2 + max(map(len, texts)) for column, texts in cells.items()}
+    while sum(widths[column] for column in shown) + len(shown) > width and len(shown) > 2:
+        shown.popitem()
+    return shown
+
+
+def markdown(
+    rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = (), shown: dict[str, str] | None = None
+) -> str:
     """Render the page with one table for each data set, best model first."""
+    shown = shown or columns(config)
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
         if row["declined"]:
             board["declined"].append(row)
         else:
-            board["shown"].append([format_figure(row, column) for column in columns(config)])
+            board["shown"].append([format_figure(row, column) for column in shown])
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
-        columns=list(columns(config).values()),
+        columns=list(shown.values()),
         metric=METRICS[config.training.metric],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,

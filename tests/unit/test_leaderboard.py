@@ -2,6 +2,7 @@ import json
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from pipelines.leaderboard import main
 from pipelines.project.golden_files import accepted_behaviour
@@ -251,3 +252,17 @@ def test_without_such_a_row_there_is_no_footnote(board):
     board.add("frappe", "lr", 0.3)
     board.gather()
     assert "†" not in (board.root / "results" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(("width", "most", "left"), [(160, "5", 0), (80, "0.3000", 5), (40, "0.3333 ± 0.0011", 8)])
+def test_a_narrow_terminal_shows_fewer_columns_and_cuts_none(board, monkeypatch, capsys, width, most, left):
+    fill(board)
+    monkeypatch.setattr("pipelines.leaderboard.console", lambda: Console(width=width))
+    board.gather()
+    shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if line.split()[:1] == ["fm"])
+    assert "0.3333 ± 0.0011" in row
+    assert most in row
+    assert "…" not in shown
+    assert (f"{left} more columns in " in shown) == bool(left)
+    assert "seeds" in (board.root / "results" / "leaderboard.md").read_text()

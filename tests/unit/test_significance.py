@@ -173,9 +173,17 @@ def test_the_chart_names_data_set_and_models_and_is_the_same_again(board):
     board.compare()
     first = board.text("svg")
     words = {text.text for text in ElementTree.fromstring(first).iter("{http://www.w3.org/2000/svg}text")}
-    assert {"fm", "ifm", "inn", "frappe", "test RMSE", "95 % over test rows"} <= words
+    assert {"fm", "ifm", "inn", "frappe", "test RMSE (← better)", "95 % over test rows"} <= words
+    assert "joined: no difference shown" in words
     board.compare()
     assert board.text("svg") == first
+
+
+def test_the_chart_explains_joined_models_only_if_there_are_some(board):
+    board.add("fm", 0.3330)
+    board.add("ifm", 0.3120)
+    assert not board.compare()["groups"]
+    assert "joined" not in board.text("svg")
 
 
 def test_the_mean_of_the_seeds_is_what_is_compared(board):
