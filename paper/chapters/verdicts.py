@@ -53,7 +53,7 @@ def verdict(mean: float | None, paper: float | None, own: float | None) -> tuple
 
 
 def judge(pair: Mapping[str, Any] | None, first: str, rmse: float, similar: bool = False) -> Statement:
-    """Judge by the tests of a pair whether model `first` is better, or about as good."""
+    """Judge by a pair's tests whether model `first` is better, or about as good."""
     if pair is None:
         return {"difference": None, "holds": None}
     sign = 1 if pair["models"][0] == first else -1

@@ -19,17 +19,19 @@ PAPER_STAGES = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())["stages
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
-CODE = (".py", ".j2")  # what a stage's results depend on beside data
+CODE = (".py", ".j2")
 TEMPLATES = "pipelines/reporting/templates"
-PLUMBING = {f"pipelines/project/{name}.py" for name in ("cli", "paths", "files", "metric")}  # they only show or store
+PLUMBING = {f"pipelines/project/{name}.py" for name in ("cli", "paths", "files", "metric")}  # only show and store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
-TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # what takes hours
+TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
 def imported_files(path):
-    """The repository's files that a file imports, anywhere in it, and the templates of pipelines/ that it names; a
-    script of paper/ may import those beside it."""
+    """Return the repository's files that a file imports, and the templates that it names.
+
+    Imports inside functions count. A script of paper/ may import the files beside it.
+    """
     if not path.endswith(".py"):
         return set()
     found, places = set(), ["", "paper/"] if path.startswith("paper/") else [""]
@@ -50,7 +52,7 @@ def imported_files(path):
 
 
 def closure(*paths):
-    """The files, and all that they import, directly or not."""
+    """Return the files with all that they import, directly or not."""
     found, pending = set(), set(paths)
     while pending:
         path = pending.pop()
@@ -60,7 +62,7 @@ def closure(*paths):
 
 
 def assert_code_is_named(code, deps):
-    """Each file is a dep, or in a folder that is one; and no dep is of other code."""
+    """Assert that each file is in a dep, and that no dep is other code."""
     named = {dep for dep in deps if dep.endswith(CODE) or dep.startswith(("pipelines/", "paper/chapters"))}
     of_file = {file: {dep for dep in named if file == dep or file.startswith(f"{dep}/")} for file in code}
     assert not [file for file, found in of_file.items() if not found]
@@ -68,7 +70,10 @@ def assert_code_is_named(code, deps):
 
 
 def stage_names(stages, params):
-    """What DVC calls the stages: NAME, or NAME@VALUE-VALUE for each of a matrix, or NAME@KEY for each of a foreach."""
+    """Return DVC's names of the stages.
+
+    A plain stage is NAME, one of a matrix is NAME@VALUE-VALUE, one of a foreach is NAME@KEY.
+    """
     names = set()
     for stage, content in stages.items():
         if each := content.get("foreach"):
@@ -215,7 +220,7 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
 
 @pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES, PAPER_STAGES], ids=["root", "demo", "paper"])
 def test_what_a_search_goes_on_from_is_no_output(stages):
-    """DVC deletes outputs before it runs a stage."""
+    """Check this because DVC deletes outputs before it runs a stage."""
     for stage in stages.values():
         stage = stage.get("do", stage)
         outs = [*stage["outs"], *stage.get("metrics", [])]
@@ -234,7 +239,7 @@ def run_dvc(folder, *arguments):
     ("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES)], ids=["root", "demo", "paper"]
 )
 def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
-    """In a copy of the pipeline: the real one may be at work."""
+    """Ask in a copy of the pipeline, as the real one may be running."""
     folder = tmp_path / "pipeline"
     folder.mkdir()
     for file in ROOT.joinpath(name).glob("*.yaml"):
@@ -284,7 +289,7 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
 
 
 def test_no_pattern_for_models_reaches_below_the_top():
-    """Else hatchling leaves the package out."""
+    """Check this because hatchling would leave the package out."""
     patterns = (ROOT / ".gitignore").read_text().splitlines()
     assert not [pattern for pattern in patterns if pattern.strip("/*") == "models"]
 
