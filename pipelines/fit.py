@@ -1,5 +1,6 @@
 """Find the best model for a data set within a time budget."""
 
+import json
 import os
 import re
 import subprocess
@@ -24,6 +25,7 @@ def main(
     models: Annotated[str, typer.Option(help="Models, separated by commas; all: every model.")] = ",".join(MODELS),
     metric: Annotated[str, typer.Option(help="auc, logloss or rmse: decides searches and ranks.")] = "auc",
     num_seeds: Annotated[int, typer.Option(help="Final runs of each model.")] = 3,
+    num_trials: Annotated[int | None, typer.Option(help="Trials of each search, if the time allows so many.")] = None,
 ) -> None:
     """Prepare a data set, search the hyperparameters of several models, and rank them.
 
@@ -46,12 +48,13 @@ def main(
     if not suited or each < LEAST_SECONDS:
         raise ValueError(f"--time-budget {time_budget} leaves {each:.0f} s for each of {len(suited)} models: give more")
     params = paths.root / "params.yaml"
-    write_text(params, params_text(dataset, suited, metric, num_seeds, each, {}))
+    tune = {"num_trials": num_trials, "time_budget_s": round(each, 1)}
+    write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {}))
     stage("download", dataset, params)
     stage("prepare", dataset, params)
     num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
-    write_text(params, params_text(dataset, suited, metric, num_seeds, each, {"training.batch_size": batch_size}))
+    write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {"training.batch_size": batch_size}))
     print(
         f"an epoch of fm takes {epoch_seconds(dataset, params, paths):.1f} s; each search has {each:.0f} s", flush=True
     )
@@ -69,7 +72,9 @@ def seconds_of(text: str) -> float:
     return float(found[1]) * UNITS[found[2]]
 
 
-def params_text(dataset: str, models: list[str], metric: str, num_seeds: int, seconds: float, fixed: dict) -> str:
+def params_text(
+    dataset: str, models: list[str], metric: str, num_seeds: int, tune: dict[str, Any], fixed: dict[str, Any]
+) -> str:
     """Write params.yaml for these models."""
     import yaml
 
@@ -83,7 +88,7 @@ def params_text(dataset: str, models: list[str], metric: str, num_seeds: int, se
         "models": models,
         "training": {"loss": "cross_entropy", "metric": metric, "max_epochs": 30, "patience": 3},
         "tune": {
-            "time_budget_s": round(seconds, 1),
+            **{key: value for key, value in tune.items() if value is not None},
             "fixed": {
                 key: value for key, value in (sizes | fixed).items() if key in known or key.startswith("training")
             },
@@ -167,7 +172,8 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
         print("one seed does not show which models differ: run again with --num-seeds 5")
     for model, why in failed.items():
         print(f"{model} failed: {why}")
-    print(f"next: python -m pipelines.train --model {models[0]} --dataset {dataset} --params {params}")
+    best = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))[0]["model"]
+    print(f"next: factorbench train --model {best} --dataset {dataset} --params {params} --set training.max_epochs=50")
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ def labels_of(table: pl.DataFrame, dataset: OwnDataset) -> np.ndarray:
         positive = {text for text in found if text.lower() in POSITIVE or (is_number(text) and float(text) == 1)}
         negative = {text for text in found if text.lower() in NEGATIVE or (is_number(text) and float(text) in (0, -1))}
         if positive | negative != found:
-            shown = ", ".join(sorted(found)[:5])
+            shown = ", ".join(sorted(found)[:5]) + (" …" if len(found) > 5 else "")
             raise ValueError(
-                f"data set {dataset.name!r}: label {name} has the values {shown}{' …' if len(found) > 5 else ''}; write "
-                f"which are positive, such as {name} >= 4 or {name} == {min(found)}"
+                f"data set {dataset.name!r}: label {name} has the values {shown}; write which are positive, such as "
+                f"{name} >= 4 or {name} == {min(found)}"
             )
         holds = texts.is_in(sorted(positive))
     elif sign in ("==", "!="):
@@ -164,7 +164,10 @@ def encode_own(table: pl.DataFrame, dataset: OwnDataset, train: np.ndarray) -> t
 
 
 def category(texts: pl.Series, min_count: int, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Number the values of a category. Feature 0 is shared by rare and unseen values, feature 1 is missing."""
+    """Assign ids to the values of a category.
+
+    Feature 0 is shared by rare and unseen values, feature 1 stands for missing.
+    """
     known = texts[train].drop_nulls().value_counts(name="count").filter(pl.col("count") >= min_count)
     known = known.sort("count", texts.name, descending=[True, False])[texts.name]
     numbers = texts.replace_strict(

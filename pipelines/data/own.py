@@ -107,8 +107,9 @@ class OwnDataset(Schema):
 
     def paths(self) -> dict[str, list[Path]]:
         """Find the files by part: train, valid and test, or all. Raises ValueError for a pattern without a file."""
-        parts = self.files if isinstance(self.files, dict) else {"all": self.files}
-        return {part: self.found([files] if isinstance(files, str) else files) for part, files in parts.items()}
+        if isinstance(self.files, dict):
+            return {part: self.found([self.files[part]]) for part in ("train", "valid", "test")}
+        return {"all": self.found(self.files)}
 
     def found(self, patterns: list[str]) -> list[Path]:
         """Expand patterns to files, in order. Raises ValueError for a pattern without a file."""

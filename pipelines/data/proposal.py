@@ -1,7 +1,8 @@
 """Look at a user's files, propose a data set, and say what was found."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,8 @@ class Proposal:
     encoding: str
     label: str
     split: str
-    fields: dict[str, str] = field(default_factory=dict)  # by name: the YAML of its column, and a comment
-    dropped: dict[str, str] = field(default_factory=dict)  # by column: why
+    fields: dict[str, str] = dataclasses.field(default_factory=dict)  # by name: the YAML of its column, and a comment
+    dropped: dict[str, str] = dataclasses.field(default_factory=dict)  # by column: why
 
     def yaml(self) -> str:
         """Write the data set as a commented YAML file."""
@@ -178,7 +179,7 @@ def propose_field(proposal: Proposal, column: pl.Series) -> None:
 def list_mark(texts: pl.Series) -> str | None:
     """Find the mark between the elements of lists; None if texts are no lists."""
     for mark in LIST_MARKS:
-        share = texts.str.contains(mark, literal=True).mean() or 0.0
+        share = texts.str.contains(mark, literal=True).sum() / max(1, len(texts))
         elements = texts.str.split(mark).explode().n_unique()
         if share > 0.2 and elements < texts.n_unique():
             return mark
@@ -198,7 +199,8 @@ def findings(table: pl.DataFrame, dataset: OwnDataset, seed: int) -> list[str]:
     if test.height and (twice := test.join(train.unique(), on=table.columns, how="semi", nulls_equal=True).height):
         found.append(f"WARNING: {twice / test.height:.0%} of the test rows stand in train too")
     for column in dict.fromkeys(dataset.source(field) for field in dataset.fields):
-        unseen = 1 - test[column].is_in(train[column].unique().implode()).mean() if test.height else 0.0
+        seen = test.join(train.select(column).unique(), on=column, how="semi", nulls_equal=True).height
+        unseen = 1 - seen / max(1, test.height)
         if dataset.fields.get(column) and dataset.fields[column].kind == "category" and unseen > 0.01:
             found.append(f"{column}: {unseen:.0%} of the test rows have a value that train lacks")
         if (auc := single_auc(table[column], positive, rows)) > LEAKS:

@@ -1,5 +1,6 @@
 """Read a user's own files as one table of texts."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import polars as pl
 from pipelines.data.own import OwnDataset
 
 PART = "part of the split"  # the column that says train, valid, test or all
+DUPLICATE = re.compile(r"_duplicated_\d+$")  # what Polars makes of a second column of the same name
 COMPRESSED = (".gz", ".zst", ".zstd")
 
 
@@ -62,7 +64,7 @@ def read_file(file: Path, separator: str = ",", encoding: str = "utf8", num_rows
     except (pl.exceptions.PolarsError, ValueError) as error:
         raise ValueError(f"{file}: {str(error).splitlines()[0]}") from error
     names = [name.strip().partition(":")[0] for name in table.columns]  # RecBole writes name:type
-    if len({*names}) < len(names):
+    if len({*names}) < len(names) or any(DUPLICATE.search(name) for name in names):
         raise ValueError(f"{file}: two columns have the same name in {', '.join(names)}")
     return table.rename(dict(zip(table.columns, names, strict=True)))
 

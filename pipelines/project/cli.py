@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +16,19 @@ ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its
 
 
 def run(command: Callable[..., Any]) -> None:
-    """Run a command as a program. Print wrong input, I/O and network errors as one line, and exit with 1.
+    """Run a command as a program."""
+    run_any({"": command})
 
-    FACTORBENCH_TRACEBACK=1 shows the traceback instead.
+
+def run_any(commands: Mapping[str, Callable[..., Any]]) -> None:
+    """Run one of several commands as a program, by name; one without a name is the program.
+
+    Prints wrong input, I/O and network errors as one line, and exits with 1. FACTORBENCH_TRACEBACK=1 shows the
+    traceback instead.
     """
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help="" not in commands)
+    for name, command in commands.items():
+        app.command(name or None)(command)
     try:
         app()
     except (ValueError, OSError, FloatingPointError) as error:
