@@ -93,7 +93,7 @@ def most_frequent(line: str, file: Path) -> str:
 
 
 def propose(files: Sequence[Path], name: str, label: str, folder: Path) -> tuple[Proposal, pl.DataFrame]:
-    """Propose a data set for files with the same columns, and return it with their rows.
+    """Propose a data set for files, and return it with their rows.
 
     Raises ValueError if a file can't be read or no label is found.
     """
@@ -138,7 +138,7 @@ def guess_label(table: pl.DataFrame, file: Path) -> str:
 
 
 def propose_field(proposal: Proposal, column: pl.Series) -> None:
-    """Add one column to a proposal, as a field or with the reason why it is left out."""
+    """Add a column to a proposal, as a field or as left out."""
     name, known = column.name, column.drop_nulls()
     distinct, missing = known.n_unique(), column.null_count() / max(1, len(column))
     note = f"# {distinct:,} values" + (f", {missing:.1%} missing" if missing else "")
