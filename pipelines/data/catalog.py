@@ -8,14 +8,10 @@ from pydantic import Field, ValidationError
 
 from pipelines.data.own import OwnDataset
 from pipelines.project.cli import one_of
+from pipelines.project.paths import shipped
 from pipelines.project.records import Schema, explain
 
-# `datasets/` of the repository, or its copy in an installed package.
-FOLDER = next(
-    folder
-    for folder in (Path(__file__).parents[2] / "datasets", Path(__file__).with_name("datasets"))
-    if (folder / "synthetic.yaml").exists()
-)
+FOLDER = shipped("datasets")
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from pipelines.project.files import write_text
 from pipelines.project.params import TrainingParams
+from pipelines.project.paths import shipped
 
-FOLDER = Path(__file__).parents[2] / "behaviour"
+FOLDER = shipped("behaviour")
 TOLERANCE = 1e-6  # relative: far above float64 rounding, far below the effect of a changed constant
 SEED = 2019
 NEARLY_ZERO = 0.01  # smaller figures are differences of larger ones: their tolerance is relative to this
