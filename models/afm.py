@@ -40,6 +40,7 @@ class AttentionalFM(nn.Module):
         self.linear = LinearTerms(field_dims)
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.attention = PairAttention(embed_dim, attention_dim, temperature)
+        self.attention.requires_grad_(not inert_attention and len(field_dims) > 2)  # else all weights are equal
         self.dropout = Dropout(dropout)
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.p = nn.Parameter(torch.ones(embed_dim))

@@ -1,6 +1,17 @@
 """Run the benchmark: each module is a command, each folder holds shared parts."""
 
 import os
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+
+# The packages beside this one are meant, whatever folder a command runs in: it may have a models/ of its own.
+for _name in ("models", "search_spaces"):
+    _spec = PathFinder.find_spec(_name, [str(Path(__file__).parents[1])])
+    if _spec and _spec.loader and _name not in sys.modules:
+        sys.modules[_name] = module_from_spec(_spec)
+        _spec.loader.exec_module(sys.modules[_name])
 
 # Ray reads these when it is imported, so they are set before any module here imports it. In order: no usage statistics;
 # token authentication; no GPU for a run that asks for none; Ctrl-C is an error (by default Tune ends the search and

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from pipelines.data.catalog import get_dataset
+from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, written_whole
 from pipelines.project.params import load_params
@@ -48,6 +49,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
         print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
 
     model, epochs = cell.train(setting, cell.seed("pretrain"), report)
+    code.check()
     content = io.BytesIO()  # as torch raises no OSError for a full disk
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:

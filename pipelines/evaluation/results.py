@@ -9,7 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from pipelines.project.metric import MetricName
 from pipelines.project.provenance import Origin
-from pipelines.project.records import Record, read_record
+from pipelines.project.records import Record, command, read_record
 
 ABSENT: Any = Field(default=None, exclude_if=lambda value: value is None)  # not in the file where it is None
 
@@ -103,11 +103,15 @@ def read_best(folder: Path, model: str, dataset: str) -> Best | Declined:
     return read_record(folder / "best.json", kind, command("tune", model, dataset))
 
 
+def check_metric(best: Best, metric: str) -> None:
+    """Raise ValueError for a setting that another metric has chosen."""
+    if best.metric != metric:
+        raise ValueError(
+            f"the search of {best.model} on {best.dataset} had training.metric {best.metric}, not {metric}: run "
+            + command("tune", best.model, best.dataset)
+        )
+
+
 def read_summary(folder: Path, model: str, dataset: str) -> Summary:
     """Read metrics.json in a cell's folder. Raises ValueError that names the evaluation to run."""
     return read_record(folder / "metrics.json", Summary, command("evaluate", model, dataset))
-
-
-def command(stage: str, model: str, dataset: str) -> str:
-    """Name the command that makes a result."""
-    return f"python -m pipelines.{stage} --model {model} --dataset {dataset}"

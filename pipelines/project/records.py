@@ -45,6 +45,11 @@ def read_record(path: Path, kind: type[R], command: str) -> R:
         raise ValueError(f"{path} is damaged ({explain(error)}): run {command}") from error
 
 
+def command(stage: str, model: str, dataset: str) -> str:
+    """Name the command that makes a cell's result."""
+    return f"python -m pipelines.{stage} --model {model} --dataset {dataset}"
+
+
 def explain(error: ValidationError, schema: Any = None) -> str:
     """Put the first problem of a validation into one line: key, what is wrong, which values are allowed."""
     first = error.errors(include_url=False)[0]

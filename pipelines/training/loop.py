@@ -85,7 +85,8 @@ def train(
     """Train a model, and leave it with the weights of the best validation epoch.
 
     Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
-    metric, or when `report` returns True. Raises FloatingPointError when the loss is no longer finite.
+    metric, or when `report` returns True. Raises FloatingPointError when the loss or a prediction is not finite, and
+    ValueError for a model that does not do what `models.registry.register_model` asks for.
     """
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     workers = workers or Alone()
@@ -96,11 +97,16 @@ def train(
         start = time.perf_counter()
         model.train()
         total = torch.zeros((), device=rows.labels.device)
-        for batch in workers.batches(rows, training.batch_size):
+        for number, batch in enumerate(workers.batches(rows, training.batch_size)):
+            first = not (epochs or number)
             optimizer.zero_grad()
             logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+            if first:
+                check_logits(model, logits, len(batch))
             loss = summed_loss(logits, rows.labels[batch], training.loss)
             loss.backward()
+            if first:
+                check_gradients(model)
             workers.after_backward(model)
             optimizer.step()
             total += loss.detach()
@@ -119,6 +125,30 @@ def train(
     forget_optimizer(model)
     model.load_state_dict(stopping.best_weights)
     return epochs
+
+
+def check_logits(model: nn.Module, logits: Tensor, num_rows: int) -> None:
+    """Raise ValueError, which names the model's file, for logits of a wrong shape or type.
+
+    Another shape would be broadcast against the labels, without an error and to nonsense.
+    """
+    name = type(model).__module__
+    if not isinstance(logits, Tensor) or logits.shape != (num_rows,):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"{name}: forward must return one logit for each row, [{num_rows}], not {got}")
+    if not logits.is_floating_point():
+        raise ValueError(f"{name}: forward must return floating-point logits, not {logits.dtype}")
+    if not logits.isfinite().all():
+        raise FloatingPointError(f"{name}: the logits of the first batch are not finite")
+    if not logits.requires_grad:
+        raise ValueError(f"{name}: the logits depend on no parameter")
+
+
+def check_gradients(model: nn.Module) -> None:
+    """Raise ValueError for parameters that take no part in the first batch's logits."""
+    without = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
+    if without:
+        raise ValueError(f"{type(model).__module__}: no gradient reaches {', '.join(without)}")
 
 
 class EarlyStopping:
@@ -161,9 +191,23 @@ def best(epochs: list[Epoch], metric: str) -> Epoch:
     return min(epochs, key=lambda epoch: epoch.valid.score(metric))
 
 
-@torch.no_grad()
 def predict(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
-    """Compute logits `[rows]`, and return them on the CPU."""
+    """Compute logits `[rows]`, and return them on the CPU. Raises FloatingPointError for one that is not finite."""
+    return finite(compute_logits(model, rows, kernels))
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Return logits that are all finite. Raises FloatingPointError otherwise."""
+    if wrong := int((~logits.isfinite()).sum()):
+        raise FloatingPointError(
+            f"{wrong:,} of {len(logits):,} predictions are not finite: lower training.learning_rate"
+        )
+    return logits
+
+
+@torch.no_grad()
+def compute_logits(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
+    """Compute logits `[rows]`, which may not be finite, and return them on the CPU."""
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))

@@ -8,6 +8,7 @@ import pytest
 import typer
 
 import pipelines
+from pipelines.project import code
 from pipelines.project.cli import one_of, run
 
 FOLDER = Path(pipelines.__path__[0])
@@ -52,7 +53,11 @@ def test_a_command_that_ends_well(program):
         (ValueError("several\nlines\n\n  of text "), "error: several lines of text\n"),
         (FileNotFoundError(2, "No such file", "a.yaml"), "error: [Errno 2] No such file: 'a.yaml'\n"),
         (OSError(28, "No space left on device", "b"), "error: [Errno 28] No space left on device: 'b'\n"),
+        (OSError(None, "polars failed", "c"), "error: polars failed: c\n"),
+        (OSError("a connection broke"), "error: a connection broke\n"),
+        (TimeoutError(), "error: TimeoutError\n"),
         (FloatingPointError("the loss is not finite"), "error: the loss is not finite\n"),
+        (MemoryError(), "error: out of memory: lower training.batch_size or the model's sizes\n"),
     ],
 )  # fmt: skip
 def test_an_error_of_input_or_machine_is_one_line(program, error, line):
@@ -71,6 +76,31 @@ def test_a_bug_is_not_hidden(monkeypatch, error):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(error):
         run(failing(error("oops")))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_some_characters_does_not_stop_a_command(encoding):
+    script = "import sys; from pipelines.project.cli import run; run(lambda: print('0.3 – 0.4 ± 0.1'))"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment)
+    shown = "0.3 – 0.4 ± 0.1\n".encode(encoding, errors="replace")
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown, b"")
+
+
+@pytest.mark.parametrize("folder", code.FOLDERS)
+def test_code_that_is_edited_while_a_command_runs_is_an_error(tmp_path, folder):
+    for name in code.FOLDERS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.py").write_text("1")
+    script = f"from pathlib import Path; from pipelines.project import cli, code; code.ROOT = Path({str(tmp_path)!r}); "
+    edit = f"Path({str(tmp_path / folder / 'file.py')!r}).write_text('2')"
+    for change, error in (("None", ""), (edit, f"error: {folder}/file.py changed while this ran, so nothing is ")):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{script} cli.run(lambda: {change})"], capture_output=True, text=True
+        )
+        assert done.returncode == bool(error)
+        assert done.stderr.startswith(error)
+        assert done.stderr.count("\n") == bool(error)
 
 
 def test_an_unknown_option_is_a_usage_error(program):

@@ -62,7 +62,8 @@ def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(proje
     made_failed_study(project, "lr")
     with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
         project.tune("lr")
-    assert str(raised.value).endswith("failed, the first with: the reason it had")
+    again = "python -m pipelines.tune --model lr --dataset synthetic --retry runs them again"
+    assert str(raised.value).endswith(f"failed, the first with: the reason it had; {again}")
 
 
 def made_failed_study(project, model):
@@ -79,8 +80,17 @@ def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):
     project.set(tune={"fixed": {"model.embed_dims": 4}})
     with pytest.raises(ValueError, match=r"tune\.fixed: 'model\.embed_dims' is in no search space; known: ") as raised:
         project.tune("lr")
-    known = ["model.dropout", "model.embed_dim", "training.batch_size", "training.l2", "training.learning_rate"]
-    assert str(raised.value).endswith(", ".join(known))
+    known = str(raised.value).partition("known: ")[2].split(", ")
+    assert {"model.embed_dim", "model.attention_dim", "training.l2_field"} < {*known}
+    assert known == sorted(known)
+
+
+def test_a_fixed_key_of_a_model_that_is_not_compared_is_left_out(project, no_cluster):
+    fixed = {"model.embed_dim": 4, "model.attention_dim": 16, "training.batch_size": 256}
+    project.set(models=["lr", "fm"], tune={"fixed": fixed})
+    params = load_params(project.params)
+    assert tuner.fixed_setting("lr", params) == {"training.batch_size": 256}
+    assert tuner.fixed_setting("fm", params) == {"model.embed_dim": 4, "training.batch_size": 256}
 
 
 def test_fixing_a_whole_space_is_an_error(project, no_cluster):

@@ -222,3 +222,11 @@ def test_every_model_trains_for_two_epochs(call, model):
     assert second["train_loss"] < first["train_loss"]
     assert 0.5 < last["test_rmse"] < 1.1
     assert last["test_auc"] > 0.5
+
+
+def test_a_model_that_does_not_fit_into_memory_is_one_line(call):
+    code, out, err = call("--set", "model.embed_dim=100000000000")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: out of memory for ")
+    assert err.endswith(": lower training.batch_size or the model's sizes\n")
+    assert err.count("\n") == 1

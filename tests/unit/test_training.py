@@ -352,3 +352,54 @@ print("torch._dynamo" in sys.modules)
 def test_a_process_that_trains_does_not_import_dynamo():
     done = subprocess.run([sys.executable, "-c", TRAINED_ONCE], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+class Returning(torch.nn.Module):
+    """Return what a function makes of two weights and the number of rows."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.used, self.unused = (torch.nn.Parameter(torch.ones(1)) for _ in "ab")
+        self.compute = forward
+
+    def forward(self, batch):
+        return self.compute(self.used, self.unused, len(batch.ids))
+
+
+BROKEN = {
+    "one logit for each row, [64], not [64, 1]": lambda a, b, rows: (a + b).expand(rows, 1),
+    "one logit for each row, [64], not [1]": lambda a, b, rows: a + b,
+    "one logit for each row, [64], not tuple": lambda a, b, rows: ((a + b).expand(rows),),
+    "floating-point logits, not torch.int64": lambda a, b, rows: torch.ones(rows, dtype=torch.int64),
+    "the logits depend on no parameter": lambda a, b, rows: torch.ones(rows),
+    "no gradient reaches unused": lambda a, b, rows: a.expand(rows),
+}
+
+
+@pytest.mark.parametrize("problem", BROKEN)
+def test_a_model_that_breaks_its_contract_is_refused_at_the_first_batch(problem):
+    with pytest.raises(ValueError, match=r"^test_training: ") as raised:
+        train(Returning(BROKEN[problem]), TRAIN, VALID, TrainingParams(batch_size=64))
+    assert str(raised.value).endswith(problem)
+
+
+def test_logits_that_are_not_finite_are_found_at_the_first_batch():
+    broken = Returning(lambda a, b, rows: (a + b).expand(rows) / 0)
+    with pytest.raises(FloatingPointError, match="test_training: the logits of the first batch are not finite"):
+        train(broken, TRAIN, VALID, TrainingParams(batch_size=64))
+
+
+def test_a_parameter_that_is_not_trained_needs_no_gradient():
+    model = Returning(lambda a, b, rows: a.expand(rows))
+    model.unused.requires_grad_(False)
+    assert len(train(model, TRAIN, VALID, TrainingParams(batch_size=64, max_epochs=2))) == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_prediction_that_is_not_finite_is_an_error_wherever_rows_are_predicted(value):
+    model = new_model("lr", SCHEMA, {}, 0)
+    with torch.no_grad():
+        model.linear.bias.fill_(value)
+    for ask in (predict, lambda model, rows: evaluate(model, rows, "squared_error")):
+        with pytest.raises(FloatingPointError, match=r"^150 of 150 predictions are not finite: lower training\."):
+            ask(model, VALID)
