@@ -26,14 +26,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     from pipelines.training.cell import load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
-    runs = []
-    with noted_failure(paths.study(dataset, model)):
-        best = read_best(folder, model, dataset)
-        if isinstance(best, Best):
-            check_metric(best, config.training.metric)
-            test_rows = load_rows(paths.processed(dataset), "test")
+    best, runs = read_best(folder, model, dataset), []
+    if isinstance(best, Best):
+        check_metric(best, config.training.metric)
+        test_rows = load_rows(paths.processed(dataset), "test")
+        with noted_failure(paths.study(dataset, model)):
             runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
-        code.check()
+            code.check()
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
     write_record(folder / "metrics.json", final_runs.summary(runs, config.training.metric))

@@ -19,6 +19,7 @@ from projects import PARAMS, Project
 
 from pipelines import download, prepare
 from pipelines.data import synthetic
+from pipelines.project.cluster import CHECKED
 
 HERE = Path(__file__).parent
 WITH_RAY = ("cluster", "faults")
@@ -96,6 +97,7 @@ def ray_address():
 def ray_cluster(ray_address, monkeypatch):
     """Make searches and evaluations use the shared cluster, also in processes that the test starts."""
     monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    monkeypatch.setenv(CHECKED, ray_address)  # as `pipelines.ray_cluster` does
 
 
 @pytest.fixture(scope="session")

@@ -36,12 +36,15 @@ class NotingScheduler(TrialScheduler):
 
     def __init__(self, inner: TrialScheduler, max_epochs: int, stopped: set[str], kept: Collection[str]) -> None:
         self.inner, self.max_epochs, self.stopped, self.kept = inner, max_epochs, stopped, kept
+        self.spared: set[str] = set()  # kept trials that would have been stopped: the other is not asked again
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if REASON in result or result["epoch"] == self.max_epochs:  # it ends by itself
+        ends = REASON in result or result["epoch"] == self.max_epochs  # by itself
+        if ends or trial.trial_id in self.spared:
             return TrialScheduler.CONTINUE
         decision = self.inner.on_trial_result(tune_controller, trial, result)
         if decision == TrialScheduler.STOP and trial.trial_id in self.kept:
+            self.spared.add(trial.trial_id)
             return TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             self.stopped.add(trial.trial_id)

@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from searches import best, cell_of, made_trial, table
 
+from pipelines.project import code
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams, TuneParams
 from pipelines.search import journal as study_record
@@ -264,3 +266,68 @@ class Timed:
     def __exit__(self, *error):
         self.seconds.append(time.monotonic() - self.start)
         return self.context.__exit__(*error)
+
+
+@pytest.mark.fault("trial")
+def test_trials_that_the_time_budget_ends_count_with_their_epochs(project, monkeypatch):
+    endless = {"max_epochs": 100_000, "patience": 100_000}
+    project.set(training=endless, tune={"num_trials": None, "time_budget_s": 12})
+    project.tune("fm")
+    rows, found = table(project, "fm"), best(project, "fm")
+    assert set(rows["state"]) == {"complete"}
+    assert set(rows["reason"]) == {"ended by tune.time_budget_s"}
+    assert rows["epochs"].min() > 0
+    assert found["valid_rmse"] == rows["valid"].min()
+    assert found["num_trials"] == rows.height == 2  # as many as run side by side
+    before = files(project, "fm")
+    monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
+    project.tune("fm")  # the budget is spent
+    assert files(project, "fm") == before
+
+
+@pytest.mark.fault("trial")
+def test_trials_that_failed_for_a_limit_run_again_with_another(project):
+    project.set(training={"max_epochs": 2}, tune={"num_trials": 2, "trial_timeout_s": 0.01, "max_failures": 0})
+    with pytest.raises(ValueError, match="^all trials of fm on synthetic failed, .*--retry runs them again$"):
+        project.tune("fm")
+    project.set(tune={"trial_timeout_s": 600})
+    project.tune("fm")
+    rows = table(project, "fm")
+    assert rows["state"].to_list() == ["complete"] * 2
+    assert rows["model.dropout"][0] == 0.3  # the paper's setting, again
+    assert best(project, "fm")["num_trials"] == 2
+
+
+def test_a_lowered_number_of_trials_has_the_best_of_as_many(searched_project, no_cluster):
+    before = table(searched_project, "fm")
+    searched_project.set(tune={"num_trials": 1})
+    searched_project.tune("fm")
+    assert table(searched_project, "fm").equals(before.head(1))
+    assert (best(searched_project, "fm")["trial"], best(searched_project, "fm")["num_trials"]) == (0, 1)
+    searched_project.set(tune={"num_trials": 3})
+    searched_project.tune("fm")
+    assert table(searched_project, "fm").equals(before)
+
+
+@pytest.mark.fault("changed")
+def test_a_search_whose_code_is_edited_is_an_error_and_nothing_is_recorded(project, monkeypatch):
+    kept = code.on_disk()
+    calls = itertools.count()
+    monkeypatch.setattr(code, "on_disk", lambda: kept if next(calls) < 3 else {**kept, "models/fm.py": "0"})
+    monkeypatch.setattr(code, "at_start", lambda: kept)
+    with pytest.raises(
+        ValueError, match=r"^models/fm\.py changed while this ran, so nothing is recorded: run it again"
+    ):
+        project.tune("fm")
+    assert not (project.results("fm") / "best.json").exists()
+
+
+@pytest.mark.fault("changed")
+def test_a_worker_with_other_code_trains_nothing(project, monkeypatch):
+    other = {**code.on_disk(), "models/fm.py": "0"}
+    monkeypatch.setattr(code, "on_disk", lambda: other)
+    monkeypatch.setattr(code, "at_start", lambda: other)
+    with pytest.raises(ValueError, match=r"^[\d.]+: the code in .* is not that of the command that started this"):
+        project.tune("fm")
+    assert {trial.state.name for trial in trials(project, "fm")} == {"FAIL"}
+    assert all("interrupted" in trial.user_attrs for trial in trials(project, "fm"))

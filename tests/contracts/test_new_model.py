@@ -1,5 +1,3 @@
-import re
-
 import pytest
 from added_model import PICKY, REPOSITORY, TOY, TOY_SPACE, add_model, run_python
 
@@ -37,45 +35,31 @@ def test_the_packages_are_packages_lest_others_of_their_name_win(package):
     assert (REPOSITORY / package / "__init__.py").exists()
 
 
-COLUMN = """
-import torch
-from torch import nn
-from models.layers.embeddings import LinearTerms
-from models.registry import register_model
-@register_model
-class Wip(nn.Module):
-    def __init__(self, field_dims):
-        super().__init__(); self.linear = LinearTerms(field_dims)
-    def forward(self, batch):
-        return self.linear(batch)[:, None]
-"""
-WRONG = {
-    "def forward(": "models/wip.py, line 1: ",
-    "import nothing_of_this_name": "models/wip.py can't be imported: ModuleNotFoundError: No module named 'nothing_of",
-    "1 / 0": "models/wip.py can't be imported: ZeroDivisionError: division by zero",
-    TOY.replace("@register_model", ""): "models/wip.py registers no model: put @register_model above its class",
-    TOY + TOY.replace("class Toy", "class Other"): "Toy and Other are both registered: a file has one model",
+WRONG = {  # what is wrong with a file: its text
+    "{file}, line 1: ": "def forward(",
+    "{file} can't be imported: ModuleNotFoundError: No module named 'nothing'": "import nothing",
+    "{file} can't be imported: ZeroDivisionError: division by zero": "1 / 0",
+    "{file} registers no model: put @register_model above its class": TOY.replace("@register_model", ""),
+    "{file} can't be imported: ValueError: Toy and Other are both registered: a file has one model": TOY
+    + TOY.partition("\n\n\n")[2].replace("Toy", "Other"),
 }
 
 
 @pytest.mark.edits
 def test_a_wrong_file_is_one_line_that_names_it_and_breaks_no_other_model(project):
-    add_model(project, "wip", COLUMN, TOY_SPACE)
-    train = ("-m", "pipelines.train", "--dataset", "synthetic", "--model")
-    column = run_python(project, *train, "wip")
-    assert (column.returncode, column.stdout) == (1, "")
-    problem = r"error: models\.wip: forward must return one logit for each row, \[(\d+)\], not \[\1, 1\]\n"
-    assert re.fullmatch(problem, column.stderr)
-    for text, problem in WRONG.items():
-        (project.root / "models" / "wip.py").write_text(text)
-        wrong = run_python(project, *train, "wip")
-        assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (1, "", 1), text
-        assert problem in wrong.stderr
-        assert "wip.py" in wrong.stderr
-    other = run_python(project, *train, "lr")
-    assert (other.returncode, other.stderr) == (0, "")
-    unknown = run_python(project, *train, "nope")
-    assert unknown.stderr.startswith("error: unknown model 'nope'; choose one of: afm, ")
+    add_model(project, "wrong0", "", TOY_SPACE)
+    files = {project.root / "models" / f"wrong{number}.py": text for number, text in enumerate(WRONG.values())}
+    for file, text in files.items():
+        file.write_text(text)
+    script = "from models.registry import *\nprint(*list_models())\nfor number in range(5):\n"
+    script += "    try: get_model(f'wrong{number}')\n    except ValueError as error: print(error)"
+    names, *errors = run_python(project, "-c", script).stdout.splitlines()
+    assert "lr" in names.split()
+    assert "wrong" not in names
+    for file, problem, error in zip(files, WRONG, errors, strict=True):
+        assert error.startswith(problem.format(file=file))
+    done = run_python(project, "-m", "pipelines.train", "--dataset", "synthetic", "--model", "lr")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.edits

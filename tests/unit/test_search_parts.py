@@ -5,15 +5,21 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
+from pipelines.project import code
 from pipelines.project.cluster import resources_per_run
 from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, TuneParams, load_params
 from pipelines.search import journal as study_record
-from pipelines.search import tuner
+from pipelines.search import scheduling, tuner
+from pipelines.search.behaviour import Reporting
+from pipelines.search.scheduling import METRIC
+from pipelines.search.study_search import OTHER_CODE, StudySearch
 from pipelines.training.cell import fingerprint
 from search_spaces import shared
 
@@ -140,3 +146,148 @@ def test_the_best_epoch_is_the_first_that_reached_the_value():
     trial = SimpleNamespace(intermediate_values={3: 0.4, 1: 0.7, 2: 0.4, 4: 0.4}, value=0.4)
     assert study_record.best_step(trial) == 2
     assert study_record.best_step(SimpleNamespace(intermediate_values={}, value=None)) is None
+
+
+def complete(value, **params):
+    distributions = {key: FloatDistribution(0.0, 1.0) for key in params}
+    return create_trial(state=TrialState.COMPLETE, value=value, params=params, distributions=distributions)
+
+
+def failed(reason, x, **attributes):
+    attributes[study_record.REASON] = reason
+    distribution = {"x": FloatDistribution(0.0, 1.0)}
+    return create_trial(state=TrialState.FAIL, params={"x": x}, distributions=distribution, user_attrs=attributes)
+
+
+def test_a_lowered_budget_has_the_best_of_the_trials_that_it_has():
+    study = made_study(complete(0.5), complete(0.4), complete(0.1), complete(0.2))
+    for num_trials, number in ((1, 0), (2, 1), (3, 2), (9, 2), (None, 2)):
+        budget = TuneParams(num_trials=num_trials, time_budget_s=9)
+        trials = study_record.counted_trials(study, budget)
+        assert len(trials) == min(num_trials or 4, 4)
+        assert study_record.best_of(trials)[0].number == number
+
+
+@pytest.mark.fault("trial")
+def test_what_failed_for_its_surroundings_is_tried_again_in_others():
+    here, there = {"trial_timeout_s": 0.1}, {"trial_timeout_s": 600}
+    diverged = failed("FloatingPointError: too large", 0.1)
+    late = failed("TimeoutError: too late", 0.2, **{study_record.SURROUNDINGS: here})
+    study = made_study(diverged, late, complete(0.5, x=0.3))
+    study_record.requeue_failed(study, here)
+    assert [trial.number for trial in study_record.finished_trials(study)] == [0, 1, 2]
+    study_record.requeue_failed(study, there)
+    assert [trial.number for trial in study_record.finished_trials(study)] == [0, 2]
+    study_record.requeue_failed(study, there)
+    assert study.ask({"x": FloatDistribution(0.0, 1.0)}).params == {"x": 0.2}
+    assert not study.get_trials(states=(TrialState.WAITING,))
+    assert study_record.budget_left(study, TuneParams(num_trials=3)) == (1, None)
+
+
+@pytest.mark.fault("trial")
+def test_any_failed_trial_is_tried_again_where_that_is_asked_for():
+    study = made_study(failed("FloatingPointError: too large", 0.1), complete(0.5, x=0.3))
+    study_record.requeue_failed(study, {}, all_failed=True)
+    assert [trial.number for trial in study_record.finished_trials(study)] == [1]
+    assert study.ask({"x": FloatDistribution(0.0, 1.0)}).params == {"x": 0.1}
+
+
+def searcher(study, space, known=()):
+    found = StudySearch(study, space, known, {"cpus": 2})
+    found.set_search_properties(None, None, {})
+    return found
+
+
+FINITE = {"a": CategoricalDistribution(("x", "y")), "b": IntDistribution(1, 3)}
+
+
+def test_no_setting_is_drawn_twice_while_there_are_others():
+    study = optuna.create_study(sampler=TPESampler(seed=1))
+    search, drawn = searcher(study, FINITE), []
+    for name in "123456":
+        drawn.append(search.suggest(name))
+        search.on_trial_complete(name, {METRIC: 0.5 + (drawn[-1]["a"] == "y"), "epoch": 1, "done": True})
+    assert study_record.num_settings(FINITE) == 6 == len({tuple(setting.values()) for setting in drawn})
+    assert len(study_record.finished_trials(study)) == 6
+    assert not list(study_record.settings_left(FINITE, study_record.tried_settings(study)))
+    assert study_record.num_settings({**FINITE, "c": FloatDistribution(0.0, 1.0)}) == float("inf")
+
+
+def test_a_space_without_a_setting_left_ends_the_search(prepared, monkeypatch):
+    monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
+    study = optuna.create_study()
+    for _ in range(6):
+        search = searcher(study, FINITE)
+        search.suggest("trial")
+        search.on_trial_complete("trial", {METRIC: 0.5, "epoch": 1, "done": True})
+    budget, cell = TuneParams(num_trials=10), cell_of(prepared, "fm")
+    tuner.spend_budget(cell, FINITE, {}, budget, study, [])
+    tuner.check_result(cell, budget, study, study_record.num_settings(FINITE))
+    with pytest.raises(ValueError, match="ended early"):
+        tuner.check_result(cell, budget, study)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_no_scheduler_stops_a_known_setting(scheduler):
+    study = optuna.create_study()
+    study.enqueue_trial({"a": "x", "b": 1})
+    search = searcher(study, FINITE, [{"a": "x", "b": 1}])
+    asked = scheduling.scheduler(scheduler, 9, search.stopped, search.kept)
+    asked.set_search_properties(METRIC, "min")
+    trials = [Reporting(name) for name in "012345"]
+    for trial in trials:
+        search.suggest(trial.trial_id)
+        asked.on_trial_add(SimpleNamespace(get_live_trials=list), trial)
+    for epoch in range(1, 9):
+        for trial in reversed(trials):  # the known setting reports last, and is the worst
+            if trial.trial_id not in search.stopped:
+                score = 0.9 - int(trial.trial_id) / 10
+                asked.on_trial_result(SimpleNamespace(get_live_trials=list), trial, {METRIC: score, "epoch": epoch})
+    assert search.stopped
+    assert "0" not in search.stopped
+
+
+@pytest.mark.fault("trial")
+def test_what_the_time_budget_ends_counts_with_its_best_epoch_and_is_marked():
+    study = optuna.create_study()
+    search = searcher(study, {"x": FloatDistribution(0.0, 1.0)})
+    for name, scores in {"one": [0.5, 0.3], "two": [0.4], "none": []}.items():
+        search.suggest(name)
+        for epoch, score in enumerate(scores, 1):
+            search.on_trial_result(name, {METRIC: score, "epoch": epoch})
+    search.on_trial_complete("two", {METRIC: 0.4, "epoch": 1, "done": True})
+    search.end_by_budget()
+    rows = study_record.trials_table(study_record.finished_trials(study), METRICS["rmse"]).sort("trial")
+    assert rows["trial"].to_list() == [0, 1]
+    assert rows["state"].to_list() == ["complete"] * 2
+    assert rows["valid"].to_list() == [0.3, 0.4]
+    assert rows["epochs"].to_list() == [2, 1]
+    assert rows["reason"].to_list() == ["ended by tune.time_budget_s", None]
+    assert study.trials[2].state is TrialState.FAIL
+
+
+@pytest.mark.fault("changed")
+def test_a_search_draws_nothing_more_when_the_code_is_edited(monkeypatch):
+    study = optuna.create_study()
+    search = searcher(study, FINITE)
+    search.suggest("before")
+    monkeypatch.setattr(code, "on_disk", lambda: {**code.at_start(), "models/fm.py": "0"})
+    assert search.suggest("after") == search.FINISHED
+    assert search.ended.startswith("models/fm.py changed while this ran")
+    assert len(study.trials) == 1
+
+
+@pytest.mark.fault("changed")
+def test_a_trial_of_a_worker_with_other_code_is_no_part_of_the_study():
+    study = optuna.create_study()
+    search = searcher(study, FINITE)
+    search.suggest("trial")
+    reason = "the code in /x is not that of the command that started this: run it again"
+    result = {METRIC: float("inf"), "epoch": 0, "reason": reason, OTHER_CODE: True, "node_ip": "10.0.0.2"}
+    search.on_trial_complete("trial", result)
+    assert study_record.finished_trials(study) == []
+    assert search.suggest("next") == search.FINISHED
+    assert search.ended == f"10.0.0.2: {reason}"
+    with pytest.raises(ValueError, match="is not that of the command"):
+        code.check_same("0123456789ab")
+    code.check_same(code.digest(code.on_disk()))
