@@ -1,9 +1,10 @@
 """Gather the results of all cells (a model on a data set) into the leaderboard."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from rich.markdown import Markdown
 from pipelines.data.catalog import PUBLISHED, get_dataset
 from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
-from pipelines.project.files import write_json, write_text
+from pipelines.project.files import failure, write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
@@ -27,6 +28,7 @@ COLUMNS = {  # after the columns of the metrics
     "num_trials": "trials",
     "num_seeds": "seeds",
 }
+STARTUP_TRIALS = 10  # that Optuna's TPE draws at random, before it learns from trials
 FORMATS = {  # all other columns have four decimals
     "model": str,
     "num_params": "{:,}".format,
@@ -42,28 +44,34 @@ def main(
 ) -> None:
     """Write and print the leaderboard of the models and data sets in params.yaml.
 
+    A model whose search or final runs failed is named with the reason.
+
     Writes results/leaderboard.md, leaderboard.csv and leaderboard.json.
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
         get_dataset(dataset, paths.root)
     rows, missing = [], []
+    failed: dict[str, str] = {}  # by cell, why there is no result
     for dataset, model in product(config.datasets, config.models):
         try:
             rows.append(read_row(paths, dataset, model, config.training))
         except ValueError:
-            if not so_far:
+            if reason := why_missing(paths, dataset, model):
+                failed[f"{model} on {dataset}"] = reason
+            elif so_far:
+                missing.append(f"{model} on {dataset}")
+            else:
                 raise
-            missing.append(f"{model} on {dataset}")
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
-    text = markdown(rows, config, missing)
+    text = markdown(rows, config, missing, failed)
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
     screen = console()
     shown = columns_that_fit(rows, config, screen.width)
-    screen.print(Markdown(markdown(rows, config, missing, shown)))
+    screen.print(Markdown(markdown(rows, config, missing, failed, shown)))
     if left := len(columns(rows, config)) - len(shown):
         screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
@@ -98,6 +106,13 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
     }
 
 
+def why_missing(paths: Paths, dataset: str, model: str) -> str | None:
+    """Return why a cell's last run failed; None where it did not, or where its results are there."""
+    folder = paths.results(dataset, model)
+    whole = (folder / "best.json").exists() and (folder / "metrics.json").exists()
+    return None if whole else failure(paths.study(dataset, model))
+
+
 def rank(row: dict[str, Any], metric: Metric) -> float:
     """Score a row by its test metric (lower is better; infinity without one)."""
     mean = row[f"test_{metric.name}_mean"]
@@ -115,7 +130,11 @@ def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> 
 
 
 def markdown(
-    rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = (), shown: dict[str, str] | None = None
+    rows: list[dict[str, Any]],
+    config: Params,
+    missing: Sequence[str] = (),
+    failed: Mapping[str, str] = MappingProxyType({}),
+    shown: dict[str, str] | None = None,
 ) -> str:
     """Render the page with one table for each data set, best model first."""
     shown = shown or columns(rows, config)
@@ -136,6 +155,8 @@ def markdown(
         training=config.training,
         published=PUBLISHED if "published_rmse" in columns(rows, config) else None,
         missing=missing,
+        failed=failed,
+        random_draws=all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
 

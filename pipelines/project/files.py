@@ -69,6 +69,12 @@ def noted_failure(folder: Path) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
+def failure(folder: Path) -> str | None:
+    """Read why the last search or evaluation of a cell failed; None where it did not."""
+    note = folder / FAILED
+    return note.read_text(encoding="utf-8") if note.exists() else None
+
+
 def write_text(path: Path, text: str) -> None:
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -44,6 +44,11 @@ class Paths:
         return self.root / "results" / dataset / model
 
     @property
+    def cells(self) -> Path:
+        """Return the folder of the lists of cells, one for each data set."""
+        return self.root / "results" / "cells"
+
+    @property
     def leaderboard(self) -> Path:
         """Return the leaderboard's path without suffix. The suffixes are .md, .csv and .json."""
         return self.root / "results" / "leaderboard"

@@ -1,5 +1,6 @@
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,9 @@ PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
 CODE = (".py", ".j2")
 TEMPLATES = "pipelines/reporting/templates"
-PLUMBING = {f"pipelines/project/{name}.py" for name in ("cli", "paths", "files", "metric")}  # only show and store
+PLUMBING = {
+    f"pipelines/project/{name}.py" for name in ("cli", "code", "paths", "files", "metric")
+}  # only show and store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
 TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
@@ -128,8 +131,10 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
             break
         outs = [*content["outs"], *content.get("metrics", [])]
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
-    if stage in GATHER:  # a folder with the outputs of all its cells
-        earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
+    if stage == "cells":  # a folder with the outputs of all its cells
+        earlier = {"results/${item.dataset}"}
+    if stage in GATHER:  # a folder with the lists of all cells
+        earlier = {str(Path(next(iter(out))).parent) for out in STAGES["cells"]["outs"]}
     deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(CODE) and "behaviour" not in dep}
     deps = {dep for dep in deps if not dep.startswith(("pipelines/", "datasets"))}
     assert {dep.removesuffix("/recipe.json").removesuffix("/schema.json") for dep in deps} <= earlier
@@ -151,11 +156,25 @@ def test_no_dep_is_missing_or_listed_twice(stage):
 
 
 @pytest.mark.parametrize("stage", GATHER)
-def test_what_gathers_the_cells_waits_for_the_data_sets_of_params(stage):
+def test_what_gathers_the_cells_names_no_data_set_and_keeps_its_page_when_it_fails(stage):
     folders = {dep for dep in STAGES[stage]["deps"] if dep.startswith("results/")}
-    assert folders == {f"results/{dataset}" for dataset in PARAMS["datasets"]}
+    assert folders == {"results/cells"}
+    assert all(options["persist"] for out in STAGES[stage]["outs"] for options in out.values())
     shown = {"leaderboard": {"training", "tune"}, "significance": {"training.metric"}}
     assert set(STAGES[stage]["params"]) == {"datasets", "models"} | shown[stage]
+
+
+@pytest.mark.parametrize("name", [".", "paper"])
+def test_pages_come_after_the_cells_of_all_data_sets_of_params(tmp_path, name):
+    folder = copy_of_pipeline(tmp_path, name)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params |= {"datasets": ["frappe", "frappe-nfm", "movielens"], "models": ["lr", "nfm"]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for stage in GATHER:
+        before = run_dvc(folder, "dag", "--mermaid", stage)
+        assert before.returncode == 0, before.stderr
+        cells = {f"evaluate@{'-'.join(cell)}" for cell in product(params["datasets"], params["models"])}
+        assert {*re.findall(r"evaluate@[\w-]+", before.stdout)} == cells
 
 
 @pytest.mark.parametrize(
@@ -186,12 +205,10 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_paper_runs_the_stages_of_the_benchmark_on_its_own_data_sets(stage):
     def deps(content):
-        return {dep for dep in content.get("deps", []) if not dep.startswith("results/") or "${" in dep}
+        return set(content.get("deps", []))
 
     stages = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
-    folders = {dep for dep in stages[stage]["deps"]} - deps(stages[stage])
     assert deps(stages[stage]) == deps(STAGES[stage])
-    assert folders == ({f"results/{name}" for name in PAPER_PARAMS["datasets"]} if stage in GATHER else set())
     rest = stages[stage].keys() - {"deps"}
     assert {key: stages[stage][key] for key in rest} == {
         key: value for key, value in STAGES[stage].items() if key in rest
@@ -214,8 +231,11 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
         "../docs/figures",
         "experiments.yaml",
     }
-    results |= {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
-    assert set(deps) >= results | {"published.yaml", "results/leaderboard.json", "results/significance.json"}
+    assert set(deps) >= {"results/cells"} | results | {
+        "published.yaml",
+        "results/leaderboard.json",
+        "results/significance.json",
+    }
 
 
 @pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES, PAPER_STAGES], ids=["root", "demo", "paper"])
@@ -235,11 +255,8 @@ def run_dvc(folder, *arguments):
     )
 
 
-@pytest.mark.parametrize(
-    ("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES)], ids=["root", "demo", "paper"]
-)
-def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
-    """Ask in a copy of the pipeline, as the real one may be running."""
+def copy_of_pipeline(tmp_path, name):
+    """Copy a pipeline without its results: the real one may be at work."""
     folder = tmp_path / "pipeline"
     folder.mkdir()
     for file in ROOT.joinpath(name).glob("*.yaml"):
@@ -250,6 +267,14 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     if "no_scm" not in config:
         config = config.replace("[core]", "[core]\nno_scm = true")
     (tmp_path / ".dvc" / "config").write_text(config)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES)], ids=["root", "demo", "paper"]
+)
+def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
+    folder = copy_of_pipeline(tmp_path, name)
     listed = run_dvc(folder, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr
     params = {}

@@ -5,8 +5,10 @@ import pytest
 from rich.console import Console
 
 from pipelines.leaderboard import main
+from pipelines.project.files import noted_failure
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
+from pipelines.project.paths import Paths
 from results import with_spread, write_cell, write_declined
 
 KEYS = {
@@ -39,7 +41,7 @@ class Board:
     def folder(self, dataset, model):
         return self.root / "results" / dataset / model
 
-    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's"):
+    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's", **best):
         known = accepted_behaviour(model, TrainingParams())
         figures = {
             "test_rmse": test_rmse,
@@ -53,7 +55,7 @@ class Board:
         spread = {name: with_spread(mean, std, 1 if std is None else 5) for name, mean in figures.items()}
         seeds = [dict(zip(spread, values, strict=True)) for values in zip(*spread.values(), strict=True)]
         behaviour = known if behaviour == "today's" else behaviour
-        write_cell(self.folder(dataset, model), seeds, behaviour=behaviour, num_params=1_234_567)
+        write_cell(self.folder(dataset, model), seeds, behaviour=behaviour, num_params=1_234_567, **best)
 
     def decline(self, dataset, model, reason):
         write_declined(self.folder(dataset, model), reason)
@@ -275,3 +277,31 @@ def test_without_published_figures_there_is_no_column_for_them(board):
     text = (board.root / "results" / "leaderboard.md").read_text()
     assert "ublished" not in text
     assert "The paper" not in text
+
+
+def test_a_cell_that_failed_leaves_the_rest_of_the_board_and_says_why(board):
+    fill(board)
+    whole = board.gather()
+    (board.root / "results" / "movielens" / "fm" / "best.json").unlink()
+    note = Paths(board.root).study("movielens", "fm")
+    with pytest.raises(ValueError, match="all trials failed"), noted_failure(note):
+        raise ValueError("all trials failed:\n the first with nan")
+    rest = [cell for cell in whole if (cell["dataset"], cell["model"]) != ("movielens", "fm")]
+    assert board.gather() == board.gather(so_far=True) == rest
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert text.endswith("\nfm on movielens failed: all trials failed: the first with nan\n")
+    board.add("movielens", "fm", 0.6)
+    assert board.gather() == whole
+    with noted_failure(note):
+        pass
+    (board.root / "results" / "movielens" / "fm" / "best.json").unlink()
+    with pytest.raises(ValueError, match=r"no .*best\.json: run"):
+        board.gather()
+
+
+@pytest.mark.parametrize(("num_trials", "says"), [(10, True), (11, False)])
+def test_the_page_says_so_where_all_trials_are_random(board, num_trials, says):
+    board.set_params(["frappe"], ["lr"])
+    board.add("frappe", "lr", 0.3, num_trials=num_trials)
+    board.gather()
+    assert ("the others are random draws" in (board.root / "results" / "leaderboard.md").read_text()) == says
