@@ -31,7 +31,6 @@ def refused(environment, *words):
     assert seconds < 20
 
 
-@pytest.mark.fault("resources")
 def test_an_address_where_nothing_answers_is_named_with_the_reason():
     refused({"RAY_ADDRESS": "127.0.0.1:1"}, "RAY_ADDRESS is 127.0.0.1:1", "Connection refused")
 

@@ -309,7 +309,6 @@ def test_a_lowered_number_of_trials_has_the_best_of_as_many(searched_project, no
     assert table(searched_project, "fm").equals(before)
 
 
-@pytest.mark.fault("changed")
 def test_a_search_whose_code_is_edited_is_an_error_and_nothing_is_recorded(project, monkeypatch):
     kept = code.on_disk()
     calls = itertools.count()
@@ -322,7 +321,6 @@ def test_a_search_whose_code_is_edited_is_an_error_and_nothing_is_recorded(proje
     assert not (project.results("fm") / "best.json").exists()
 
 
-@pytest.mark.fault("changed")
 def test_a_worker_with_other_code_trains_nothing(project, monkeypatch):
     other = {**code.on_disk(), "models/fm.py": "0"}
     monkeypatch.setattr(code, "on_disk", lambda: other)

@@ -14,6 +14,7 @@ from models import registry
 from pipelines.project.paths import Paths
 from pipelines.project.settings import resolve
 from pipelines.training.cell import Cell
+from results import write_cell, write_declined
 
 PAPER = Path(experiment.__file__).parent
 START = {"dataset": "synthetic", "start": str(PAPER.parent / "behaviour" / "spaces" / "ifm.json")}
@@ -140,11 +141,10 @@ def test_an_experiment_starts_from_the_best_setting_of_a_search(paper):
     change(paper, "keep", start="results/synthetic/ifm/best.json")
     with pytest.raises(ValueError, match=r"no .*best\.json: run the search first, or start from .*spaces/ifm\.json"):
         setting(paper, "keep")
-    best.parent.mkdir(parents=True)
-    best.write_text(json.dumps({"setting": {"model.temperature": 3.0, "model.embed_dim": 256}}))
+    write_cell(best.parent, [], setting={"model.temperature": 3.0, "model.embed_dim": 256})
     keep = setting(paper, "keep")
     assert (keep["model.temperature"], keep["model.embed_dim"], keep["model.dropout"]) == (3.0, 4, 0.5)
-    best.write_text(json.dumps({"declined": "needs a field tag"}))
+    write_declined(best.parent, "needs a field tag")
     with pytest.raises(ValueError, match="has no setting: needs a field tag"):
         setting(paper, "keep")
 

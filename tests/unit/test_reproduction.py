@@ -14,7 +14,7 @@ from chapters.verdicts import is_equal, is_lower, nearly_all, verdict
 
 from pipelines import leaderboard, significance
 from pipelines.data.catalog import PUBLISHED, get_dataset
-from results import with_spread, write_cell
+from results import with_spread, write_cell, write_runs, write_trials
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "paper"
@@ -27,7 +27,7 @@ SEEDS = 3
 
 
 class Study:
-    """Write a paper/ folder with results by hand."""
+    """Fill a paper/ folder through the records of the stages."""
 
     def __init__(self, root):
         self.root, self.params = root / "paper", root / "paper" / "params.yaml"
@@ -44,12 +44,9 @@ class Study:
             for seed, value in enumerate(with_spread(rmse, std, SEEDS))
         ]
         write_cell(folder, self.seeds[model], num_params=1_383_175, num_trials=2, valid_rmse=0.3)
-        trials = f"0,pruned,0.2,4,4,40.0\n1,complete,0.3,{best_epoch},5,50.0\n"
-        (folder / "trials.csv").write_text(f"trial,state,valid,best_epoch,epochs,seconds\n{trials}")
-        (folder / "curves.csv").write_text("seed,epoch,seconds\n" + "".join(f"{s},1,600.0\n" for s in range(SEEDS)))
+        write_trials(folder, ("PRUNED", 4, 4, 0.2), ("COMPLETE", best_epoch, 5, 0.3))
         moved = np.random.default_rng(len(model)).normal(0, 1e-5, 50)
-        columns = {f"seed_{number}": seed["test_rmse"] + moved for number, seed in enumerate(self.seeds[model])}
-        pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
+        write_runs(folder, [(seed["test_rmse"] + moved).tolist() for seed in self.seeds[model]], seconds=600.0)
 
     def gather(self):
         leaderboard.main(self.params)

@@ -266,7 +266,6 @@ def test_what_the_time_budget_ends_counts_with_its_best_epoch_and_is_marked():
     assert study.trials[2].state is TrialState.FAIL
 
 
-@pytest.mark.fault("changed")
 def test_a_search_draws_nothing_more_when_the_code_is_edited(monkeypatch):
     study = optuna.create_study()
     search = searcher(study, FINITE)
@@ -277,7 +276,6 @@ def test_a_search_draws_nothing_more_when_the_code_is_edited(monkeypatch):
     assert len(study.trials) == 1
 
 
-@pytest.mark.fault("changed")
 def test_a_trial_of_a_worker_with_other_code_is_no_part_of_the_study():
     study = optuna.create_study()
     search = searcher(study, FINITE)

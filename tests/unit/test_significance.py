@@ -4,12 +4,11 @@ import statistics
 from xml.etree import ElementTree
 
 import numpy as np
-import polars as pl
 import pytest
 
 from pipelines.evaluation.comparisons import groups, holm, welch
 from pipelines.significance import main
-from results import write_cell, write_declined
+from results import write_cell, write_declined, write_runs
 
 ROWS_SPREAD = 0.002  # of the RMSE over resamples, shared by all models
 
@@ -34,8 +33,7 @@ class Board:
         moved = self.shared[:resamples] + rng.normal(0, over_rows, resamples)
         folder = self.root / "results" / "frappe" / model
         write_cell(folder, [{f"test_{metric}": value} for value in values], metric=metric)
-        columns = {f"seed_{seed}": np.round(value + moved, 6) for seed, value in enumerate(values)}
-        pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
+        write_runs(folder, [np.round(value + moved, 6).tolist() for value in values])
         self.models.append(model)
 
     def compare(self, metric="rmse"):
