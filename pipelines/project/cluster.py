@@ -14,8 +14,8 @@ from ray.exceptions import RayError
 
 CONNECT_SECONDS, ANSWER_SECONDS = 4, 15  # in which the head of a cluster must accept a connection, and then answer
 CHECKED = "FACTORBENCH_CLUSTER"  # the address of a cluster that `pipelines.ray_cluster` has started itself
-# The longest path of a socket below Ray's folder, of the 107 bytes that the system allows.
-SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+# The path of a socket below Ray's temporary folder. The system allows 107 bytes for the whole path.
+SOCKET = f"/ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
 ASK = """
 import sys
 from ray._raylet import GcsClient

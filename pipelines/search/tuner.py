@@ -252,7 +252,9 @@ def check_result(cell: Cell, budget: TuneParams, study: Study, num_settings: flo
         if done:
             again = f"{command('tune', cell.model, cell.dataset)} --retry runs them again"
             raise ValueError(f"all trials of {name} failed, the first with: {first_reason(done)}; {again}")
-        raise ValueError(f"no trial of {name} finished an epoch in tune.time_budget_s, {budget.time_budget_s} s")
+        raise ValueError(
+            f"no trial of {name} finished an epoch in tune.time_budget_s, {budget.time_budget_s} s: raise it"
+        )
     if budget.time_budget_s is None and len(done) < min(budget.num_trials or 0, num_settings):
         raise ValueError(f"the search of {name} ended early: run it again to go on")
 
