@@ -1,5 +1,6 @@
 """Search the hyperparameters of one model on one data set."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -68,9 +69,8 @@ def main(
     print(f"{model} on {dataset}: best valid {metric.name} {best.valid:.4f} in trial {best.trial}")
     if failed := reasons_of_surroundings(trials):
         again = f"{command('tune', model, dataset)} --retry runs failed trials again"
-        print(
-            f"{len(failed)} trials failed for another reason than their setting, the first with: {failed[0]}; {again}"
-        )
+        what = f"{len(failed)} trials failed for another reason than their setting, the first with: {failed[0]}"
+        print(f"{what}; {again}", file=sys.stderr)
 
 
 if __name__ == "__main__":
