@@ -28,7 +28,10 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
 
 
 def list_files(paths: Paths, dataset: str, model: str) -> dict[str, str]:
-    """Map a cell's files to their digests, and `failed` to a reason where results are missing."""
+    """Map a cell's files to their digests.
+
+    Where results are missing, `failed` is why the last run failed, if it did.
+    """
     folder = paths.results(dataset, model)
     files = {name: file_digest(folder / name) for name in FILES if (folder / name).exists()}
     reason = failure(paths.study(dataset, model)) if len(files) < len(FILES) else None

@@ -156,7 +156,7 @@ def markdown(
         published=PUBLISHED if "published_rmse" in columns(rows, config) else None,
         missing=missing,
         failed=failed,
-        random_draws=all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
+        random_draws=bool(rows) and all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
 

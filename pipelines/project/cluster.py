@@ -52,7 +52,7 @@ def cluster() -> Iterator[dict[str, float]]:
 
 
 def check_head(address: str) -> None:
-    """Raise ValueError for a head that does not answer, or a cluster that asks for no token.
+    """Check that a cluster answers, and that it asks for a token. Raises ValueError if not.
 
     Ray itself waits for minutes, and its reason is among dozens of lines. Addresses other than HOST:PORT are
     left to Ray.
@@ -86,7 +86,10 @@ def ask(address: str, mode: str) -> subprocess.Popen[str]:
 
 
 def answer(asked: subprocess.Popen[str], until: float) -> str:
-    """Return "ok", or why a head gave no answer; an empty text where Ray has crashed, as it does without a token."""
+    """Return what a head has answered: "ok", or why not.
+
+    The text is empty where Ray has crashed, as it does without a token.
+    """
     try:
         return asked.communicate(timeout=max(0.0, until - time.monotonic()))[0].strip()
     except subprocess.TimeoutExpired:
