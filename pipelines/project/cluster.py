@@ -79,7 +79,10 @@ def check_head(address: str) -> None:
 
 
 def ask(address: str, mode: str) -> subprocess.Popen[str]:
-    """Start a process that asks a head for its nodes, as Ray has one mode a process and prints a lot."""
+    """Start a process that asks a head for its nodes.
+
+    Ray has one mode for each process, and prints a lot.
+    """
     environment = {**os.environ, "RAY_AUTH_MODE": mode}
     command = [sys.executable, "-c", ASK, address]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -45,6 +45,7 @@ from pipelines.search.journal import (
     finished_trials,
     num_settings,
     open_journal,
+    reasons_of_surroundings,
     requeue_failed,
     requeue_interrupted,
     tried_settings,
@@ -250,8 +251,9 @@ def check_result(cell: Cell, budget: TuneParams, study: Study, num_settings: flo
         if any(trial.state is TrialState.PRUNED for trial in done):
             raise ValueError(f"tune.scheduler stopped all trials of {name} that did not fail: give it a larger budget")
         if done:
-            again = f"{command('tune', cell.model, cell.dataset)} --retry runs them again"
-            raise ValueError(f"all trials of {name} failed, the first with: {first_reason(done)}; {again}")
+            again = f"; {command('tune', cell.model, cell.dataset)} --retry runs them again"
+            hint = again if reasons_of_surroundings(done) else ""
+            raise ValueError(f"all trials of {name} failed, the first with: {first_reason(done)}{hint}")
         raise ValueError(
             f"no trial of {name} finished an epoch in tune.time_budget_s, {budget.time_budget_s} s: raise it"
         )

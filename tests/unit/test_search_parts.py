@@ -68,8 +68,7 @@ def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(proje
     made_failed_study(project, "lr")
     with pytest.raises(ValueError, match="all trials of lr on synthetic failed") as raised:
         project.tune("lr")
-    again = "python -m pipelines.tune --model lr --dataset synthetic --retry runs them again"
-    assert str(raised.value).endswith(f"failed, the first with: the reason it had; {again}")
+    assert str(raised.value).endswith("failed, the first with: the reason it had")
 
 
 def made_failed_study(project, model):
