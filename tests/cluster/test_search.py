@@ -242,11 +242,14 @@ def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(sea
     study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
     study.add_trial(made_trial(0, 1000))
     seconds = 4 + 1e6 - study_record.budget_left(study, TuneParams(time_budget_s=1e6))[1]
+    spent = study.user_attrs[study_record.SECONDS]
     searched_project.set(tune={"num_trials": 300, "time_budget_s": seconds})
     ended, real_cluster = [], tuner.cluster
     monkeypatch.setattr(tuner, "cluster", lambda: Timed(real_cluster(), ended))
     searched_project.tune("fm")
     assert 3 < ended[0] < 20
+    study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
+    assert study.user_attrs[study_record.SECONDS] - spent <= ended[0]  # without the start of Ray
     found = best(searched_project, "fm")
     assert 4 <= found["num_trials"] == table(searched_project, "fm").height < 300
     assert found["budget"] == {"num_trials": 300, "time_budget_s": seconds}

@@ -11,6 +11,7 @@ from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
 from pipelines.project import code
+from pipelines.project.cli import describe
 from pipelines.project.cluster import resources_per_run
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS
@@ -288,3 +289,13 @@ def test_a_trial_of_a_worker_with_other_code_is_no_part_of_the_study():
     with pytest.raises(ValueError, match="is not that of the command"):
         code.check_same("0123456789ab")
     code.check_same(code.digest(code.on_disk()))
+
+
+def test_an_error_of_the_journal_keeps_its_text_and_names_the_file(tmp_path):
+    for error, line in (
+        (OSError("no number"), f"no number: {tmp_path}"),
+        (OSError(28, "No space left on device", "file"), "[Errno 28] No space left on device: 'file'"),
+    ):
+        with pytest.raises(OSError, match=error.args[-1]) as raised, tuner.named_errors(tmp_path):
+            raise error
+        assert describe(raised.value) == line
