@@ -18,6 +18,7 @@ from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import Missing
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -52,7 +53,7 @@ def main(
     for dataset, model in product(config.datasets, config.models):
         try:
             rows.append(read_row(paths, dataset, model, config.training))
-        except ValueError:
+        except Missing:
             if not so_far:
                 raise
             missing.append(f"{model} on {dataset}")

@@ -8,11 +8,11 @@ import hashlib
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.data.catalog import Source
+from pipelines.project.cli import note
 from pipelines.project.files import file_digest
 from pipelines.project.paths import cache_folder
 
@@ -215,7 +215,3 @@ def has_checksum(path: Path, expected: str) -> bool:
 
 def is_url(place: str) -> bool:
     return place.startswith(("http://", "https://"))
-
-
-def note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)

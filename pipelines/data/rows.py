@@ -1,18 +1,43 @@
 """Load prepared data as tensors."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import torch
+from pydantic import ConfigDict, model_validator
 from torch import Tensor
 
 from pipelines.project.files import file_digest
+from pipelines.project.records import Missing, Record, damaged, read_record
+
+R = TypeVar("R")
 
 PIECE = 262_144  # rows per read when the split is not held in memory: one row group of the files
+
+
+class DataSchema(Record):
+    """Describe the data in schema.json. `values` has the digest of each split's values."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dataset: str
+    fields: list[str]
+    field_dims: list[int]
+    num_features: int
+    num_rows: dict[str, int]
+    values: dict[str, str]
+
+    @model_validator(mode="after")
+    def fit_together(self) -> "DataSchema":
+        if len(self.fields) != len(self.field_dims) or sum(self.field_dims) != self.num_features:
+            raise ValueError("fields, field_dims and num_features don't fit together")
+        for name, there in (("num_rows", self.num_rows), ("values", self.values)):
+            if missing := {"train", "valid", "test"} - there.keys():
+                raise ValueError(f"{name} lacks {min(missing)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -42,18 +67,19 @@ class Rows:
 
 def load_schema(folder: Path) -> dict[str, Any]:
     """Read the schema of a prepared data set. Raises ValueError that names the stage to run."""
-    return read_json(folder, "schema.json")
+    return read_prepared(folder, "schema.json", DataSchema).model_dump()
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_prepared(folder: Path, name: str, kind: type[R]) -> R:
     """Read a JSON file of a prepared data set. Raises ValueError that names the stage to run."""
-    path, run_again = folder / name, f"run python -m pipelines.prepare --dataset {folder.name}"
-    if not path.exists():
-        raise ValueError(f"no prepared data in {folder}: {run_again}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # invalid JSON or UTF-8
-        raise ValueError(f"{path} is damaged: {run_again}") from error
+    if not (folder / name).exists():
+        raise Missing(f"no prepared data in {folder}: run {command(folder)}")
+    return read_record(folder / name, kind, command(folder))
+
+
+def command(folder: Path) -> str:
+    """Name the command that prepares a data set."""
+    return f"python -m pipelines.prepare --dataset {folder.name}"
 
 
 def load_rows(folder: Path, split: str) -> Rows:
@@ -75,9 +101,9 @@ def read_rows(file: Path, start: int, num_rows: int) -> Rows:
 def split_file(folder: Path, split: str) -> Path:
     """Return the path of a split's file. Raises ValueError if it is missing or has changed since `prepare`."""
     path = folder / f"{split}.parquet"
-    files = read_json(folder, "files.json")
-    if not path.exists() or file_digest(path) != files[path.name]:
-        raise ValueError(f"{path} is damaged: run python -m pipelines.prepare --dataset {folder.name}")
+    files = read_prepared(folder, "files.json", dict[str, str])
+    if not path.exists() or file_digest(path) != files.get(path.name):
+        raise damaged(path, "it is not the file that was prepared", command(folder))
     return path
 
 

@@ -1,8 +1,11 @@
 """Define the options that all commands share, and print errors as one line."""
 
 import os
+import re
+import shlex
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +16,8 @@ DatasetOption = Annotated[
     str, typer.Option(help="Name of a data set. `python -m pipelines.download --list` shows all names.")
 ]
 ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
+
+WITH_PARAMS = re.compile(r"python -m pipelines\.(?!behaviour|docs|ray_cluster)\w+")  # a command with such an option
 
 
 def run(command: Callable[..., Any]) -> None:
@@ -27,8 +32,22 @@ def run(command: Callable[..., Any]) -> None:
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("FACTORBENCH_TRACEBACK"):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {with_params(' '.join(str(error).split()), sys.argv)}", file=sys.stderr)
         sys.exit(1)
+
+
+def with_params(text: str, arguments: Sequence[str]) -> str:
+    """Add the --params of a command's arguments to the commands that a text proposes."""
+    given = [word.removeprefix("--params=") for word in arguments if word.startswith("--params=")]
+    given += [path for option, path in pairwise(arguments) if option == "--params"]
+    if not given:
+        return text
+    return WITH_PARAMS.sub(lambda match: f"{match[0]} --params {shlex.quote(given[-1])}", text)
+
+
+def note(text: str) -> None:
+    """Print a note on stderr."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def one_of(what: str, name: str, choices: Collection[str]) -> str:

@@ -1,6 +1,5 @@
 """Make a new model, with random weights or with a trained model's."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,17 @@ from models import registry
 from models.layers.embeddings import FeatureEmbedding, FieldAwareEmbedding
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
+from pipelines.project.records import Record, read_record
 from pipelines.training.process import best_device
 
 PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.pretrained is set
+
+
+class Recipe(Record):
+    """Name a pretrained model, and its origin by digits."""
+
+    pretrained: str
+    fingerprint: str
 
 
 def new_model(
@@ -71,11 +78,8 @@ def pretrained_file(model: str, dataset: str, params: Params, paths: Paths) -> P
 
 def load_recipe(folder: Path) -> str:
     """Read the digits that stand for the origin of pretrained weights. Raises ValueError without them."""
-    path = folder / "recipe.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"no recipe in {path}: run python -m pipelines.pretrain --dataset {folder.name}") from error
+    command = f"python -m pipelines.pretrain --dataset {folder.name}"
+    return read_record(folder / "recipe.json", Recipe, command).fingerprint
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -227,9 +227,9 @@ def test_what_a_search_goes_on_from_is_no_output(stages):
         assert not any("studies" in str(out) for out in outs)
 
 
-def run_dvc(folder, *arguments):
+def run_dvc(folder, *arguments, **environment):
     program = Path(sys.prefix) / "bin" / "dvc"
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", **environment}
     return subprocess.run(
         [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment
     )
@@ -245,11 +245,8 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     for file in ROOT.joinpath(name).glob("*.yaml"):
         shutil.copy(file, folder)
     project = ROOT / name if (ROOT / name / ".dvc").exists() else ROOT  # paper/ is a folder of the project above it
-    config = (project / ".dvc" / "config").read_text()
     (tmp_path / ".dvc").mkdir()
-    if "no_scm" not in config:
-        config = config.replace("[core]", "[core]\nno_scm = true")
-    (tmp_path / ".dvc" / "config").write_text(config)
+    shutil.copy(project / ".dvc" / "config", tmp_path / ".dvc")
     listed = run_dvc(folder, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr
     params = {}
@@ -258,6 +255,28 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     assert set(listed.stdout.split()) == stage_names(stages, params)
     status = run_dvc(folder, "status")
     assert status.returncode == 0, status.stderr
+
+
+def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
+    for name in ("pipelines", "datasets", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["mine"]}))
+    described = yaml.safe_load((ROOT / "datasets" / "movielens.yaml").read_text())
+    (tmp_path / "datasets" / "mine.yaml").write_text(yaml.safe_dump({**described, "sources": []}))
+    file = tmp_path / "data" / "raw" / "mine" / "log.csv"
+    file.parent.mkdir(parents=True)
+    (file.parent / "notes.txt").write_text("precious")
+    refused = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+    assert refused.returncode != 0
+    assert f"at {file.relative_to(tmp_path)}, and run this command again" in refused.stderr
+    for content in ("the first", "another"):
+        file.write_text(content)
+        done = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert file.read_text() == content
+    assert (file.parent / "notes.txt").read_text() == "precious"
 
 
 def test_the_demo_has_a_stage_a_model_and_the_benchmark_one_a_data_set_and_model():

@@ -119,7 +119,7 @@ def test_shares_that_leave_no_test_rows(problem):
 
 def test_a_missing_key_is_named(problem):
     assert problem(MINIMAL.replace("seed: 1\n", "")) == "seed: Field required"
-    assert problem("seed: 1\ndatasets: []\nmodels: []\n") == "tune: Field required"
+    assert problem("seed: 1\ndatasets: [a]\nmodels: [b]\n") == "tune: Field required"
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just text\n"])
