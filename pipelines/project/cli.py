@@ -17,7 +17,8 @@ DatasetOption = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
 
-WITH_PARAMS = re.compile(r"python -m pipelines\.(?!behaviour|docs|ray_cluster)\w+")  # a command with such an option
+# A command that an error proposes, and that has the option --params.
+WITH_PARAMS = re.compile(r"(run|then) `?python -m pipelines\.(?!behaviour|docs|ray_cluster)\w+")
 
 
 def run(command: Callable[..., Any]) -> None:

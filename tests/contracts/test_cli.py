@@ -56,19 +56,19 @@ def test_a_command_that_ends_well(program):
 def test_a_command_that_an_error_proposes_has_the_params_of_the_failed_one(program, arguments, shown):
     def command(params: str = "params.yaml") -> None:
         raise ValueError(
-            "no data: run python -m pipelines.prepare --dataset x, or `python -m pipelines.tune`; "
-            "python -m pipelines.behaviour --accept fm"
+            "no data: run python -m pipelines.prepare --dataset x, then `python -m pipelines.tune`; "
+            "only python -m pipelines.train has it; run python -m pipelines.behaviour --accept fm"
         )
 
     assert program(command, *arguments)[2] == (
-        f"error: no data: run python -m pipelines.prepare{shown} --dataset x, or `python -m pipelines.tune{shown}`; "
-        "python -m pipelines.behaviour --accept fm\n"
+        f"error: no data: run python -m pipelines.prepare{shown} --dataset x, then `python -m pipelines.tune{shown}`; "
+        "only python -m pipelines.train has it; run python -m pipelines.behaviour --accept fm\n"
     )
 
 
 def test_params_are_added_to_the_commands_that_take_them():
     takes = {stage for stage in STAGES if "ParamsOption" in (FOLDER / f"{stage}.py").read_text()}
-    assert {stage for stage in STAGES if WITH_PARAMS.search(f"python -m pipelines.{stage}")} == takes
+    assert {stage for stage in STAGES if WITH_PARAMS.search(f"run python -m pipelines.{stage}")} == takes
 
 
 @pytest.mark.parametrize(

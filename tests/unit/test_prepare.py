@@ -268,7 +268,8 @@ def test_missing_raw_files_say_how_to_get_them(project):
     done = run_program(project, "frappe")
     file = Paths(project).raw("frappe") / "frappe.csv"
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {file} is missing; run `python -m pipelines.download --dataset frappe`\n"
+    hint = f"run `python -m pipelines.download --params {project / 'params.yaml'} --dataset frappe`"
+    assert done.stderr == f"error: {file} is missing; {hint}\n"
 
 
 def test_an_unknown_data_set_lists_the_known_ones(project):
