@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt
 
-from pipelines.project.params import Schema, explain
+from pipelines.project.records import Schema, check, read_yaml
 
 
 class Defaults(Schema):
@@ -38,18 +37,14 @@ def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
 
     Raises ValueError that names file and key, or OSError.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    try:
-        defaults = Defaults.model_validate(content["defaults"])
-    except ValidationError as error:
-        raise ValueError(f"{path}: defaults.{explain(error, Defaults)}") from error
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not content.keys() >= {"defaults", "experiments"}:
+        raise ValueError(f"{path}: it must have the keys defaults and experiments")
+    defaults = check(Defaults, content["defaults"], f"{path}: defaults.")
     shared, experiments = defaults.model_dump(exclude={"set"}), {}
     for name, entry in expand(content["experiments"]):
-        try:
-            experiments[name] = Experiment.model_validate(shared | entry)
-        except ValidationError as error:
-            key = f"experiments.{name.partition('/')[0]}"
-            raise ValueError(f"{path}: {key}.{explain(error, Experiment)}") from error
+        place = f"{path}: experiments.{name.partition('/')[0]}."
+        experiments[name] = check(Experiment, shared | entry, place)
     return defaults, experiments
 
 

@@ -28,6 +28,7 @@ from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
+from pipelines.project.records import read_record
 
 MEASURES = ("norm", "attention", "variance", "product")
 
@@ -60,7 +61,7 @@ def main(
     )
     truth = paths.raw(dataset) / "truth.json"
     if truth.exists():
-        strengths = json.loads(truth.read_text(encoding="utf-8"))
+        strengths = read_record(truth, dict[str, float], f"python -m pipelines.download --dataset {dataset}")
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
     best = loop.best(epochs, "rmse")

@@ -69,8 +69,10 @@ def put_there(dataset: Dataset, folder: Path) -> list[Path]:
     files = [folder / name for name in dataset.files]
     for file in files:
         if not file.exists():
-            raise ValueError(f"datasets/{dataset.name}.yaml has no sources: put the file of format {dataset.format} at "
-                             f"{file}, and run this command again")
+            raise ValueError(
+                f"datasets/{dataset.name}.yaml has no sources: put the file of format {dataset.format} at "
+                f"{file}, and run this command again"
+            )
     return files
 
 

@@ -38,7 +38,9 @@ def compare(paths: Paths, dataset: str, models: Sequence[str], metric: Metric) -
         else:
             tested[model] = figures
     if len({len(resampled) for _, resampled in tested.values()}) > 1:
-        raise ValueError(f"the models of {dataset} have different numbers of resamples: run python -m pipelines.evaluate again")
+        raise ValueError(
+            f"the models of {dataset} have different numbers of resamples: run python -m pipelines.evaluate again"
+        )
     ranked = sorted(tested, key=lambda model: metric.score(statistics.fmean(tested[model][0])))
     pairs = compare_pairs({model: tested[model] for model in ranked})
     return {

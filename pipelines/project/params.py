@@ -75,7 +75,9 @@ class TrainingParams(Schema):
     @model_validator(mode="after")
     def have_an_optimizer_that_takes_l1(self) -> "TrainingParams":
         if self.l1 and self.optimizer != "ftrl":
-            raise ValueError(f"l1 is {self.l1:g}, but optimizer {self.optimizer} has no l1: set optimizer ftrl, or l1 0")
+            raise ValueError(
+                f"l1 is {self.l1:g}, but optimizer {self.optimizer} has no l1: set optimizer ftrl, or l1 0"
+            )
         return self
 
 

@@ -124,7 +124,10 @@ def test_a_data_set_without_sources_says_where_to_put_its_files_and_keeps_them(d
     folder = project / "data" / "raw" / "mine"
     describe(description)
     for number, file in enumerate(files):
-        for stage, problem in ((download, f"put the file of format .* at .*{file}, and run"), (prepare, f"{file} is mi")):
+        for stage, problem in (
+            (download, f"put the file of format .* at .*{file}, and run"),
+            (prepare, f"{file} is mi"),
+        ):
             with pytest.raises(ValueError, match=problem):
                 stage.main("mine", project / "params.yaml")
         folder.mkdir(parents=True, exist_ok=True)

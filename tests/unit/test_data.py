@@ -49,7 +49,9 @@ def test_rows_without_values_have_none(folder):
 def test_damaged_data_is_refused_with_the_stage_to_run(folder):
     path = folder / "train.parquet"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"train\.parquet is damaged \(it is not .*\): run python -m pipelines\.prepare --dataset "):
+    with pytest.raises(
+        ValueError, match=r"train\.parquet is damaged \(it is not .*\): run python -m pipelines\.prepare --dataset "
+    ):
         load_rows(folder, "train")
     path.unlink()
     with pytest.raises(ValueError, match=r"train\.parquet is damaged"):
@@ -77,7 +79,9 @@ def test_data_that_is_not_prepared_names_the_stage_to_run(tmp_path):
 )
 def test_a_damaged_schema_names_its_file_and_the_stage_to_run(tmp_path, content):
     (tmp_path / "schema.json").write_bytes(content)
-    with pytest.raises(ValueError, match=r"schema\.json is damaged \(.*\): run python -m pipelines\.prepare --dataset "):
+    with pytest.raises(
+        ValueError, match=r"schema\.json is damaged \(.*\): run python -m pipelines\.prepare --dataset "
+    ):
         load_schema(tmp_path)
 
 
@@ -90,5 +94,7 @@ def test_a_whole_schema_is_read_with_all_its_keys(tmp_path):
 @pytest.mark.parametrize("content", ["", "[]", '{"train.parquet": 3}', "{}"])
 def test_damaged_digests_name_the_stage_to_run(folder, content):
     (folder / "files.json").write_text(content)
-    with pytest.raises(ValueError, match=r"(files\.json|train\.parquet) is damaged .*: run python -m pipelines\.prepare "):
+    with pytest.raises(
+        ValueError, match=r"(files\.json|train\.parquet) is damaged .*: run python -m pipelines\.prepare "
+    ):
         load_rows(folder, "train")

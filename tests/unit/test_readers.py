@@ -142,7 +142,9 @@ TAGS = "".join(f"{number}::{number % 7}::a tag::12000000{number:02}\n" for numbe
         ("synthetic", f"{SYNTHETIC_HEADER}\na,b,c,d,e,f,g"),
     ],
 )
-def test_blank_lines_at_the_end_are_left_out_and_others_are_named(read, monkeypatch, block_bytes, end, dataset, content):
+def test_blank_lines_at_the_end_are_left_out_and_others_are_named(
+    read, monkeypatch, block_bytes, end, dataset, content
+):
     monkeypatch.setattr("pipelines.data.logs.BLOCK_BYTES", block_bytes)
     assert read(dataset, content + end + end).height == 1
     line = content.splitlines()[-1]

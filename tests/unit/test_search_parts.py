@@ -9,6 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
+from pipelines import studies
 from pipelines.project.cluster import resources_per_run
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams, TuneParams, load_params
@@ -73,6 +74,32 @@ def made_failed_study(project, model):
     storage = study_record.open_journal(project.study(model) / "journal.log")
     study = optuna.create_study(storage=storage, study_name=fingerprint(cell, space, fixed))
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
+
+
+@pytest.mark.fault("torn")
+@pytest.mark.parametrize("damage", ['{"op_code', "", "\\xff", "{}", "[]", "3", '{"op_code": 99}', '{"op_code": 4}'])
+def test_a_damaged_line_within_a_journal_is_named_with_the_remedy(project, no_cluster, capsys, damage):
+    for model in ("lr", "fm"):
+        made_failed_study(project, model)
+    journal = project.study("lr") / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kept, damaged = b"".join(lines[:1]), damage.encode().replace(b"\\xff", b"\xff") + b"\n"
+    journal.write_bytes(kept + damaged + b"".join(lines[1:]))
+    remedy = r"keep only the lines before it \(head -n 1\) to go on from there, or delete the file to search anew"
+    for command in (lambda: project.tune("lr"), lambda: studies.main(project.params)):
+        with pytest.raises(ValueError, match=rf"^{journal}:2: the line is damaged; {remedy}$"):
+            command()
+    assert " fm " in capsys.readouterr().out
+    journal.write_bytes(kept)
+    studies.main(project.params)
+
+
+def test_a_line_that_a_search_is_writing_is_no_damage(project, capsys):
+    made_failed_study(project, "lr")
+    with (project.study("lr") / "journal.log").open("ab") as journal:
+        journal.write(b'{"op_code": 4, "tri')
+    studies.main(project.params)
+    assert " lr " in capsys.readouterr().out
 
 
 def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):

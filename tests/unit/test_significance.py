@@ -212,7 +212,10 @@ def test_another_metric_ranks_and_tests_and_says_so(board):
     ("damage", "reason"),
     [
         (lambda text: "<<<<<<< ours\n" + text, "line 1 has a merge conflict, which git left there"),
-        (lambda text: text.replace("\n3,", "\n>>>>>>> theirs\n3,"), "line 5 has a merge conflict, which git left there"),
+        (
+            lambda text: text.replace("\n3,", "\n>>>>>>> theirs\n3,"),
+            "line 5 has a merge conflict, which git left there",
+        ),
         (lambda text: text.replace("\n3,", "\n3,x"), "a cell of column seed_0 has no number"),
         (lambda text: text.rpartition(",")[0], "a cell of column seed_4 has no number"),
         (lambda text: "", ".*"),
