@@ -46,9 +46,9 @@ def read_libfm(path: Path, num_fields: int) -> LibfmRows:
     """Read a libfm file whose rows have one feature per field. Skips blank lines and `# comments`.
 
     Labels are 1 and -1, or 1 and 0, in any notation. Raises ValueError, with file, line number and the bad text, for
-    invalid UTF-8, NUL bytes, a line above 1 MiB, another label, labels 0 and -1 in one file, a feature not of the form `index:value`, an index that is no integer from 0 to 2³¹−1 or
-    occurs twice in one row, a value that is not finite, and a wrong number of features. Raises ValueError for a file
-    without rows, and OSError when the file can't be read.
+    invalid UTF-8, NUL bytes, a line above 1 MiB, another label, labels 0 and -1 in one file, a feature not of the form
+    `index:value`, an index that is no integer from 0 to 2³¹−1 or occurs twice in one row, a value that is not finite,
+    and a wrong number of features. Raises ValueError for a file without rows, and OSError when the file can't be read.
     """
     labels, lines, codes, pairs = array("b"), array("q"), array("q"), Pairs()
     for number, line in text_lines(path):

@@ -16,7 +16,6 @@ from pydantic import (
 from pipelines.project.metric import MetricName
 from pipelines.project.records import Schema, check, read_schema
 
-
 Strings = TypeVar("Strings", list[str], tuple[str, ...])
 
 

@@ -162,6 +162,6 @@ def explain(error: ValidationError, schema: Any = None) -> str:
             schema = schema.model_fields[part].annotation if isinstance(part, str) else get_args(schema)[0]
         return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}"
     if first["type"] == "value_error":  # of a validator, whose text says all
-        return f"{key}: {first['ctx']['error']}".removeprefix(": ")
+        return f"{key}: {first.get('ctx', {}).get('error')}".removeprefix(": ")
     got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
     return f"{key}: {first['msg']}{got}".removeprefix(": ")

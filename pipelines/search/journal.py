@@ -66,8 +66,8 @@ def read_journal(path: Path) -> JournalStorage:
         raise
     except Exception as error:  # of many types, as Optuna checks no entry
         raise ValueError(
-            f"{path}:{lines.number}: the line is damaged; keep only the lines before it (head -n {lines.number - 1}) to "
-            "go on from there, or delete the file to search anew"
+            f"{path}:{lines.number}: the line is damaged; keep only the lines before it (head -n {lines.number - 1}) "
+            "to go on from there, or delete the file to search anew"
         ) from error
 
 

@@ -9,8 +9,8 @@ from pipelines.project.files import file_digest
 
 SCHEMA = (
     b'{"dataset": "x", "fields": ["user", "item"], "field_dims": [2, 3], "num_features": 5, '
-    b'"num_rows": {"train": 3, "valid": 3, "test": 3, "total": 9}, "values": {"train": "a", "valid": "b", "test": "c"}, '
-    b'"seeds": {"root": 1}}'
+    b'"num_rows": {"train": 3, "valid": 3, "test": 3, "total": 9}, '
+    b'"values": {"train": "a", "valid": "b", "test": "c"}, "seeds": {"root": 1}}'
 )
 
 
