@@ -19,7 +19,7 @@ from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
 from pipelines.training.loop import Epoch, no_report, train
-from pipelines.training.start import load_recipe, load_weights, new_model, pretrained_file
+from pipelines.training.start import check_pretrain, load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space
 
 
@@ -66,6 +66,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     get_dataset(dataset)
     registry.get_model(model)
     refuse_workers(params.training)
+    check_pretrain(params)
     folder = paths.processed(dataset)
     schema = load_schema(folder)
     digests, pretrained = dict(schema["values"]), None

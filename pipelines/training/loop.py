@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.layers.batch import Batch
+from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
@@ -87,6 +88,7 @@ def train(
     Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
     metric, or when `report` returns True. Raises FloatingPointError when the loss is no longer finite.
     """
+    enough_rows(model, len(train_rows), training.batch_size)
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)

@@ -56,6 +56,14 @@ def new_model(
     return model.to(device or best_device())
 
 
+def check_pretrain(params: Params) -> None:
+    """Raise ValueError for a key or value under pretrain.model that the pretrained model does not have."""
+    try:
+        registry.check_settings(params.training.pretrained or "fm", params.pretrain.model)
+    except ValueError as error:
+        raise ValueError(f"pretrain.model: {error}") from error
+
+
 def num_params(model: nn.Module) -> int:
     """Count a model's parameters without batch norm's, as the IFM paper's #PARAM does."""
     norms = (module for module in model.modules() if isinstance(module, nn.BatchNorm1d))

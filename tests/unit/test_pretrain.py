@@ -183,19 +183,25 @@ def test_it_does_nothing_where_no_model_is_named(project, call):
     assert all(json.loads(path.read_text()) == {"pretrained": None} for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("pretrained", ["fm", "null"])
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
         ("embed_dim: 4", "embed: 4", "fm has no hyperparameter 'embed'; it has: embed_dim"),
+        ("embed_dim: 4", "embed_dim: many", "pretrain.model: fm: embed_dim: Input should be a valid integer"),
+        ("dropout: 0.0", "dropout: .nan", "pretrain.model: fm: dropout: Input should be a finite number"),
+        ("max_epochs: 3", "learning_rate: .inf", "pretrain.training.learning_rate: Input should be a finite number"),
         ("max_epochs: 3", "epochs: 3", "pretrain.training.epochs: no such key; the keys here are: loss, "),
     ],
 )
-def test_a_mistyped_setting_is_one_line(project, call, before, after, words):
-    (project / "params.yaml").write_text(PARAMS.replace(before, after))
-    code, stdout, stderr = call(pretrain)
-    assert (code, stdout) == (1, "")
-    assert words in stderr
-    assert stderr.count("\n") == 1
+def test_a_mistyped_setting_is_one_line_whether_or_not_it_is_used(project, call, pretrained, before, after, words):
+    content = PARAMS.replace(before, after).replace("pretrained: fm", f"pretrained: {pretrained}")
+    (project / "params.yaml").write_text(content)
+    for stage, arguments in ((pretrain, ()), (train, ("--model", "lr"))):
+        code, stdout, stderr = call(stage, *arguments)
+        assert (code, stdout) == (1, "")
+        assert words in stderr
+        assert stderr.count("\n") == 1
 
 
 def test_an_unknown_data_set_is_one_line(call):
