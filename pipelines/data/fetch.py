@@ -1,7 +1,8 @@
 """Fetch the files of a data set into the cache.
 
-$FACTORBENCH_MIRROR, a folder or a URL prefix (also `file:///…`), is tried before a source's URL. If the mirror's SHA256SUMS lists a file,
-the mirrored file must have that checksum. All other files must have the checksum in the catalogue.
+$FACTORBENCH_MIRROR, a folder or a URL prefix (also `file:///…`), is tried before a source's URL. If the mirror's
+SHA256SUMS lists a file, the mirrored file must have that checksum. All other files must have the checksum in the
+catalogue.
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 
 from pipelines.project.golden_files import golden_names
 from pipelines.project.params import TrainingParams, load_params
+from pipelines.project.records import read_yaml
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -172,6 +175,25 @@ def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages
             for part in key.split("."):
                 assert part in value, key
                 value = value[part]
+
+
+@pytest.mark.parametrize("file", sorted(file for file in ROOT.rglob("*.yaml") if not {".venv", "data"} & {*file.parts}))
+def test_dvc_reads_a_file_of_yaml_as_the_commands_do(file):
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_dvc_reads_odd_values_as_the_commands_do(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("a: [010, 1:30, yes, off, 1e-8, 0o10, 1_000, .inf, null, '1', on, 0x1f]\n")
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_one_reader_reads_all_configuration():
+    files = [
+        file for folder in ("pipelines", "models", "search_spaces", "paper") for file in ROOT.glob(f"{folder}/**/*.py")
+    ]
+    readers = {str(file.relative_to(ROOT)) for file in files if re.search(r"import (yaml|.*YAML)\b", file.read_text())}
+    assert readers == {"pipelines/project/records.py"}
 
 
 @pytest.mark.parametrize("stage", ["prepare", "tune", "evaluate"])
