@@ -124,15 +124,15 @@ def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: di
 
 
 def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]) -> None:
-    """Print which share of the test positives is in train too, because the log repeats lines."""
+    """Print how many test positives are in train too, because the log repeats lines."""
     group = group_rows(ids)
     in_train = np.zeros(len(ids), dtype=bool)
     in_train[group[lines["train"]]] = True
     repeated = in_train[group[lines["test"]]]
     if repeated.any():
         note(
-            f"{repeated.mean():.1%} of the test positives of {dataset.name} are in train too, as its log repeats lines;"
-            " leave the repeats out of the log if a model should not know them"
+            f"data set {dataset.name!r}: {repeated.sum():,} of {len(repeated):,} test positives are in train too, "
+            "because the log repeats lines; remove the repeats from it if a model should not have seen them"
         )
 
 
