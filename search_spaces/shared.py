@@ -155,7 +155,7 @@ def check_key(model: str, key: str) -> None:
 
 
 def check_paper(space: Space, paper: dict[str, Any]) -> None:
-    """Raise ValueError if SPACE and PAPER have different keys, or a value of PAPER is outside of SPACE."""
+    """Raise ValueError if PAPER has other keys than SPACE, or values outside."""
     for key in paper.keys() - space.keys():
         raise ValueError(f"PAPER has {key!r}, which is no key of SPACE")
     for key, distribution in space.items():

@@ -13,7 +13,10 @@ def positive(**sizes: float) -> None:
 
 
 def enough_rows(model: nn.Module, num_rows: int, batch_size: int) -> None:
-    """Raise ValueError for batches of one row, which have no variance, if a model has batch norm."""
+    """Raise ValueError for batch norm with batches of one row.
+
+    One row has no variance.
+    """
     if min(num_rows, batch_size) < 2 and any(isinstance(module, NORMS) for module in model.modules()):
         raise ValueError(
             f"batch norm needs batches of two rows or more: training.batch_size is {batch_size}, for {num_rows} rows; "

@@ -89,7 +89,10 @@ def delimited(
 
 
 def line_blocks(path: Path) -> Iterator[tuple[int, pl.Series]]:
-    """Yield blocks of lines with the number of each block's first line, without blank lines at the end of the file."""
+    """Yield blocks of lines, each with the number of its first line.
+
+    Blank lines at the end of the file are left out.
+    """
     blank = 0  # how many lines before the block are blank
     for number, block in text_blocks(path):
         lines = pl.Series([block.decode().removesuffix("\n")]).str.split("\n").explode().str.strip_suffix("\r")
@@ -104,7 +107,10 @@ def line_blocks(path: Path) -> Iterator[tuple[int, pl.Series]]:
 
 
 def check_tags(path: Path, number: int, cells: pl.DataFrame) -> None:
-    """Raise ValueError for a timestamp that is no number, and for a tag that shows that two lines are joined."""
+    """Raise ValueError for a timestamp that is no number, and for two joined lines.
+
+    Joined lines have a tag in which a timestamp and the next line's first columns stand.
+    """
     if NUMBER not in cells.columns:
         return
     if (bad := (~cells[NUMBER].str.contains("^[0-9]+$")).arg_true()).len():

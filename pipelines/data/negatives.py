@@ -56,9 +56,10 @@ def enough_left(
     known: np.ndarray,
     num_negatives: int,
 ) -> np.ndarray:
-    """Tell of each line whether there are as many distinct negatives as it and its like need, bool [lines].
+    """Tell of each line whether enough distinct negatives are left, bool [lines].
 
-    Raises ValueError if there are too few for more than half of the lines.
+    Lines that differ only in the replaced field share them. Raises ValueError if there are too few for more than half
+    of the lines.
     """
     size = encoded.field_dims[dataset.fields.index(dataset.replace)]
     num_known = np.bincount(known // size)[given]

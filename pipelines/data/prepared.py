@@ -96,7 +96,7 @@ def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Sp
 
 
 def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
-    """Encode a log, which may be in several files, draw negatives, and split lines and negatives together."""
+    """Encode the files of a log, draw negatives, and split lines and negatives together."""
     shares = params.prepare
     encoded = encode(chain.from_iterable(read_log(file, dataset) for file in files), dataset.fields)
     rng = np.random.default_rng(seeds["negatives"])

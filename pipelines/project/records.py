@@ -98,7 +98,7 @@ def line_of(text: str, position: int) -> int:
 
 
 def damaged(path: Path, reason: object, command: str) -> ValueError:
-    """Make the error for a file with wrong content, which names the command that writes it anew."""
+    """Make the error for a damaged file. It names the command that writes the file anew."""
     return ValueError(f"{path} is damaged ({reason}): run {command}")
 
 

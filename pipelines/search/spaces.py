@@ -1,4 +1,4 @@
-"""Check that a cell's search space fits its model and its training, before a search starts."""
+"""Check before a search that its space fits the model and the training."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,9 +12,9 @@ from search_spaces.shared import Space, file_of
 
 
 def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting) -> None:
-    """Try tune.fixed, the paper's setting, and both ends of each range or all choices of a space.
+    """Try tune.fixed, the paper's setting, and the ends of a space.
 
-    Raises ValueError that names tune.fixed or the file of the space, with the reason of model or training.
+    The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names tune.fixed or the file of the space, with the reason of model or training.
     """
     file, start = file_of(cell.model), {**fixed, **{key: paper[key] for key in space}}
     tried = [("tune.fixed", fixed), (f"{file}: PAPER", start)]

@@ -19,9 +19,8 @@ PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.
 
 
 class Recipe(Record):
-    """Name a pretrained model, and its origin by digits."""
+    """Hold the digits that stand for the origin of pretrained weights."""
 
-    pretrained: str
     fingerprint: str
 
 
@@ -57,7 +56,7 @@ def new_model(
 
 
 def check_pretrain(params: Params) -> None:
-    """Raise ValueError for a key or value under pretrain.model that the pretrained model does not have."""
+    """Raise ValueError for an unknown key or a wrong type under pretrain.model."""
     try:
         registry.check_settings(params.training.pretrained or "fm", params.pretrain.model)
     except ValueError as error:
