@@ -14,7 +14,8 @@ from search_spaces.shared import Space, file_of
 def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting) -> None:
     """Try tune.fixed, the paper's setting, and the ends of a space.
 
-    The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names tune.fixed or the file of the space, with the reason of model or training.
+    The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names
+    tune.fixed or the file of the space, with the reason of model or training.
     """
     file, start = file_of(cell.model), {**fixed, **{key: paper[key] for key in space}}
     tried = [("tune.fixed", fixed), (f"{file}: PAPER", start)]
