@@ -77,7 +77,13 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
     Raises ValueError that names the stage to run if a result is missing.
     """
     folder = paths.results(dataset, model)
-    best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
+    try:
+        best = read_best(folder, model, dataset)
+    except Missing:
+        if (folder / "metrics.json").exists():
+            read_summary(folder, model, dataset)  # if it is damaged, that is what to say
+        raise
+    summary = read_summary(folder, model, dataset)
     declined = best.declined if isinstance(best, Declined) else None
     return {
         "dataset": dataset,
