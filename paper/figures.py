@@ -9,7 +9,7 @@ from entries import Experiment, load_experiments
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
 from pipelines.project.paths import Paths
-from pipelines.project.records import Missing, read_table
+from pipelines.project.records import Missing, read_csv
 
 PARAMETERS = {"keep": "keep_probability", "l2_field": "l2_field", "field_embed_dim": "field_embed_dim"}
 EVEN = ("l2_field", "field_embed_dim")  # parameters whose values are drawn at even distances
@@ -39,7 +39,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     for name, table in found.items():
         write_text(paths.root / "results" / "figures" / f"{name}.csv", table.write_csv())
     file = paths.root / "results" / "importance" / "frappe-nfm.csv"
-    pairs = read_table(file, "python importance.py frappe-nfm")
+    pairs = read_csv(file, "python importance.py frappe-nfm")
     draw(found, pairs, paths.root.resolve().parent / "docs" / "figures")
 
 
@@ -135,13 +135,13 @@ def tables(experiments: dict[str, Experiment], paths: Paths) -> dict[str, pl.Dat
         result[f"{figure}-{dataset}"] = table
     generated = paths.root / "results" / "sampling.csv"
     if generated.exists():
-        means = read_table(generated, "python sampling.py").group_by("share", maintain_order=True).agg(pl.all().mean())
+        means = read_csv(generated, "python sampling.py").group_by("share", maintain_order=True).agg(pl.all().mean())
         result["sampling-generated"] = means.select("share", "valid_rmse", "seconds_per_epoch")
     return result
 
 
 def curve(name: str, paths: Paths) -> pl.DataFrame:
-    return read_table(paths.root / "results" / "experiments" / f"{name}.csv", f"python experiment.py {name}")
+    return read_csv(paths.root / "results" / "experiments" / f"{name}.csv", f"python experiment.py {name}")
 
 
 def by_epoch(group: dict[str, Experiment], curves: dict[str, pl.DataFrame]) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def main(
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
-        get_dataset(dataset)
+        get_dataset(dataset, paths.root)
     rows, missing = [], []
     for dataset, model in product(config.datasets, config.models):
         try:
@@ -98,7 +98,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
-        "published_rmse": get_dataset(dataset).published_rmse.get(model),
+        "published_rmse": get_dataset(dataset, paths.root).published_rmse.get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}

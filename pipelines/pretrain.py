@@ -23,7 +23,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     weights, because their last digits differ between kinds of processor.
     """
     config, paths = load_params(params), Paths(params.parent)
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     name, folder = config.training.pretrained, paths.pretrained(dataset)
     from pipelines.training.start import check_pretrain  # torch takes seconds to import
 

@@ -9,7 +9,7 @@ from chapters.verdicts import Statement, Table, best_epoch, lowest
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.records import read_record, read_table, read_yaml
+from pipelines.project.records import read_csv, read_record, read_yaml
 from pipelines.reporting.tables import figure as shown
 
 REPRO = "dvc repro"  # in paper/: writes a damaged result anew
@@ -101,7 +101,7 @@ class Findings:
 
     def csv(self, name: str) -> Table | None:
         path = self.results / name
-        return read_table(path, REPRO).rows(named=True) if path.exists() and path.stat().st_size > 1 else None
+        return read_csv(path, REPRO).rows(named=True) if path.exists() and path.stat().st_size > 1 else None
 
 
 def bold(value: float, least: float) -> str:

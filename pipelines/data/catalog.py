@@ -1,12 +1,12 @@
-"""Read the data sets of `datasets/`: where each comes from, its licence, and what its log means."""
+"""Read the data sets of `datasets/`: where each comes from, its licence, and what its rows mean."""
 
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, Strict, model_validator
 
+from pipelines.data.own import OwnDataset
 from pipelines.project.cli import one_of
 from pipelines.project.params import distinct
 from pipelines.project.records import Schema, check, read_yaml
@@ -22,6 +22,8 @@ FRAPPE_COLUMNS = (
     "city",
 )  # fmt: skip
 TAGS_COLUMNS = ("user", "movie", "tag", "timestamp")
+Format = Literal["frappe", "tags.dat", "tags.csv", "libfm", "synthetic"]
+FORMATS = (*get_args(Format), "table")  # the last is a user's own
 COLUMNS = {"frappe": FRAPPE_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS}  # of formats that fix them
 RESERVED = ("label", "value:")  # columns of the prepared rows: the label, and the values of fields
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
@@ -52,7 +54,7 @@ class Dataset(Schema):
     title: str
     licence: str
     citation: str
-    format: Literal["frappe", "tags.dat", "tags.csv", "libfm", "synthetic"]
+    format: Format
     fields: Annotated[Names, Field(min_length=1)]
     sources: Annotated[tuple[Source, ...], Strict(False)] = ()
     replace: str = ""
@@ -115,16 +117,29 @@ def unknown_field(key: str, field: str, what: str, known: Sequence[str]) -> Valu
     return ValueError(f"{key}: {what} has no field {field!r}; its fields are: {', '.join(known)}")
 
 
-def list_datasets() -> list[str]:
+def files(root: Path) -> dict[str, Path]:
+    """Find the file of each data set: those of `datasets/` beside params.yaml or above it hide built-in ones."""
+    root = root.resolve()
+    folders = [FOLDER, *(folder / "datasets" for folder in (*reversed(root.parents), root))]
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+
+
+def list_datasets(root: Path = Path()) -> list[str]:
     """List the names of all data sets."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    return sorted(files(root))
 
 
-@cache
-def get_dataset(name: str) -> Dataset:
+def get_dataset(name: str, root: Path = Path()) -> Dataset | OwnDataset:
     """Read datasets/NAME.yaml. Raises ValueError for an unknown name, and for a file with a wrong key or value."""
-    file = FOLDER / f"{one_of('data set', name, list_datasets())}.yaml"
+    known = files(root)
+    file = known[one_of("data set", name, known)]
     content = read_yaml(file)
-    if not isinstance(content, dict) or "name" in content:
-        raise ValueError(f"{file}: it must have keys, of which `name` is none: that is the file's name")
-    return check(Dataset, {"name": name, **content}, f"{file}: ")
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: it must have keys, such as format and fields")
+    for key in {"name", "folder"} & content.keys():
+        raise ValueError(f"{file}: {key}: no such key; the file's name and folder say it")
+    if (format := content.get("format", FORMATS[0])) not in FORMATS:
+        raise ValueError(f"{file}: format: unknown format {format!r}; choose one of: {', '.join(FORMATS)}")
+    if format == "table":
+        return check(OwnDataset, {**content, "name": name, "folder": file.parents[1]}, f"{file}: ")
+    return check(Dataset, {**content, "name": name}, f"{file}: ")

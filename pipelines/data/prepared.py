@@ -12,10 +12,13 @@ import polars as pl
 
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
+from pipelines.data.fitting import encode_own, labels_of, split_of
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import draw_negatives, group_rows
+from pipelines.data.own import OwnDataset
 from pipelines.data.splitting import split_rows
+from pipelines.data.tables import read_table
 from pipelines.project.cli import note
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
@@ -36,7 +39,7 @@ class Split(NamedTuple):
     table: pl.LazyFrame
 
 
-def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
+def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict[str, Any]:
     """Write the processed files of `dataset` and return its schema.
 
     `train.parquet`, `valid.parquet`, `test.parquet`: `label` (±1, Int8), one Int32 column of feature ids per field,
@@ -49,14 +52,15 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     Raises ValueError for raw files that are missing or invalid, for a log with too few values to draw negatives from,
     and for a split that lacks a class. Raises OSError when a file can't be read or written.
     """
-    files = raw_files(dataset, paths.raw(dataset.name))
     folder = paths.processed(dataset.name)
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
-    if dataset.format == "libfm":
-        encoded, splits = splits_as_released(dataset, files)
+    if isinstance(dataset, OwnDataset):
+        encoded, splits = splits_of_table(dataset, params, seeds["split"])
+    elif dataset.format == "libfm":
+        encoded, splits = splits_as_released(dataset, raw_files(dataset, paths.raw(dataset.name)))
         seeds = dict.fromkeys(seeds)  # nothing was drawn
     else:
-        encoded, splits = splits_of_log(dataset, files, params, seeds)
+        encoded, splits = splits_of_log(dataset, raw_files(dataset, paths.raw(dataset.name)), params, seeds)
     check_classes(dataset, splits)
     (folder / "schema.json").unlink(missing_ok=True)
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
@@ -136,7 +140,23 @@ def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]
         )
 
 
-def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:
+def splits_of_table(dataset: OwnDataset, params: Params, seed: int) -> tuple[Encoded, Splits]:
+    """Split a user's own table, and encode it by its training rows."""
+    table = read_table(dataset)
+    rng = np.random.default_rng(seed)
+    rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
+    labels = labels_of(table, dataset)
+    encoded, values = encode_own(table, dataset, rows["train"])
+    made = {
+        part: to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
+        for part, at in rows.items()
+    }
+    return encoded, {part: Split(len(t), int((t["label"] == 1).sum()), t.lazy()) for part, t in made.items()}
+
+
+def to_table(
+    dataset: Dataset | OwnDataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None
+) -> pl.DataFrame:
     """Make a table of labels and ids. Feature values become columns `value:FIELD` (Float32)."""
     columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
     if values is not None:
@@ -144,7 +164,7 @@ def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.n
     return pl.DataFrame({"label": labels, **columns})
 
 
-def check_classes(dataset: Dataset, splits: Splits) -> None:
+def check_classes(dataset: Dataset | OwnDataset, splits: Splits) -> None:
     """Raise ValueError for a split without rows or with one class, which has no AUC."""
     for name, (num_rows, num_positives, _) in splits.items():
         problem = None
@@ -156,7 +176,7 @@ def check_classes(dataset: Dataset, splits: Splits) -> None:
             raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
 
 
-def schema_of(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
+def schema_of(dataset: Dataset | OwnDataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
     """Describe the data for schema.json. `sparsity` is the share of ones in a one-hot row."""
     num_rows = {name: split.num_rows for name, split in splits.items()}
     num_positives = {name: split.num_positives for name, split in splits.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from pipelines.evaluation.results import Best, command, read_best, read_summary
 from pipelines.project.metric import Metric
 from pipelines.project.paths import Paths
-from pipelines.project.records import read_table
+from pipelines.project.records import read_csv
 
 LEVEL = 0.05
 # By model: the test metric of each seed, and on each resample of the test rows the mean over the seeds.
@@ -73,7 +73,7 @@ def read_figures(paths: Paths, dataset: str, model: str, metric: Metric) -> tupl
         return "one seed does not show the spread over seeds"
     if not (folder / "resamples.csv").exists():
         return "evaluated without resamples of the test rows"
-    table = read_table(folder / "resamples.csv", command("evaluate", model, dataset), numbers=True).drop("resample")
+    table = read_csv(folder / "resamples.csv", command("evaluate", model, dataset), numbers=True).drop("resample")
     return summary.values(f"test_{metric.name}"), table.to_numpy().mean(axis=1)
 
 

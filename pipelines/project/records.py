@@ -58,7 +58,7 @@ def read_record(path: Path, kind: type[R], command: str) -> R:
         raise damaged(path, error, command) from error
 
 
-def read_table(path: Path, command: str, numbers: bool = False) -> "pl.DataFrame":
+def read_csv(path: Path, command: str, numbers: bool = False) -> "pl.DataFrame":
     """Read a CSV file. With `numbers`, each cell must have a number.
 
     Raises Missing for a file that is missing, and ValueError for one that is no table or has a merge conflict. Both
@@ -131,6 +131,16 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(f"not YAML: {error.problem} {place_of(error)}") from error
     except (YAMLError, ValueError) as error:  # a character that no YAML file may have, a date that there is not
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from error
+
+
+def yaml_text(content: Any) -> str:
+    """Write content as YAML, with keys in their order."""
+    from ruamel.yaml import YAML
+
+    yaml, text = YAML(typ="safe", pure=True), io.StringIO()
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
+    yaml.dump(content, text)
+    return text.getvalue()
 
 
 def place_of(error: Any) -> str:

@@ -63,7 +63,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
 
     Raises ValueError for an unknown model or data set, and for data that is damaged or not there.
     """
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     registry.get_model(model)
     refuse_workers(params.training)
     check_pretrain(params)

@@ -43,7 +43,7 @@ def train_together(
     ValueError for arguments that the model does not take, for more workers than the cluster or a batch has room for,
     and when a worker fails; FloatingPointError when the loss is no longer finite.
     """
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     training, folder = params.training, paths.processed(dataset)
     schema = load_schema(folder)
     files = {split: split_file(folder, split).absolute() for split in ("train", "valid")}
