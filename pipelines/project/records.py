@@ -137,9 +137,8 @@ def yaml_text(content: Any) -> str:
     """Write content as YAML, with keys in their order."""
     from ruamel.yaml import YAML
 
-    yaml, text = YAML(typ="safe", pure=True), io.StringIO()
-    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
-    yaml.dump(content, text)
+    text = io.StringIO()
+    YAML().dump(content, text)
     return text.getvalue()
 
 
@@ -169,9 +168,16 @@ def explain(error: ValidationError, schema: Any = None) -> str:
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         for part in first["loc"][:-1]:
-            schema = schema.model_fields[part].annotation if isinstance(part, str) else get_args(schema)[0]
+            schema = inner(schema, part)
         return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}"
     if first["type"] == "value_error":  # of a validator, whose text says all
         return f"{key}: {first.get('ctx', {}).get('error')}".removeprefix(": ")
     got = "" if first["type"] == "missing" else f" (got {first['input']!r})"
     return f"{key}: {first['msg']}{got}".removeprefix(": ")
+
+
+def inner(schema: Any, part: str | int) -> Any:
+    """Return the type of one key, or of the elements of a list."""
+    if hasattr(schema, "model_fields"):
+        return schema.model_fields[part].annotation
+    return get_args(schema)[-1 if isinstance(part, str) else 0]

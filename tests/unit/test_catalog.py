@@ -98,6 +98,33 @@ def test_a_mistake_in_a_libfm_data_set_s_description_is_named(describe, tmp_path
     assert str(caught.value) == f"{tmp_path / 'mine.yaml'}: {problem}"
 
 
+OWN = {"format": "table", "files": ["a.csv"], "label": "click", "fields": {"user": "category"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"fields": {"user": {"knd": "number"}}}, "fields.user.knd: no such key; the keys here are: kind, column, "),
+        ({"joins": [{"files": ["b.csv"], "ky": "user"}]}, "joins.0.key: Field required"),
+        (
+            {"joins": [{"files": ["b.csv"], "key": "u", "kind": 1}]},
+            "joins.0.kind: no such key; the keys here are: files",
+        ),
+        ({"folder": "/"}, "folder: no such key; the file's name and folder say it"),
+        (
+            {"fields": {"user": {"min_count": True}}},
+            "fields.user.min_count: Input should be a valid integer (got True)",
+        ),
+        ({"label": 1}, "label: Input should be a valid string (got 1)"),
+    ],
+)
+def test_a_mistake_in_the_description_of_an_own_table_is_named(describe, tmp_path, changes, problem):
+    assert describe(OWN).fields.keys() == {"user"}
+    with pytest.raises(ValueError, match=r"mine\.yaml: ") as caught:
+        describe({**OWN, **changes})
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.yaml'}: {problem}")
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
