@@ -27,7 +27,6 @@ COLUMNS = {  # after the columns of the metrics
     "seconds_per_epoch": "s / epoch",
     "num_trials": "trials",
     "num_seeds": "seeds",
-    "published_rmse": "published RMSE",
 }
 FORMATS = {  # all other columns have four decimals
     "model": str,
@@ -66,7 +65,7 @@ def main(
     screen = console()
     shown = columns_that_fit(rows, config, screen.width)
     screen.print(Markdown(markdown(rows, config, missing, shown)))
-    if left := len(columns(config)) - len(shown):
+    if left := len(columns(rows, config)) - len(shown):
         screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
@@ -114,7 +113,7 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
 
 def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> dict[str, str]:
     """Leave out the last columns that a terminal of this width would cut."""
-    shown = columns(config)
+    shown = columns(rows, config)
     cells = {column: [title, *(format_figure(row, column) for row in rows)] for column, title in shown.items()}
     widths = {column: 2 + max(map(len, texts)) for column, texts in cells.items()}
     while sum(widths[column] for column in shown) + len(shown) > width and len(shown) > 2:
@@ -126,7 +125,7 @@ def markdown(
     rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = (), shown: dict[str, str] | None = None
 ) -> str:
     """Render the page with one table for each data set, best model first."""
-    shown = shown or columns(config)
+    shown = shown or columns(rows, config)
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
@@ -142,27 +141,28 @@ def markdown(
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
-        published=PUBLISHED,
+        published=PUBLISHED if "published_rmse" in columns(rows, config) else None,
         missing=missing,
         outdated=any(row["other_behaviour"] for row in rows),
     )
 
 
-def columns(config: Params) -> dict[str, str]:
-    """Return the columns' keys and titles, with the deciding metric first.
+def columns(rows: list[dict[str, Any]], config: Params) -> dict[str, str]:
+    """Name the columns, the deciding metric first.
 
-    The title of the published figures gives their K if the trials have another K.
+    The column of published figures is there if a row has one. Its title has their K if the trials use another K.
     """
     decides = METRICS[config.training.metric]
     tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
+    published = any(row["published_rmse"] is not None for row in rows)
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
         **COLUMNS,
-        "published_rmse": COLUMNS["published_rmse"] + other,
+        **({"published_rmse": f"published RMSE{other}"} if published else {}),
     }
 
 

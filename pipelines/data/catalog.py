@@ -9,14 +9,10 @@ from pydantic import AfterValidator, Field, Strict, model_validator
 from pipelines.data.own import OwnDataset
 from pipelines.project.cli import one_of
 from pipelines.project.params import distinct
+from pipelines.project.paths import shipped
 from pipelines.project.records import Schema, check, read_yaml
 
-# `datasets/` of the repository, or its copy in an installed package.
-FOLDER = next(
-    folder
-    for folder in (Path(__file__).parents[2] / "datasets", Path(__file__).with_name("datasets"))
-    if (folder / "synthetic.yaml").exists()
-)
+FOLDER = shipped("datasets")
 FRAPPE_COLUMNS = (
     "user", "item", "cnt", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country",
     "city",

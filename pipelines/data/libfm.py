@@ -1,5 +1,6 @@
 """Read libfm files, and find each index's field. A line is `label index:value index:value …`."""
 
+import functools
 import re
 from array import array
 from collections.abc import Sequence
@@ -75,6 +76,7 @@ def read_libfm(path: Path, num_fields: int) -> LibfmRows:
     return LibfmRows(signs, indices, parsed[..., 1].astype(np.float32))
 
 
+@functools.cache
 def parse_label(text: bytes) -> int:
     """Parse a label: 1, -1 or 0. Raises ValueError for another text."""
     if not NUMBER.fullmatch(text) or float(text) not in LABELS:

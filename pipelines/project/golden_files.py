@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from pipelines.project.files import write_text
 from pipelines.project.params import TrainingParams
+from pipelines.project.paths import shipped
 from pipelines.project.records import Missing, read_record
 
-FOLDER = Path(__file__).parents[2] / "behaviour"
+FOLDER = shipped("behaviour")
 TOLERANCE = 1e-6  # relative: far above float64 rounding, far below the effect of a changed constant
 SEED = 2019
 NEARLY_ZERO = 0.01  # smaller figures are differences of larger ones: their tolerance is relative to this

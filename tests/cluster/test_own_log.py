@@ -1,4 +1,4 @@
-"""Check that a user comes from a file of his own to a leaderboard by two commands."""
+"""Check that two commands lead from a user's file to a leaderboard."""
 
 import re
 import subprocess

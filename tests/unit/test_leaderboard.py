@@ -193,7 +193,7 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
 def test_the_note_says_how_long_trials_were(board):
     fill(board)
     tune = {"num_trials": 1, "max_epochs": 27, "scheduler": "asha", "fixed": {"model.embed_dim": 8}}
-    content = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "tune": tune, "training": {"max_epochs": 50}}
+    content = {"seed": 1, "datasets": ["frappe"], "models": ["fm"], "tune": tune, "training": {"max_epochs": 50}}
     (board.root / "params.yaml").write_text(json.dumps(content))
     board.gather()
     epochs = "at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others"
@@ -295,3 +295,12 @@ def test_a_narrow_terminal_shows_fewer_columns_and_cuts_none(board, monkeypatch,
     assert "…" not in shown
     assert (f"{left} more columns in " in shown) == bool(left)
     assert "seeds" in (board.root / "results" / "leaderboard.md").read_text()
+
+
+def test_without_published_figures_there_is_no_column_for_them(board):
+    board.set_params(["movielens"], ["lr"])
+    board.add("movielens", "lr", 0.5)
+    board.gather()
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert "ublished" not in text
+    assert "The paper" not in text

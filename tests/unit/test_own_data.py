@@ -42,7 +42,7 @@ def write(folder):
 
 @pytest.fixture
 def own(folder, write):
-    """Return a function that writes a file and its data set, and reads the data set."""
+    """Return a function that writes a file and reads its data set."""
 
     def make(text=None, **changes):
         write(text, **changes)
