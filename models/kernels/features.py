@@ -90,7 +90,7 @@ class Bags(NamedTuple):
     offsets: Tensor
 
     def among(self, ids: Tensor) -> "BagsOfBatch":
-        """Pick the lists among distinct ids, ascending, and the features that they and the other ids need."""
+        """Find the features that distinct ids, ascending, stand for by themselves or by lists."""
         num_plain = int(torch.searchsorted(ids, self.first))
         lists = ids[num_plain:] - self.first
         starts, sizes = self.offsets[lists], self.offsets[lists + 1] - self.offsets[lists]
