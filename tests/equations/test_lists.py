@@ -1,4 +1,4 @@
-"""Check that a field of lists has the mean of its elements' weights, in every model and in training."""
+"""Check that a field of lists has the mean of its elements' weights."""
 
 import copy
 
