@@ -103,7 +103,6 @@ def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     import torch
 
     from models.layers.attention import attend
-    from models.layers.batch import Batch
     from models.layers.pairs import field_pairs
     from pipelines.training.loop import EVALUATION_ROWS
     from pipelines.training.process import device_of
@@ -113,7 +112,7 @@ def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     with torch.no_grad():
         F = model.field_aspect()  # [P, K]
         for start in range(0, len(rows), EVALUATION_ROWS):
-            V = model.embedding(Batch(*rows.inputs(slice(start, start + EVALUATION_ROWS))))
+            V = model.embedding(rows.batch(slice(start, start + EVALUATION_ROWS)))
             parts.append(attend(model.attention, V, F, model.dropout))
         T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
         norm = F.norm(dim=-1).double().cpu()

@@ -64,9 +64,13 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     check_classes(dataset, splits)
     (folder / "schema.json").unlink(missing_ok=True)
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
+    if encoded.lists is not None:
+        tables["lists"] = encoded.lists.to_frame("elements").lazy()
     digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
     write_json(folder / "files.json", digests)
     values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
+    if encoded.lists is not None:
+        values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()
     schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
     write_json(folder / "schema.json", schema)
     return schema

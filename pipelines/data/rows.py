@@ -1,5 +1,6 @@
 """Load prepared data as tensors."""
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from pydantic import ConfigDict, model_validator
 from torch import Tensor
 
+from models.kernels.features import Bags
+from models.layers.batch import Batch
 from pipelines.project.files import file_digest
 from pipelines.project.records import Missing, Record, damaged, read_record
 
@@ -45,24 +48,30 @@ class Rows:
     """Hold the rows of one split.
 
     `features` `[rows, fields]` are global feature ids (int32); `labels` `[rows]` are ±1 (float32). `values`
-    `[rows, fields]` are the values of the features (float32), or None if all are 1.
+    `[rows, fields]` are the values of the features (float32), or None if all are 1. `bags` are the lists of features
+    that ids stand for, or None without such fields.
     """
 
     features: Tensor
     labels: Tensor
     values: Tensor | None = None
+    bags: Bags | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def inputs(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
-        """Select the ids and any values of some rows."""
-        tensors = [self.features] if self.values is None else [self.features, self.values]
-        return tuple(t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors)
+    def batch(self, rows: Tensor | slice, kernels: bool = False) -> Batch:
+        """Select some rows as a batch."""
+        tensors = (self.features, self.values)
+        ids, values = (
+            t if t is None else t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors
+        )
+        return Batch(ids, values, kernels, self.bags)  # type: ignore[arg-type]
 
     def to(self, device: str | torch.device) -> "Rows":
         values = None if self.values is None else self.values.to(device)
-        return Rows(self.features.to(device), self.labels.to(device), values)
+        bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
+        return Rows(self.features.to(device), self.labels.to(device), values, bags)
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
@@ -84,7 +93,17 @@ def command(folder: Path) -> str:
 
 def load_rows(folder: Path, split: str) -> Rows:
     """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed."""
-    return to_rows(pl.read_parquet(split_file(folder, split)))
+    return dataclasses.replace(to_rows(pl.read_parquet(split_file(folder, split))), bags=load_bags(folder))
+
+
+def load_bags(folder: Path) -> Bags | None:
+    """Load the lists of features of a prepared data set; None where no field holds lists."""
+    if "lists.parquet" not in read_prepared(folder, "files.json", dict[str, str]):
+        return None
+    lists = pl.read_parquet(split_file(folder, "lists"))["elements"]
+    elements = torch.tensor(lists.explode().to_numpy(), dtype=torch.int32)
+    offsets = torch.tensor([0, *lists.list.len().cum_sum().to_list()])
+    return Bags(load_schema(folder)["num_features"], elements, offsets)
 
 
 def pieces(file: Path) -> Iterator[Rows]:

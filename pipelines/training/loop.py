@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.layers.batch import Batch
 from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
 from pipelines.data.rows import Rows
@@ -100,7 +99,7 @@ def train(
         total = torch.zeros((), device=rows.labels.device)
         for batch in workers.batches(rows, training.batch_size):
             optimizer.zero_grad()
-            logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+            logits = model(rows.batch(batch, kernels))
             loss = summed_loss(logits, rows.labels[batch], training.loss)
             loss.backward()
             workers.after_backward(model)
@@ -169,7 +168,7 @@ def predict(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
-    return torch.cat([model(Batch(*rows.inputs(chunk), kernels=kernels)) for chunk in chunks]).cpu()
+    return torch.cat([model(rows.batch(chunk, kernels)) for chunk in chunks]).cpu()
 
 
 def evaluate(model: nn.Module, rows: Rows, loss: str, kernels: bool = True) -> Metrics:

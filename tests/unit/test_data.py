@@ -34,14 +34,15 @@ def test_rows_are_read_as_tensors(folder):
     assert rows.values.tolist() == [[1, 0.5]] * 3
     assert (rows.features.dtype, rows.labels.dtype, rows.values.dtype) == (torch.int32, torch.float32, torch.float32)
     assert len(rows) == 3
-    features, values = rows.inputs(torch.tensor([2, 0]))
+    batch = rows.batch(torch.tensor([2, 0]))
+    features, values = batch.ids, batch.values
     assert (features.tolist(), values.tolist()) == ([[0, 4], [0, 2]], [[1, 0.5]] * 2)
 
 
 def test_rows_without_values_have_none(folder):
     rows = load_rows(folder, "valid")
     assert rows.values is None
-    (features,) = rows.inputs(slice(1, 3))
+    features = rows.batch(slice(1, 3)).ids
     assert features.tolist() == [[1, 3], [0, 4]]
 
 
