@@ -9,7 +9,7 @@ from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.checks import positive
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import Dropout
 from models.layers.pairs import field_pairs
 from models.registry import register_model
@@ -54,6 +54,8 @@ class SampledIFM(nn.Module):
         """Draw c pairs by norm: the c largest of log ‖F_p‖ plus Gumbel noise."""
         gumbel = -torch.empty_like(norms).exponential_().log()
         return (norms.log() + gumbel).topk(self.num_sampled).indices
+
+    decline = staticmethod(why_no_pairs)
 
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
 from pipelines.project.cli import run
+from pipelines.project.records import parse_yaml
 
 
 def main(
@@ -27,7 +27,7 @@ def main(
     name = files[0].name.partition(".")[0]
     proposal, table = propose(files, name, label, Path())
     text = proposal.yaml()
-    dataset = OwnDataset(name=name, folder=Path(), **yaml.safe_load(text))
+    dataset = OwnDataset(name=name, folder=Path(), **parse_yaml(text))
     print(*findings(table, dataset, seed=0), sep="\n", file=sys.stderr)
     print(text, end="")
 

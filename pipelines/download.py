@@ -49,7 +49,8 @@ def format_dataset(dataset: Dataset | OwnDataset) -> str:
 def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
     """Fetch or generate the raw files of a data set, and return their paths.
 
-    Raises ValueError if a file can't be fetched or params.yaml is wrong, OSError if a file can't be written.
+    Files that the user put there stay as they are. Raises ValueError if a file can't be fetched, is neither fetched nor
+    there, or params.yaml is wrong, and OSError if a file can't be written.
     """
     from pipelines.data.fetch import fetch
     from pipelines.data.unpack import unpack
@@ -59,10 +60,24 @@ def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
     folder = Paths(params.parent).raw(dataset.name)
     if isinstance(dataset, OwnDataset):  # read where its owner keeps it
         return [path for paths in dataset.paths().values() for path in paths]
-    if not dataset.sources:
+    if dataset.generated:
         return generate(dataset, folder, seed)
+    if not dataset.sources:
+        return put_there(dataset, folder)
     files = [fetch(source) for source in dataset.sources]
     return [path for source, file in zip(dataset.sources, files, strict=True) for path in unpack(source, file, folder)]
+
+
+def put_there(dataset: Dataset, folder: Path) -> list[Path]:
+    """List the raw files of a data set without sources. Raises ValueError that says where to put a missing file."""
+    files = [folder / name for name in dataset.files]
+    for file in files:
+        if not file.exists():
+            raise ValueError(
+                f"datasets/{dataset.name}.yaml has no sources: put the file of format {dataset.format} at "
+                f"{file}, and run this command again"
+            )
+    return files
 
 
 def generate(dataset: Dataset, folder: Path, seed: int) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.project.cli import DatasetOption, run
+from pipelines.project.records import yaml_text
 
 MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
 LEAST_SECONDS = 10  # of a search
@@ -76,8 +77,6 @@ def params_text(
     dataset: str, models: list[str], metric: str, num_seeds: int, tune: dict[str, Any], fixed: dict[str, Any]
 ) -> str:
     """Write params.yaml for these models."""
-    import yaml
-
     from models.registry import hyperparameters
 
     sizes = {"model.embed_dim": 16, "model.attention_dim": 16}
@@ -95,7 +94,7 @@ def params_text(
         },
         "evaluate": {"num_seeds": num_seeds},
     }
-    return "# Written by `factorbench fit`.\n" + yaml.safe_dump(content, sort_keys=False)
+    return "# Written by `factorbench fit`.\n" + yaml_text(content)
 
 
 def stage(name: str, dataset: str, params: Path, model: str = "") -> str:

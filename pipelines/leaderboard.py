@@ -19,6 +19,7 @@ from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import Missing
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -56,7 +57,7 @@ def main(
     for dataset, model in product(config.datasets, config.models):
         try:
             rows.append(read_row(paths, dataset, model, config.training))
-        except ValueError:
+        except Missing:
             if reason := why_missing(paths, dataset, model):
                 failed[f"{model} on {dataset}"] = reason
             elif so_far:
@@ -83,7 +84,13 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
     Raises ValueError that names the stage to run if a result is missing.
     """
     folder = paths.results(dataset, model)
-    best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
+    try:
+        best = read_best(folder, model, dataset)
+    except Missing:
+        if (folder / "metrics.json").exists():
+            read_summary(folder, model, dataset)  # if it is damaged, that is what to say
+        raise
+    summary = read_summary(folder, model, dataset)
     declined = best.declined if isinstance(best, Declined) else None
     return {
         "dataset": dataset,

@@ -4,18 +4,21 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from models.kernels.features import Occurrences, grouped
+from models.kernels.features import Bags, BagsOfBatch, Occurrences, grouped
 
 
 class Batch:
     """Hold a batch of rows, and share among layers what is found in it.
 
     `ids` `[batch, n]` are global feature ids (int). `values` `[batch, n]` are the features' values; None if all are 1.
-    With `kernels`, layers compute each distinct feature once. Without, they compute the same in more time.
+    With `kernels`, layers compute each distinct feature once. Without, they compute the same in more time. Ids from
+    `bags.first` on stand for lists of features, whose weights are means over the list.
     """
 
-    def __init__(self, ids: Tensor, values: Tensor | None = None, kernels: bool = False) -> None:
-        self.ids, self.values, self.kernels = ids, values, kernels
+    def __init__(
+        self, ids: Tensor, values: Tensor | None = None, kernels: bool = False, bags: Bags | None = None
+    ) -> None:
+        self.ids, self.values, self.kernels, self.bags = ids, values, kernels, bags
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -29,8 +32,15 @@ class Batch:
         """Find which features occur, and where."""
         return Occurrences(*grouped(self.ids))
 
+    @cached_property
+    def lists(self) -> BagsOfBatch | None:
+        """Find the features of the lists that occur; None where fields hold no lists."""
+        return self.bags and self.bags.among(self.where.ids)
+
     def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
         """Pick fields, and subtract `shift` `[fields]` from their ids."""
+        if self.bags and (self.ids[:, columns] >= self.bags.first).any():
+            raise ValueError("this model needs a field by name that holds lists: give it one value a row")
         values = None if self.values is None else self.values[:, columns]
         return Batch(self.ids[:, columns] - shift, values, self.kernels)
 

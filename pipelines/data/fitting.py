@@ -136,12 +136,15 @@ def encode_own(table: pl.DataFrame, dataset: OwnDataset, train: np.ndarray) -> t
     """
     for field in dataset.fields:
         one_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
-    ids, sizes, names = [], [], []
+    ids, sizes, names, lists = [], [], [], {}
     values = np.ones((table.height, len(dataset.fields)), dtype=np.float32)
     for place, (field, column) in enumerate(dataset.fields.items()):
         texts = table[dataset.source(field)]
         where = f"data set {dataset.name!r}: field {field}"
-        if column.kind == "number" and column.scale != "bins":
+        if column.kind == "list":
+            own, own_names = np.zeros(table.height, dtype=np.int32), list_names(texts, column, train)
+            lists[place] = (column, texts, sum(sizes), own_names)
+        elif column.kind == "number" and column.scale != "bins":
             own, own_names, values[:, place] = number(texts, column, train, where)
         else:
             if column.kind == "time":
@@ -159,7 +162,12 @@ def encode_own(table: pl.DataFrame, dataset: OwnDataset, train: np.ndarray) -> t
             "raw_value": names,
         }
     )
-    encoded = Encoded(np.stack(ids, axis=1).astype(np.int32), vocabulary, sizes)
+    all_ids, distinct = np.stack(ids, axis=1).astype(np.int32), []
+    for place, (column, texts, first, own_names) in lists.items():
+        found, of_row = distinct_lists(texts, column, first, own_names)
+        all_ids[:, place] = sum(sizes) + sum(map(len, distinct)) + of_row
+        distinct.append(found)
+    encoded = Encoded(all_ids, vocabulary, sizes, pl.concat(distinct) if distinct else None)
     return encoded, None if (values == 1).all() else values
 
 
@@ -174,6 +182,35 @@ def category(texts: pl.Series, min_count: int, train: np.ndarray) -> tuple[np.nd
         known, pl.Series(range(2, len(known) + 2), dtype=pl.Int32), default=0, return_dtype=pl.Int32
     )
     return numbers.set(texts.is_null(), 1).to_numpy(), [OTHER, MISSING, *known.to_list()]
+
+
+def elements_of(texts: pl.Series, column: Column) -> pl.Series:
+    """Split texts into lists of at most `max_length` elements, without empty ones."""
+    split = texts.str.split(column.separator).list.eval(pl.element().str.strip_chars())
+    return split.list.eval(pl.element().filter(pl.element() != "")).list.head(column.max_length)
+
+
+def list_names(texts: pl.Series, column: Column, train: np.ndarray) -> list[str]:
+    """Name the features of a list field: rare or unseen, missing, and the elements that training rows have."""
+    elements = elements_of(texts[train], column).explode().alias("element")
+    return category(elements, column.min_count, np.arange(len(elements)))[1]
+
+
+def distinct_lists(texts: pl.Series, column: Column, first: int, names: list[str]) -> tuple[pl.Series, np.ndarray]:
+    """Find the distinct lists of features, and the number of each row's list.
+
+    The features of the field start at `first`. A list without elements holds the feature of missing values.
+    """
+    distinct = texts.unique(maintain_order=True)
+    places = pl.Series(range(first, first + len(names)), dtype=pl.Int32)
+    numbers = pl.element().replace_strict(pl.Series(names), places, default=first, return_dtype=pl.Int32)
+    lists = elements_of(distinct, column).list.eval(numbers).fill_null([])
+    empty = lists.list.len() == 0
+    missing = pl.Series([[first + 1]] * len(lists), dtype=pl.List(pl.Int32))
+    lists = pl.select(pl.when(empty).then(missing).otherwise(lists)).to_series().alias("elements")
+    order = pl.DataFrame({"text": distinct, "number": np.arange(len(distinct), dtype=np.int32)})
+    of_row = pl.DataFrame({"text": texts}).join(order, on="text", how="left", nulls_equal=True, maintain_order="left")
+    return lists, of_row["number"].to_numpy()
 
 
 def number(texts: pl.Series, column: Column, train: np.ndarray, where: str) -> tuple[np.ndarray, list[str], np.ndarray]:

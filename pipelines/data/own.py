@@ -19,16 +19,19 @@ class Column(Schema):
     category: each value is a feature. Values with fewer than `min_count` training rows share one feature with unseen
     values. number: one feature, whose value is the number on a `scale`; with `bins`, its training quantile is a
     feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds.
+    list: each element is a feature, as in a category; the field is the mean of at most `max_length` of them.
     A missing value is a feature of its own.
     """
 
-    kind: Literal["category", "number", "time"] = "category"
+    kind: Literal["category", "number", "time", "list"] = "category"
     column: str = ""  # in the files; empty: the field's name
     min_count: PositiveInt = 2
     scale: Literal["standard", "log", "raw", "bins"] = "standard"
     bins: PositiveInt = 20
     format: str = "unix"
     part: Literal["hour", "weekday", "day", "month"] = "hour"
+    separator: str = Field(default="|", min_length=1)  # between the elements of a list
+    max_length: PositiveInt = 50
 
 
 class SplitBy(Schema):

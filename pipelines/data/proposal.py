@@ -164,7 +164,7 @@ def propose_field(proposal: Proposal, column: pl.Series) -> None:
         proposal.dropped[name] = "every row has another value"
         return
     if not numeric and (mark := list_mark(known)):
-        proposal.dropped[name] = f"lists separated by {mark!r}, which fields can't hold yet"
+        proposal.fields[name] = f"{{kind: list, separator: {quoted(mark)}}} {note}"
         return
     whole = numeric and not known.str.contains(r"[.eE]").any()
     is_id = name.lower().endswith(("id", "code", "_no")) or (name.lower().startswith("c") and name[1:].isdigit())

@@ -4,8 +4,10 @@ import functools
 import io
 import os
 import re
+import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +21,9 @@ DatasetOption = Annotated[
 ]
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory")  # in torch's RuntimeErrors
 ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
+
+# A command that an error proposes, and that has the option --params.
+WITH_PARAMS = re.compile(r"(run|then) `?python -m pipelines\.(?!behaviour|describe|docs|fit|main|ray_cluster)\w+")
 
 
 def run(command: Callable[..., Any]) -> None:
@@ -45,8 +50,22 @@ def run_any(commands: Mapping[str, Callable[..., Any]]) -> None:
         line = describe(error)
         if line is None or os.environ.get("FACTORBENCH_TRACEBACK"):
             raise
-        print(f"error: {' '.join(line.split())}", file=sys.stderr)
+        print(f"error: {with_params(' '.join(line.split()), sys.argv)}", file=sys.stderr)
         sys.exit(1)
+
+
+def with_params(text: str, arguments: Sequence[str]) -> str:
+    """Add the --params of a command's arguments to the commands that a text proposes."""
+    given = [word.removeprefix("--params=") for word in arguments if word.startswith("--params=")]
+    given += [path for option, path in pairwise(arguments) if option == "--params"]
+    if not given:
+        return text
+    return WITH_PARAMS.sub(lambda match: f"{match[0]} --params {shlex.quote(given[-1])}", text)
+
+
+def note(text: str) -> None:
+    """Print a note on stderr."""
+    print(f"note: {text}", file=sys.stderr)
 
 
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:

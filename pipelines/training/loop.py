@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.layers.batch import Batch
+from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
@@ -88,6 +88,7 @@ def train(
     metric, or when `report` returns True. Raises FloatingPointError when the loss or a prediction is not finite, and
     ValueError for a model that does not do what `models.registry.register_model` asks for.
     """
+    enough_rows(model, len(train_rows), training.batch_size)
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)
@@ -100,7 +101,7 @@ def train(
         for number, batch in enumerate(workers.batches(rows, training.batch_size)):
             first = not (epochs or number)
             optimizer.zero_grad()
-            logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+            logits = model(rows.batch(batch, kernels))
             if first:
                 check_logits(model, logits, len(batch))
             loss = summed_loss(logits, rows.labels[batch], training.loss)
@@ -211,7 +212,7 @@ def compute_logits(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
-    return torch.cat([model(Batch(*rows.inputs(chunk), kernels=kernels)) for chunk in chunks]).cpu()
+    return torch.cat([model(rows.batch(chunk, kernels)) for chunk in chunks]).cpu()
 
 
 def evaluate(model: nn.Module, rows: Rows, loss: str, kernels: bool = True) -> Metrics:

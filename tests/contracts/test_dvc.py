@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 
 from pipelines.project.golden_files import golden_names
 from pipelines.project.params import TrainingParams, load_params
+from pipelines.project.records import read_yaml
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -193,6 +195,25 @@ def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages
                 value = value[part]
 
 
+@pytest.mark.parametrize("file", sorted(file for file in ROOT.rglob("*.yaml") if not {".venv", "data"} & {*file.parts}))
+def test_dvc_reads_a_file_of_yaml_as_the_commands_do(file):
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_dvc_reads_odd_values_as_the_commands_do(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("a: [010, 1:30, yes, off, 1e-8, 0o10, 1_000, .inf, null, '1', on, 0x1f]\n")
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_one_reader_reads_all_configuration():
+    files = [
+        file for folder in ("pipelines", "models", "search_spaces", "paper") for file in ROOT.glob(f"{folder}/**/*.py")
+    ]
+    readers = {str(file.relative_to(ROOT)) for file in files if re.search(r"import (yaml|.*YAML)\b", file.read_text())}
+    assert readers == {"pipelines/project/records.py"}
+
+
 @pytest.mark.parametrize("stage", ["prepare", "tune", "evaluate"])
 def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     def words(stages):
@@ -247,9 +268,9 @@ def test_what_a_search_goes_on_from_is_no_output(stages):
         assert not any("studies" in str(out) for out in outs)
 
 
-def run_dvc(folder, *arguments):
+def run_dvc(folder, *arguments, **environment):
     program = Path(sys.prefix) / "bin" / "dvc"
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", **environment}
     return subprocess.run(
         [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment
     )
@@ -262,11 +283,8 @@ def copy_of_pipeline(tmp_path, name):
     for file in ROOT.joinpath(name).glob("*.yaml"):
         shutil.copy(file, folder)
     project = ROOT / name if (ROOT / name / ".dvc").exists() else ROOT  # paper/ is a folder of the project above it
-    config = (project / ".dvc" / "config").read_text()
     (tmp_path / ".dvc").mkdir()
-    if "no_scm" not in config:
-        config = config.replace("[core]", "[core]\nno_scm = true")
-    (tmp_path / ".dvc" / "config").write_text(config)
+    shutil.copy(project / ".dvc" / "config", tmp_path / ".dvc")
     return folder
 
 
@@ -283,6 +301,28 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     assert set(listed.stdout.split()) == stage_names(stages, params)
     status = run_dvc(folder, "status")
     assert status.returncode == 0, status.stderr
+
+
+def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
+    for name in ("pipelines", "datasets", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["mine"]}))
+    described = yaml.safe_load((ROOT / "datasets" / "movielens.yaml").read_text())
+    (tmp_path / "datasets" / "mine.yaml").write_text(yaml.safe_dump({**described, "sources": []}))
+    file = tmp_path / "data" / "raw" / "mine" / "log.csv"
+    file.parent.mkdir(parents=True)
+    (file.parent / "notes.txt").write_text("precious")
+    refused = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+    assert refused.returncode != 0
+    assert f"at {file.relative_to(tmp_path)}, and run this command again" in refused.stderr
+    for content in ("the first", "another"):
+        file.write_text(content)
+        done = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert file.read_text() == content
+    assert (file.parent / "notes.txt").read_text() == "precious"
 
 
 def test_the_demo_has_a_stage_a_model_and_the_benchmark_one_a_data_set_and_model():

@@ -74,6 +74,38 @@ def shaken(model, seed=1):
     return model
 
 
+@pytest.mark.parametrize("kernels", ["fast", "plain"])
+@every_model
+def test_a_model_trains_on_one_field_or_says_why_not(name, kernels):
+    if reason := registry.why_declined(name, ["user"]):
+        assert reason.startswith("needs ")
+        assert reason.endswith(", got user")
+        with pytest.raises(ValueError, match=f"^{name}: {reason}$"):
+            registry.create(name, [5], small(name), ["user"])
+        return
+    rows = Rows(random_rows([5], 20), torch.tensor([1.0, -1.0] * 10))
+    model = registry.create(name, [5], small(name), ["user"])
+    (epoch,) = train(model, rows, rows, TrainingParams(max_epochs=1, kernels=kernels))
+    assert epoch.valid.rmse < 2
+
+
+@every_model
+def test_batch_norm_of_batches_of_one_row_is_refused_and_other_models_train(name):
+    settings = {"batch_norm": True} if "batch_norm" in registry.hyperparameters(name) else {}
+    model, field_dims = create(name, **settings)
+    rows = Rows(random_rows(field_dims, 4), torch.tensor([1.0, -1.0] * 2))
+    one = Rows(rows.features[:1], rows.labels[:1])
+    for train_rows, batch_size in ((rows, 1), (one, 2)):
+        training = TrainingParams(max_epochs=1, batch_size=batch_size)
+        if has_batch_norm(model):
+            with pytest.raises(
+                ValueError, match=r"^batch norm needs batches of two rows or more: training\.batch_size"
+            ):
+                train(model, train_rows, rows, training)
+        else:
+            assert len(train(model, train_rows, rows, training)) == 1
+
+
 def has_batch_norm(model):
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules())
 

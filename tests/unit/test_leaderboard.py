@@ -1,4 +1,5 @@
 import json
+import re
 
 import polars as pl
 import pytest
@@ -220,6 +221,34 @@ def test_so_far_leaves_out_what_is_missing_and_names_it(board):
         cell for cell in whole if (cell["dataset"], cell["model"]) != ("movielens", "fm")
     ]
     assert (board.root / "results" / "leaderboard.md").read_text().endswith("\nNot run yet: fm on movielens.\n")
+
+
+CONFLICT = '<<<<<<< ours\n{"num_seeds": 2}\n=======\n{"num_seeds": 5}\n>>>>>>> theirs\n'
+
+
+@pytest.mark.parametrize("so_far", [False, True])
+@pytest.mark.parametrize(("file", "stage"), [("best.json", "tune"), ("metrics.json", "evaluate")])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (CONFLICT, r"line 1 has a merge conflict, which git left there"),
+        ('{"num_seeds": 2}', r".+"),
+        ("", r".+"),
+        ("null", r".+"),
+    ],
+)
+def test_a_damaged_cell_is_named_and_no_cell_that_is_not_run_yet(board, so_far, file, stage, content, reason):
+    fill(board)
+    board.gather()
+    before = (board.root / "results" / "leaderboard.md").read_text()
+    path = board.root / "results" / "movielens" / "fm" / file
+    path.write_text(content)
+    if file == "metrics.json":
+        path.with_name("best.json").unlink()
+    command = rf"python -m pipelines\.{stage} --model fm --dataset movielens"
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} is damaged \({reason}\): run {command}$"):
+        board.gather(so_far=so_far)
+    assert (board.root / "results" / "leaderboard.md").read_text() == before
 
 
 def test_an_unknown_data_set_lists_the_known_ones(board):

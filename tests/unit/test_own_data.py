@@ -94,6 +94,34 @@ def test_numbers_are_scaled_by_the_training_rows_and_missing_is_a_feature(folder
     assert (rows["train"].values[missing, 1] == 1).all()
 
 
+def test_a_list_field_holds_its_elements(folder, own):
+    genres = ["a|b", "b", "", "a | c|", "b|z", "a|b"]
+    lines = "".join(f"u{row % 3},{genres[row % 6]},{row % 2}\n" for row in range(60))
+    field = {"kind": "list", "separator": "|", "min_count": 2, "max_length": 2}
+    own("user,genres,click\n" + lines, fields={"user": "category", "genres": field}, split="order")
+    schema, rows = prepared(folder)
+    names = pl.read_parquet(folder / "data/processed/clicks/vocabulary.parquet")["raw_value"].to_list()
+    bags = rows["test"].bags
+    assert (bags.first, schema["field_dims"]) == (schema["num_features"], [5, 6])
+    shown = []
+    for number in (rows["train"].features[:6, 1] - bags.first).tolist():
+        elements = bags.elements[bags.offsets[number] : bags.offsets[number + 1]]
+        shown.append([names[element] for element in elements.tolist()])
+    assert shown == [["a", "b"], ["b"], ["<missing>"], ["a", "c"], ["b", "z"], ["a", "b"]]
+    assert "lists" in schema["values"]
+
+
+def test_unseen_elements_of_a_list_share_a_feature(own):
+    field = {"kind": "list", "separator": "|", "min_count": 1}
+    dataset = own("genres,click\na|b,1\na,0\na|x,1\n", fields={"genres": field})
+    encoded, _ = encode_own(read_table(dataset), dataset, np.arange(2))
+    names = encoded.vocabulary["raw_value"].to_list()
+    lists = [[names[element] for element in each] for each in encoded.lists.to_list()]
+    assert [lists[number - len(names)] for number in encoded.ids[:, 0].tolist()] == [
+        ["a", "b"], ["a"], ["a", "<rare or unseen>"],
+    ]  # fmt: skip
+
+
 def test_rare_and_unseen_values_share_a_feature_and_missing_has_its_own(own):
     dataset = own("user,click\n" + "a,1\na,0\nb,1\n,0\nc,1\n", fields={"user": {"min_count": 2}})
     encoded, values = encode_own(read_table(dataset), dataset, np.arange(4))
