@@ -68,7 +68,7 @@ def main(
     write_record(folder / "best.json", best)
     print(f"{model} on {dataset}: best valid {metric.name} {best.valid:.4f} in trial {best.trial}")
     if failed := reasons_of_surroundings(trials):
-        again = f"{command('tune', model, dataset)} --retry runs failed trials again"
+        again = f"run {command('tune', model, dataset)} --retry to try failed trials again"
         what = f"{len(failed)} trials failed for another reason than their setting, the first with: {failed[0]}"
         print(f"{what}; {again}", file=sys.stderr)
 

@@ -253,7 +253,7 @@ def check_result(cell: Cell, budget: TuneParams, study: Study, num_settings: flo
         if any(trial.state is TrialState.PRUNED for trial in done):
             raise ValueError(f"tune.scheduler stopped all trials of {name} that did not fail: give it a larger budget")
         if done:
-            again = f"; {command('tune', cell.model, cell.dataset)} --retry runs them again"
+            again = f"; run {command('tune', cell.model, cell.dataset)} --retry to try them again"
             hint = again if reasons_of_surroundings(done) else ""
             raise ValueError(f"all trials of {name} failed, the first with: {first_reason(done)}{hint}")
         raise ValueError(

@@ -291,7 +291,7 @@ def test_trials_that_the_time_budget_ends_count_with_their_epochs(project, monke
 @pytest.mark.fault("trial")
 def test_trials_that_failed_for_a_limit_run_again_with_another(project):
     project.set(training={"max_epochs": 2}, tune={"num_trials": 2, "trial_timeout_s": 0.01, "max_failures": 0})
-    with pytest.raises(ValueError, match=r"^all trials of fm on synthetic failed, .*--retry runs them again$"):
+    with pytest.raises(ValueError, match=r"^all trials of fm on synthetic failed, .*--retry to try them again$"):
         project.tune("fm")
     project.set(tune={"trial_timeout_s": 600})
     project.tune("fm")
