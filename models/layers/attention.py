@@ -20,7 +20,7 @@ class PairAttention(nn.Module):
 
     T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5).
     `temperature_placement` "hidden" divides W (V_i ⊙ V_j) by τ and not the logits, as the code released with the paper
-    does. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size or τ that is not positive.
+    does. `log_weights` are added to the logits / τ. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size or τ that is not positive.
     Shape: pair products `[batch, P, K]`, or the embeddings → `[batch, P]`; each row sums to 1.
     """
 
@@ -42,35 +42,41 @@ class PairAttention(nn.Module):
         in_logits = temperature_placement == "logits"
         self.divide_hidden, self.divide_logits = (1, temperature) if in_logits else (temperature, 1)
 
-    def forward(self, products: Tensor | Embeddings) -> Tensor:
+    def forward(self, products: Tensor | Embeddings, log_weights: Tensor | None = None) -> Tensor:
         if isinstance(products, Embeddings):
             logits = pair_kernels.pair_logits(products, columns(products), self.network)
         else:
             logits = torch.relu(products @ self.W / self.divide_hidden + self.b) @ self.h
-        return self.softmax(logits)
+        return self.softmax(logits, log_weights)
 
     @property
     def network(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.W / self.divide_hidden, self.b, self.h
 
-    def softmax(self, logits: Tensor) -> Tensor:
-        return torch.softmax(logits / self.divide_logits, dim=-1)
+    def softmax(self, logits: Tensor, log_weights: Tensor | None) -> Tensor:
+        scaled = logits / self.divide_logits
+        return torch.softmax(scaled if log_weights is None else scaled + log_weights, dim=-1)
 
 
 def attend(
-    attention: PairAttention, V: Tensor | Embeddings, M: Tensor, dropout: Dropout, pairs: Tensor | None = None
+    attention: PairAttention,
+    V: Tensor | Embeddings,
+    M: Tensor,
+    dropout: Dropout,
+    pairs: Tensor | None = None,
+    log_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the attention and the effect of each pair.
 
     The attention is T_ij, the effect M_ij (V_i ⊙ V_j) x_i x_j. T sees the interactions before dropout, M after it.
-    Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs` (None: all) → T `[batch, P]`, effect `[batch, P]` or
-    `[batch, P, d]`.
+    Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs` (None: all), log_weights `[P]` → T `[batch, P]`, effect
+    `[batch, P]` or `[batch, P, d]`.
     """
     if isinstance(V, Embeddings):
         logits, effects = pair_kernel(V, M, dropout, pairs, attention.network)
-        return attention.softmax(logits), effects
+        return attention.softmax(logits, log_weights), effects
     products = pair_products(V) if pairs is None else V[:, pairs[0]] * V[:, pairs[1]]
-    return attention(products), effects_of(products, M, dropout)
+    return attention(products, log_weights), effects_of(products, M, dropout)
 
 
 def attentional_pooling(

@@ -195,7 +195,7 @@ def test_the_papers_experiments_have_settings_that_their_models_take(name):
     assert training.max_epochs == training.patience == entry.max_epochs
     if entry.figure == "keep":
         assert arguments["dropout"] == pytest.approx(1 - entry.x)
-    if entry.figure == "l2_field":
+    if entry.figure in ("l2_field", "sampling_l2"):
         assert training.l2_field == entry.x
     if entry.figure == "field_embed_dim":
         assert arguments["field_embed_dim"] == entry.x
