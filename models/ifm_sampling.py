@@ -23,18 +23,19 @@ NEWTON_STEPS = 40
 class SampledIFM(nn.Module):
     """Train `ifm` (eq. 9) on a random sample of the pairs of fields.
 
-    Each training batch uses `num_sampled` = c of the P pairs. The c pairs are drawn without replacement: the next is
-    pair p with probability ‖F_p‖ / Σ ‖F_q‖, summed over the pairs not drawn yet. T is a softmax over the drawn pairs. In
-    the general form G(F_X, I_X) of eq. 11–12, both aspects are on and G sums the inner products (eq. 13), all three over
-    the drawn pairs. The initial values are those of `ifm`.
+    Each training batch uses `num_sampled` = c of the P pairs. They are drawn without replacement: the next is pair p
+    with probability ‖F_p‖ / Σ ‖F_q‖, summed over the pairs not drawn yet. T is a softmax over the drawn pairs. In the
+    general form G(F_X, I_X) of eq. 11–12, both aspects are on and G sums the inner products (eq. 13), all three over the
+    drawn pairs. The initial values are those of `ifm`.
 
-    Prediction uses all pairs and draws nothing. Each weighs as much as in training on average: T is the softmax of
-    a_p / τ + log π_p, with π_p the chance that pair p is drawn (`chances`). With c = P, the model is `ifm`.
+    Prediction draws nothing. Each pair weighs about as much as in training on average: T is the softmax of
+    a_p / τ + log π_p over all pairs, with π_p the chance that pair p is drawn (`chances`). With c = P, the model is
+    `ifm`.
 
-    NOTE: the paper samples "according to the norms" and does not say how the model predicts. Without log π_p, pairs that
-    training never drew would take weight from those that it always drew. The released code computes a draw, by squared
-    norms, but never uses it: it waits for step 50,000 of a counter that nothing increases. The paper does not give c for Frappe: 23 is half
-    of its 45 pairs. No gradient flows through the draw or through π.
+    NOTE: the paper samples "according to the norms" and does not say how the model predicts. Without log π_p, pairs
+    that training never drew would take weight from the others. The released code draws by squared norms, but never uses
+    the draw: it waits for step 50,000 of a counter that nothing increases. The paper does not give c for Frappe: 23 is
+    half of its 45 pairs. No gradient flows through the draw or through π.
     """
 
     def __init__(
@@ -67,9 +68,9 @@ class SampledIFM(nn.Module):
     def chances(self, norms: Tensor) -> Tensor:
         """Approximate the chance π_p that pair p is among the c drawn.
 
-        π_p = 1 − exp(−t ‖F_p‖), with t such that Σ π_p = c: each pair arrives at a random time, at the rate ‖F_p‖, and t
-        is when c pairs are there on average. Within 0.03 of the drawn shares for 2 ≤ c ≤ P/2, within 0.08 for the other
-        c < P. Shape: `[P]` → `[P]`, all above 0.
+        π_p = 1 − exp(−t ‖F_p‖), with t such that Σ π_p = c: each pair arrives at a random time, at the rate ‖F_p‖, and
+        at time t, c pairs are there on average. Within 0.03 of the drawn shares for 2 ≤ c ≤ P/2, and within 0.08 for
+        the other c < P. Shape: `[P]` → `[P]`, all above 0.
         """
         rates = norms.double()
         rates = (rates / rates.max().clamp(min=TINY)).clamp(min=TINY)  # pairs without norm share what others leave

@@ -20,7 +20,8 @@ class PairAttention(nn.Module):
 
     T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5).
     `temperature_placement` "hidden" divides W (V_i ⊙ V_j) by τ and not the logits, as the code released with the paper
-    does. `log_weights` are added to the logits / τ. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size or τ that is not positive.
+    does. `log_weights` are added to the logits / τ. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError
+    for a size or τ that is not positive.
     Shape: pair products `[batch, P, K]`, or the embeddings → `[batch, P]`; each row sums to 1.
     """
 
