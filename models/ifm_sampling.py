@@ -25,8 +25,8 @@ class SampledIFM(nn.Module):
 
     Each training batch uses `num_sampled` = c of the P pairs. They are drawn without replacement: the next is pair p
     with probability ‖F_p‖ / Σ ‖F_q‖, summed over the pairs not drawn yet. T is a softmax over the drawn pairs. In the
-    general form G(F_X, I_X) of eq. 11–12, both aspects are on and G sums the inner products (eq. 13), all three over the
-    drawn pairs. The initial values are those of `ifm`.
+    general form G(F_X, I_X) of eq. 11–12, both aspects are on and G sums the inner products (eq. 13), all three over
+    the drawn pairs. The initial values are those of `ifm`.
 
     Prediction draws nothing. Each pair weighs about as much as in training on average: T is the softmax of
     a_p / τ + log π_p over all pairs, with π_p the chance that pair p is drawn (`chances`). With c = P, the model is
@@ -88,7 +88,6 @@ class SampledIFM(nn.Module):
             F, pairs = F[drawn], field_pairs(self.num_fields).to(F.device)[:, drawn]
         elif self.num_sampled < len(F):
             log_chances = self.chances(norms).log().to(F.dtype)
-        T, effect = attend(
-            self.attention, V, F, self.dropout, pairs, log_chances
-        )  # [batch, P] each; in training c for P
+        # [batch, P] each; in training c for P
+        T, effect = attend(self.attention, batch, V, F, self.dropout, pairs, log_chances)
         return self.linear(batch) + (T * effect).sum(-1)

@@ -5,6 +5,7 @@ from functools import cached_property
 from torch import Tensor
 
 from models.kernels.features import Occurrences, grouped
+from models.layers.pairs import field_pairs
 
 
 class Batch:
@@ -28,6 +29,17 @@ class Batch:
     def where(self) -> Occurrences:
         """Find which features occur, and where."""
         return Occurrences(*grouped(self.ids))
+
+    def absent(self, pairs: Tensor | None = None) -> Tensor | None:
+        """Find the pairs with x_i x_j = 0, which are no interactions.
+
+        Shape: pairs as in `field_pairs` (None: all) → `[batch, P]`, or None if all values are 1.
+        """
+        if self.values is None:
+            return None
+        i, j = field_pairs(self.num_fields) if pairs is None else pairs
+        zero = self.values == 0
+        return zero[:, i] | zero[:, j]
 
     def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
         """Pick fields, and subtract `shift` `[fields]` from their ids."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -50,8 +51,9 @@ def equation(drawn, temperature=10.0, placement="logits", num_sampled=None):
     def logit(weights, ids, values):
         all_products, F = products_of(embedded(weights, ids, values)), field_aspect(weights)
         products = [all_products[p] for p in drawn]
-        T = attention(weights, products, temperature, placement)
-        if num_sampled:
+        there = [are_interactions(values)[p] for p in drawn]
+        T = attention(weights, products, temperature, placement, there=there)
+        if num_sampled and any(there):
             T = [t * chance for t, chance in zip(T, chances(weights, num_sampled), strict=True)]
             T = [t / sum(T) for t in T]
         total = linear_terms(weights, ids, values)
@@ -86,9 +88,10 @@ def chi_squared(counts, expected):
 
 @pytest.mark.parametrize(("temperature", "placement"), [(0.5, "logits"), (10.0, "logits"), (2.0, "hidden")])
 @pytest.mark.parametrize("num_sampled", [1, 2, 5])
-def test_the_equation_in_prediction_weighs_each_pair_by_its_chance(temperature, placement, num_sampled):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation_in_prediction_weighs_each_pair_by_its_chance(temperature, placement, num_sampled, zeros):
     model = randomize(create(num_sampled=num_sampled, temperature=temperature, temperature_placement=placement))
-    assert_equals_loops(model, equation(PAIRS, temperature, placement, num_sampled), *random_input())
+    assert_equals_loops(model, equation(PAIRS, temperature, placement, num_sampled), *random_input(zeros=zeros))
 
 
 def test_the_equation_without_values_is_that_of_ones():
@@ -101,10 +104,11 @@ def test_kernels_predict_as_the_plain_formulas(num_rows):
     torch.testing.assert_close(model(Batch(ids, kernels=True)), model(Batch(ids)), rtol=1e-9, atol=1e-9)
 
 
-def test_the_equation_in_training_is_over_the_drawn_pairs(monkeypatch):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation_in_training_is_over_the_drawn_pairs(monkeypatch, zeros):
     model = randomize(create(num_sampled=3)).train()
     monkeypatch.setattr(model, "sample", lambda norms: torch.tensor([4, 0, 3]))
-    assert_equals_loops(model, equation([0, 3, 4]), *random_input())
+    assert_equals_loops(model, equation([0, 3, 4]), *random_input(zeros=zeros))
 
 
 @pytest.mark.parametrize("num_sampled", [6, 7, 1000])
