@@ -221,6 +221,17 @@ def test_a_grid_is_a_run_for_each_x():
     ]
 
 
+def test_sampling_has_the_l2_that_is_best_on_average_over_the_shares():
+    found, used = {}, set()
+    for name, entry in REAL[1].items():
+        if entry.figure == "sampling_l2":
+            curve = pl.read_csv(PAPER / "results" / "experiments" / f"{name}.csv")
+            found.setdefault(entry.x, []).append(curve["valid_rmse"].min())
+        if entry.figure == "sampling":
+            used.add(entry.set["training.l2_field"])
+    assert used == {min(found, key=lambda l2: sum(found[l2]))}
+
+
 def test_the_settings_of_the_committed_runs_are_those_that_their_entries_ask_for_now():
     # Older runs may also have L2 weights that no layer of the model uses; they had no effect.
     defaults, experiments = REAL
