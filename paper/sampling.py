@@ -19,25 +19,25 @@ from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
 from pipelines.project.seeds import seed_for
 
-NUM_FIELDS, FIELD_DIM = 40, 10  # features a field
+NUM_FIELDS, FIELD_DIM = 40, 4  # features a field: few, so that they are learnt in a few thousand steps
 NUM_PLANTED, RANK = 20, 2  # pairs that decide, and the size of their latent vectors
 TRAIN_SHARE = 0.75  # the rest is for validation: nothing is tested
 PERCENTS = (5, 10, 20, 50, 100)
-L2_FIELDS = (0.005, 0.02, 0.05)  # λ_F decides which pairs are drawn: too small tells none apart, too large shrinks all
+L2_FIELDS = (0.001, 0.005, 0.02)  # λ_F decides which pairs are drawn: too small tells none apart, too large shrinks all
 SETTING = {"model.embed_dim": 16, "model.attention_dim": 8, "model.dropout": 0.0}
-SETTING |= {"training.learning_rate": 0.1, "training.batch_size": 1024}
+SETTING |= {"training.learning_rate": 0.1, "training.batch_size": 512}
 
 
 def main(
     params: ParamsOption = Path("params.yaml"),
-    num_rows: Annotated[int, typer.Option(help="Generated rows, three quarters of them to train.")] = 60_000,
+    num_rows: Annotated[int, typer.Option(help="Generated rows, three quarters of them to train.")] = 40_000,
     max_epochs: Annotated[int, typer.Option(help="Epochs of each run; the best one counts.")] = 40,
     num_seeds: Annotated[int, typer.Option(help="Runs with each share of the pairs.")] = 3,
 ) -> None:
     """Train ifm_sampling with 5 % to 100 % of the pairs of 40 generated fields.
 
-    The first seed tries each λ_F, and the one with the lowest validation RMSE
-    counts, for this share of the pairs. Writes results/sampling.csv: a row for
+    For each share the first seed tries each λ_F, and the one with the highest
+    validation AUC is taken, as Table 4 is about AUC. Writes results/sampling.csv: a row for
     each share and seed, with λ_F, the median of the seconds an epoch and the
     validation metrics of the best epoch; and sampling.json, what made it.
     """
@@ -65,7 +65,7 @@ def main(
     records, origin = [], made_by(cell.behaviour).model_dump()
     for percent in PERCENTS:
         tried = [train_once(cell, percent, l2_field, 0) for l2_field in L2_FIELDS]
-        best = min(tried, key=lambda record: record["valid_rmse"])
+        best = max(tried, key=lambda record: record["valid_auc"])
         records += [best, *(train_once(cell, percent, best["l2_field"], seed) for seed in range(1, num_seeds))]
     write_text(paths.root / "results" / "sampling.csv", pl.DataFrame(records).write_csv())
     write_json(paths.root / "results" / "sampling.json", {"made_by": origin})
@@ -85,6 +85,7 @@ def generate(num_rows: int, seed: int) -> Any:
     for pair in rng.choice(len(pairs), NUM_PLANTED, replace=False):
         i, j = pairs[pair]
         a, b = rng.standard_normal((2, FIELD_DIM, RANK))
+        a, b = a - a.mean(0), b - b.mean(0)  # so that no feature tells anything alone
         score += (a[features[:, i]] * b[features[:, j]]).sum(-1)
     score += rng.standard_normal(num_rows) * score.std() * 0.1**0.5
     ids = features + FIELD_DIM * np.arange(NUM_FIELDS)
