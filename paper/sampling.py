@@ -72,8 +72,11 @@ def main(
 
 
 def generate(num_rows: int, seed: int) -> Any:
-    """Rows of independent uniform features. A row is positive where Σ ⟨a_i, b_j⟩ + noise > 0, the sum over the planted
-    pairs of fields, with latent vectors of their features; the noise has a tenth of the sum's variance."""
+    """Draw rows of independent uniform features, whose labels planted pairs of fields decide.
+
+    A row is positive where Σ ⟨a_i, b_j⟩ + noise > 0, the sum over the planted pairs, with latent vectors of their
+    features. The noise has a tenth of the sum's variance.
+    """
     import torch
 
     from pipelines.data.rows import Rows
@@ -98,7 +101,7 @@ def part(rows: Any, which: slice) -> Any:
 
 
 def train_once(cell: Any, percent: int, l2_field: float, seed: int) -> dict[str, Any]:
-    """Train once with `percent` of the pairs in each batch, and print what came of it."""
+    """Train once with `percent` of the pairs in each batch, and print the record."""
     from pipelines.training import loop
 
     num_sampled = round(percent / 100 * NUM_FIELDS * (NUM_FIELDS - 1) / 2)

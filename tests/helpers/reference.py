@@ -92,12 +92,12 @@ def embedded(weights, ids, values):
 
 
 def are_interactions(values):
-    """Whether x_i x_j is not 0, for all pairs i < j."""
+    """Tell for all pairs i < j whether x_i x_j is not 0."""
     return [bool(a != 0) and bool(b != 0) for a, b in combinations(values, 2)]
 
 
 def softmax(logits, there):
-    """The softmax over the logits that are there, and zeros for the others."""
+    """Compute the softmax over the logits that are there, and zeros for the others."""
     exponentials = [logit.exp() if is_there else logit * 0 for logit, is_there in zip(logits, there, strict=True)]
     return [e / sum(exponentials) if any(there) else e for e in exponentials]
 
