@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, attentional_pooling
 from models.layers.batch import Batch
 from models.layers.embeddings import FieldAwareEmbedding, LinearTerms
+from models.layers.fields import why_no_pairs
 from models.layers.networks import Dropout
 from models.registry import register_model
 
@@ -41,6 +42,8 @@ class FieldAwareAttentionalFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.p = nn.Parameter(torch.ones(embed_dim))
+
+    decline = staticmethod(why_no_pairs)
 
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import Dropout
 from models.layers.pairs import mean_over_present, pair_effects
 from models.registry import register_model
@@ -38,6 +38,8 @@ class FieldAspectIFM(nn.Module):
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.field_aspect = FieldAspect(len(field_dims), embed_dim, field_embed_dim)
         self.dropout = Dropout(dropout)
+
+    decline = staticmethod(why_no_pairs)
 
     def forward(self, batch: Batch) -> Tensor:
         I_X = self.field_aspect()  # [P, K]

@@ -10,7 +10,7 @@ from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.checks import positive
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import Dropout
 from models.layers.pairs import field_pairs
 from models.registry import register_model
@@ -79,6 +79,8 @@ class SampledIFM(nn.Module):
             absent = torch.exp(-t * rates)
             t = t + (absent.mean().log() - late) * absent.sum() / (absent * rates).sum()
         return -torch.expm1(-t * rates)
+
+    decline = staticmethod(why_no_pairs)
 
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()

@@ -61,6 +61,24 @@ def why_declined(name: str, fields: Sequence[str]) -> str | None:
     return decline(tuple(fields)) if decline else None
 
 
+def check_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all hyperparameters of a model, with defaults for those that `settings` lacks.
+
+    Raises ValueError for an unknown hyperparameter (it lists the known ones) or a wrong type.
+    """
+    known, types = hyperparameters(name), inspect.get_annotations(get_model(name).__init__)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{name} has no hyperparameter {key!r}; it has: {', '.join(known) or 'none'}")
+    schema: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
+    config = ConfigDict(strict=True, allow_inf_nan=False)
+    try:
+        return dict(create_model(name, __config__=config, **schema)(**settings))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{name}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
+
+
 def create(
     name: str, field_dims: Sequence[int], settings: Mapping[str, Any], fields: Sequence[str] | None = None
 ) -> nn.Module:
@@ -69,21 +87,11 @@ def create(
     `fields` are the names of the fields, for a model that has an argument of that name. Raises ValueError for an
     unknown hyperparameter (it lists the known ones), a wrong type or value, or fields that the model declines.
     """
-    cls, known = get_model(name), hyperparameters(name)
-    for key in settings:
-        if key not in known:
-            raise ValueError(f"{name} has no hyperparameter {key!r}; it has: {', '.join(known) or 'none'}")
+    cls, checked = get_model(name), check_settings(name, settings)
     if fields and (reason := why_declined(name, fields)):
         raise ValueError(f"{name}: {reason}")
-    types = inspect.get_annotations(cls.__init__)
-    schema: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
-    try:
-        checked = create_model(name, __config__=ConfigDict(strict=True), **schema)(**settings)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{name}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
     names = {"fields": tuple(fields)} if fields and "fields" in inspect.signature(cls).parameters else {}
     try:
-        return cls(tuple(field_dims), **dict(checked), **names)
+        return cls(tuple(field_dims), **checked, **names)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -20,6 +20,7 @@ from pipelines.project.files import write_json, write_text, written_whole
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
+from pipelines.project.records import read_record
 from pipelines.reporting.tables import markdown_table
 
 
@@ -32,7 +33,7 @@ def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
     if not file.exists():
         paper = f"../behaviour/spaces/{file.parent.name}.json"
         raise ValueError(f"no {file}: run the search first, or start from {paper}")
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = read_record(file, dict[str, Any], f"git checkout {file}, or the search again")
     if "paper" in content:
         return content["paper"].get(get_dataset(dataset).family) or content["paper"]["any other"]
     if "setting" not in content:
@@ -161,7 +162,7 @@ def train(
             write_json(
                 file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour).model_dump()}
             )
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    runs = [read_record(file, dict[str, Any], f"rm {file}, then the experiment again") for file in files]
     origin = {"setting": setting, "made_by": runs[0]["made_by"]}
     return mean_by_epoch([run["epochs"] for run in runs]), origin
 

@@ -4,14 +4,15 @@ import os
 
 # Ray reads these when it is imported, so they are set before any module here imports it. In order: no usage statistics;
 # token authentication; no GPU for a run that asks for none; Ctrl-C is an error (by default Tune ends the search and
-# returns); two workers may start at the same time (by default one after the other); none of Ray's progress display and
-# trial files.
+# returns); two workers may start at the same time (by default one after the other); no process that waits for a cloud
+# to take a machine back, as a run has no checkpoint to go on from; none of Ray's progress display and trial files.
 for _key, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_MAX_PENDING_TRIALS_PG": "2",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }.items():

@@ -18,6 +18,7 @@ from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import Missing
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -26,7 +27,6 @@ COLUMNS = {  # after the columns of the metrics
     "seconds_per_epoch": "s / epoch",
     "num_trials": "trials",
     "num_seeds": "seeds",
-    "published_rmse": "published RMSE",
 }
 FORMATS = {  # all other columns have four decimals
     "model": str,
@@ -47,12 +47,12 @@ def main(
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
-        get_dataset(dataset)
+        get_dataset(dataset, paths.root)
     rows, missing = [], []
     for dataset, model in product(config.datasets, config.models):
         try:
             rows.append(read_row(paths, dataset, model, config.training))
-        except ValueError:
+        except Missing:
             if not so_far:
                 raise
             missing.append(f"{model} on {dataset}")
@@ -62,7 +62,11 @@ def main(
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
-    console().print(Markdown(text))
+    screen = console()
+    shown = columns_that_fit(rows, config, screen.width)
+    screen.print(Markdown(markdown(rows, config, missing, shown)))
+    if left := len(columns(rows, config)) - len(shown):
+        screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
 def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
@@ -72,7 +76,13 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
     Raises ValueError that names the stage to run if a result is missing.
     """
     folder = paths.results(dataset, model)
-    best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
+    try:
+        best = read_best(folder, model, dataset)
+    except Missing:
+        if (folder / "metrics.json").exists():
+            read_summary(folder, model, dataset)  # if it is damaged, that is what to say
+        raise
+    summary = read_summary(folder, model, dataset)
     declined = best.declined if isinstance(best, Declined) else None
     return {
         "dataset": dataset,
@@ -87,7 +97,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
-        "published_rmse": get_dataset(dataset).published_rmse.get(model),
+        "published_rmse": get_dataset(dataset, paths.root).published_rmse.get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
@@ -101,44 +111,58 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
     return math.inf if mean is None else metric.score(mean)
 
 
-def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
+def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> dict[str, str]:
+    """Leave out the last columns that a terminal of this width would cut."""
+    shown = columns(rows, config)
+    cells = {column: [title, *(format_figure(row, column) for row in rows)] for column, title in shown.items()}
+    widths = {column: 2 + max(map(len, texts)) for column, texts in cells.items()}
+    while sum(widths[column] for column in shown) + len(shown) > width and len(shown) > 2:
+        shown.popitem()
+    return shown
+
+
+def markdown(
+    rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = (), shown: dict[str, str] | None = None
+) -> str:
     """Render the page with one table for each data set, best model first."""
+    shown = shown or columns(rows, config)
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
         if row["declined"]:
             board["declined"].append(row)
         else:
-            board["shown"].append([format_figure(row, column) for column in columns(config)])
+            board["shown"].append([format_figure(row, column) for column in shown])
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
-        columns=list(columns(config).values()),
+        columns=list(shown.values()),
         metric=METRICS[config.training.metric],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
-        published=PUBLISHED,
+        published=PUBLISHED if "published_rmse" in columns(rows, config) else None,
         missing=missing,
         outdated=any(row["other_behaviour"] for row in rows),
     )
 
 
-def columns(config: Params) -> dict[str, str]:
-    """Return the columns' keys and titles, with the deciding metric first.
+def columns(rows: list[dict[str, Any]], config: Params) -> dict[str, str]:
+    """Name the columns, the deciding metric first.
 
-    The title of the published figures gives their K if the trials have another K.
+    The column of published figures is there if a row has one. Its title has their K if the trials use another K.
     """
     decides = METRICS[config.training.metric]
     tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
+    published = any(row["published_rmse"] is not None for row in rows)
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
         **COLUMNS,
-        "published_rmse": COLUMNS["published_rmse"] + other,
+        **({"published_rmse": f"published RMSE{other}"} if published else {}),
     }
 
 

@@ -15,7 +15,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     Writes data/processed/DATASET. A data set that comes with negatives and
     splits keeps them.
     """
-    schema = prepare(get_dataset(dataset), load_params(params), Paths(params.parent))
+    schema = prepare(get_dataset(dataset, params.parent), load_params(params), Paths(params.parent))
     rows = schema["num_rows"]
     print(
         f"{dataset}: {rows['train']:,} train, {rows['valid']:,} valid and {rows['test']:,} test rows "

@@ -23,14 +23,17 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     weights, because their last digits differ between kinds of processor.
     """
     config, paths = load_params(params), Paths(params.parent)
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     name, folder = config.training.pretrained, paths.pretrained(dataset)
+    from pipelines.training.start import check_pretrain  # torch takes seconds to import
+
+    check_pretrain(config)
     if name is None:
         for file in ("summary.json", "recipe.json"):
             write_json(folder / file, {"pretrained": None})
         print("training.pretrained is null: nothing to train")
         return
-    import torch  # takes seconds to import
+    import torch
 
     from pipelines.training import loop
     from pipelines.training.cell import fingerprint, load_cell

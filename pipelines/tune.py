@@ -33,7 +33,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         print(f"{model} declines {dataset}: {reason}")
         return
     origin = made_by(cell.behaviour)
-    study = tuner.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
+    study = tuner.search(cell, get_dataset(dataset, paths.root).family, config, paths.study(dataset, model))
     metric, trial = METRICS[config.training.metric], study.best_trial
     best = Best.model_validate(
         {

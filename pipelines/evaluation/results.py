@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipelines.project.metric import MetricName
 from pipelines.project.provenance import Origin
@@ -87,6 +87,14 @@ class Summary(Record):
     def std(self, name: str) -> float | None:
         """Compute the standard deviation of a sample (n − 1); None under two seeds."""
         return statistics.stdev(self.values(name)) if len(self.seeds) > 1 else None
+
+    @model_validator(mode="before")
+    @classmethod
+    def have_all_seeds(cls, content: Any) -> Any:
+        """Raise ValueError for a file that lacks seeds which it counts."""
+        if isinstance(content, dict) and content.get("num_seeds", 0) > len(content.get("seeds", {})):
+            raise ValueError(f"num_seeds is {content['num_seeds']}, but the file has fewer seeds")
+        return content
 
     @model_serializer(mode="wrap")
     def with_spread(self, as_written: SerializerFunctionWrapHandler) -> dict[str, Any]:

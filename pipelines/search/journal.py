@@ -1,9 +1,12 @@
 """Keep the record of a search: an Optuna study in a journal, which survives a kill."""
 
+import json
 import logging
 import os
+from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import polars as pl
@@ -37,7 +40,35 @@ def open_journal(path: Path) -> JournalStorage:
     if whole_lines != content:
         logging.getLogger(__name__).warning("%s: dropped a last line that was cut off", path)
         os.truncate(path, len(whole_lines))
-    return JournalStorage(JournalFileBackend(str(path)))
+    return read_journal(path)
+
+
+class Lines(JournalFileBackend):
+    """Read a journal's lines, and know the number of the last one that was read."""
+
+    number = 0
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        for self.number, entry in enumerate(super().read_logs(log_number_from), log_number_from + 1):
+            yield entry
+
+
+def read_journal(path: Path) -> JournalStorage:
+    """Open a journal without changing it. Raises ValueError with file and line for a damaged one, and OSError."""
+    lines = Lines(str(path))
+    try:
+        with path.open("rb") as content:
+            for lines.number, line in enumerate(content, 1):
+                if line.endswith(b"\n"):  # else a search is writing it, or a kill has cut it off
+                    json.loads(line)
+        return JournalStorage(lines)
+    except OSError:
+        raise
+    except Exception as error:  # of many types, as Optuna checks no entry
+        raise ValueError(
+            f"{path}:{lines.number}: the line is damaged; keep only the lines before it (head -n {lines.number - 1}) "
+            "to go on from there, or delete the file to search anew"
+        ) from error
 
 
 def requeue_interrupted(storage: JournalStorage, study: Study) -> None:

@@ -42,6 +42,7 @@ from pipelines.search.journal import (
 )
 from pipelines.search.progress import TrialTable
 from pipelines.search.scheduling import METRIC, scheduler
+from pipelines.search.spaces import check_space
 from pipelines.search.study_search import StudySearch
 from pipelines.training.cell import Cell, fingerprint
 from pipelines.training.loop import Epoch
@@ -64,6 +65,7 @@ def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
     paper = shared.paper_setting(cell.model, family)
+    check_space(cell, space, fixed, paper)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
         scheduled = {} if params.tune.scheduler == "none" else {"tune.scheduler": params.tune.scheduler}

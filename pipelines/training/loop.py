@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.layers.batch import Batch
+from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
@@ -87,6 +87,7 @@ def train(
     Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
     metric, or when `report` returns True. Raises FloatingPointError when the loss is no longer finite.
     """
+    enough_rows(model, len(train_rows), training.batch_size)
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)
@@ -98,20 +99,21 @@ def train(
         total = torch.zeros((), device=rows.labels.device)
         for batch in workers.batches(rows, training.batch_size):
             optimizer.zero_grad()
-            logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+            logits = model(rows.batch(batch, kernels))
             loss = summed_loss(logits, rows.labels[batch], training.loss)
             loss.backward()
             workers.after_backward(model)
             optimizer.step()
             total += loss.detach()
         train_loss = workers.mean_loss(total, rows)
+        if not math.isfinite(train_loss):
+            epoch = len(epochs) + 1
+            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
         settle(model)
         workers.after_epoch(model)
         seconds = time.perf_counter() - start
         valid = workers.evaluate(model, valid_rows, training)
         epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, valid))
-        if not math.isfinite(train_loss + valid.rmse):
-            raise FloatingPointError(f"the loss is not finite in epoch {len(epochs)}: lower training.learning_rate")
         stopping.note(epochs[-1])
         if report(epochs[-1]) is True:
             break
@@ -166,7 +168,7 @@ def predict(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
-    return torch.cat([model(Batch(*rows.inputs(chunk), kernels=kernels)) for chunk in chunks]).cpu()
+    return torch.cat([model(rows.batch(chunk, kernels)) for chunk in chunks]).cpu()
 
 
 def evaluate(model: nn.Module, rows: Rows, loss: str, kernels: bool = True) -> Metrics:

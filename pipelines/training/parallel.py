@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from models.layers.embeddings import tables
 from pipelines.data.catalog import get_dataset
-from pipelines.data.rows import PIECE, Rows, load_schema, pieces, read_rows, split_file
+from pipelines.data.rows import PIECE, Rows, load_bags, load_schema, pieces, read_rows, split_file
 from pipelines.project.cluster import cluster, last_line
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
@@ -43,11 +43,15 @@ def train_together(
     ValueError for arguments that the model does not take, for more workers than the cluster or a batch has room for,
     and when a worker fails; FloatingPointError when the loss is no longer finite.
     """
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     training, folder = params.training, paths.processed(dataset)
     schema = load_schema(folder)
     files = {split: split_file(folder, split).absolute() for split in ("train", "valid")}
     check_shares(schema["num_rows"], training)
+    if load_bags(folder):
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}: a field of {dataset} holds lists; set it to 1"
+        )
     file = pretrained_file(name, dataset, params, paths)
     pretrained = load_weights(file) if file else None
     start = (name, schema, arguments, seed_for(params.seed, "train", dataset, name), pretrained)
@@ -183,7 +187,7 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
         rows = rows or [part.new_empty(stop - start, *part.shape[1:]) for part in parts]
         for tensor, part in zip(rows, parts, strict=True):
             tensor[at - start : at - start + len(part)] = part
-    return Rows(*rows)
+    return Rows(*rows[:2], values=rows[2] if len(rows) > 2 else None)
 
 
 class Together(Alone):

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import pipelines
-from pipelines.project.cli import one_of, run
+from pipelines.project.cli import WITH_PARAMS, one_of, run
 
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
@@ -43,6 +43,32 @@ def test_a_command_that_ends_well(program):
         print(count + 1)
 
     assert program(command, "--count", "4") == (0, "5\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], ""),
+        (["--params", "a/params.yaml"], " --params a/params.yaml"),
+        (["--params=my file.yaml"], " --params 'my file.yaml'"),
+    ],
+)
+def test_a_command_that_an_error_proposes_has_the_params_of_the_failed_one(program, arguments, shown):
+    def command(params: str = "params.yaml") -> None:
+        raise ValueError(
+            "no data: run python -m pipelines.prepare --dataset x, then `python -m pipelines.tune`; "
+            "only python -m pipelines.train has it; run python -m pipelines.behaviour --accept fm"
+        )
+
+    assert program(command, *arguments)[2] == (
+        f"error: no data: run python -m pipelines.prepare{shown} --dataset x, then `python -m pipelines.tune{shown}`; "
+        "only python -m pipelines.train has it; run python -m pipelines.behaviour --accept fm\n"
+    )
+
+
+def test_params_are_added_to_the_commands_that_take_them():
+    takes = {stage for stage in STAGES if "ParamsOption" in (FOLDER / f"{stage}.py").read_text()}
+    assert {stage for stage in STAGES if WITH_PARAMS.search(f"run python -m pipelines.{stage}")} == takes
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 
 from pipelines.project.golden_files import golden_names
 from pipelines.project.params import TrainingParams, load_params
+from pipelines.project.records import read_yaml
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -19,17 +22,19 @@ PAPER_STAGES = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())["stages
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
-CODE = (".py", ".j2")  # what a stage's results depend on beside data
+CODE = (".py", ".j2")
 TEMPLATES = "pipelines/reporting/templates"
-PLUMBING = {f"pipelines/project/{name}.py" for name in ("cli", "paths", "files", "metric")}  # they only show or store
+PLUMBING = {f"pipelines/project/{name}.py" for name in ("cli", "paths", "files", "metric")}  # only show and store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
-TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # what takes hours
+TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
 def imported_files(path):
-    """The repository's files that a file imports, anywhere in it, and the templates of pipelines/ that it names; a
-    script of paper/ may import those beside it."""
+    """Return the repository's files that a file imports, and the templates that it names.
+
+    Imports inside functions count. A script of paper/ may import the files beside it.
+    """
     if not path.endswith(".py"):
         return set()
     found, places = set(), ["", "paper/"] if path.startswith("paper/") else [""]
@@ -50,7 +55,7 @@ def imported_files(path):
 
 
 def closure(*paths):
-    """The files, and all that they import, directly or not."""
+    """Return the files with all that they import, directly or not."""
     found, pending = set(), set(paths)
     while pending:
         path = pending.pop()
@@ -60,7 +65,7 @@ def closure(*paths):
 
 
 def assert_code_is_named(code, deps):
-    """Each file is a dep, or in a folder that is one; and no dep is of other code."""
+    """Assert that each file is in a dep, and that no dep is other code."""
     named = {dep for dep in deps if dep.endswith(CODE) or dep.startswith(("pipelines/", "paper/chapters"))}
     of_file = {file: {dep for dep in named if file == dep or file.startswith(f"{dep}/")} for file in code}
     assert not [file for file, found in of_file.items() if not found]
@@ -68,7 +73,10 @@ def assert_code_is_named(code, deps):
 
 
 def stage_names(stages, params):
-    """What DVC calls the stages: NAME, or NAME@VALUE-VALUE for each of a matrix, or NAME@KEY for each of a foreach."""
+    """Return DVC's names of the stages.
+
+    A plain stage is NAME, one of a matrix is NAME@VALUE-VALUE, one of a foreach is NAME@KEY.
+    """
     names = set()
     for stage, content in stages.items():
         if each := content.get("foreach"):
@@ -169,6 +177,25 @@ def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages
                 value = value[part]
 
 
+@pytest.mark.parametrize("file", sorted(file for file in ROOT.rglob("*.yaml") if not {".venv", "data"} & {*file.parts}))
+def test_dvc_reads_a_file_of_yaml_as_the_commands_do(file):
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_dvc_reads_odd_values_as_the_commands_do(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("a: [010, 1:30, yes, off, 1e-8, 0o10, 1_000, .inf, null, '1', on, 0x1f]\n")
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_one_reader_reads_all_configuration():
+    files = [
+        file for folder in ("pipelines", "models", "search_spaces", "paper") for file in ROOT.glob(f"{folder}/**/*.py")
+    ]
+    readers = {str(file.relative_to(ROOT)) for file in files if re.search(r"import (yaml|.*YAML)\b", file.read_text())}
+    assert readers == {"pipelines/project/records.py"}
+
+
 @pytest.mark.parametrize("stage", ["prepare", "tune", "evaluate"])
 def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     def words(stages):
@@ -215,16 +242,16 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
 
 @pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES, PAPER_STAGES], ids=["root", "demo", "paper"])
 def test_what_a_search_goes_on_from_is_no_output(stages):
-    """DVC deletes outputs before it runs a stage."""
+    """Check this because DVC deletes outputs before it runs a stage."""
     for stage in stages.values():
         stage = stage.get("do", stage)
         outs = [*stage["outs"], *stage.get("metrics", [])]
         assert not any("studies" in str(out) for out in outs)
 
 
-def run_dvc(folder, *arguments):
+def run_dvc(folder, *arguments, **environment):
     program = Path(sys.prefix) / "bin" / "dvc"
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", **environment}
     return subprocess.run(
         [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment
     )
@@ -234,17 +261,14 @@ def run_dvc(folder, *arguments):
     ("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES)], ids=["root", "demo", "paper"]
 )
 def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
-    """In a copy of the pipeline: the real one may be at work."""
+    """Ask in a copy of the pipeline, as the real one may be running."""
     folder = tmp_path / "pipeline"
     folder.mkdir()
     for file in ROOT.joinpath(name).glob("*.yaml"):
         shutil.copy(file, folder)
     project = ROOT / name if (ROOT / name / ".dvc").exists() else ROOT  # paper/ is a folder of the project above it
-    config = (project / ".dvc" / "config").read_text()
     (tmp_path / ".dvc").mkdir()
-    if "no_scm" not in config:
-        config = config.replace("[core]", "[core]\nno_scm = true")
-    (tmp_path / ".dvc" / "config").write_text(config)
+    shutil.copy(project / ".dvc" / "config", tmp_path / ".dvc")
     listed = run_dvc(folder, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr
     params = {}
@@ -253,6 +277,28 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     assert set(listed.stdout.split()) == stage_names(stages, params)
     status = run_dvc(folder, "status")
     assert status.returncode == 0, status.stderr
+
+
+def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
+    for name in ("pipelines", "datasets", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["mine"]}))
+    described = yaml.safe_load((ROOT / "datasets" / "movielens.yaml").read_text())
+    (tmp_path / "datasets" / "mine.yaml").write_text(yaml.safe_dump({**described, "sources": []}))
+    file = tmp_path / "data" / "raw" / "mine" / "log.csv"
+    file.parent.mkdir(parents=True)
+    (file.parent / "notes.txt").write_text("precious")
+    refused = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+    assert refused.returncode != 0
+    assert f"at {file.relative_to(tmp_path)}, and run this command again" in refused.stderr
+    for content in ("the first", "another"):
+        file.write_text(content)
+        done = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert file.read_text() == content
+    assert (file.parent / "notes.txt").read_text() == "precious"
 
 
 def test_the_demo_has_a_stage_a_model_and_the_benchmark_one_a_data_set_and_model():
@@ -284,7 +330,7 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
 
 
 def test_no_pattern_for_models_reaches_below_the_top():
-    """Else hatchling leaves the package out."""
+    """Check this because hatchling would leave the package out."""
     patterns = (ROOT / ".gitignore").read_text().splitlines()
     assert not [pattern for pattern in patterns if pattern.strip("/*") == "models"]
 

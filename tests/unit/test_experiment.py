@@ -232,6 +232,40 @@ def test_sampling_has_the_l2_that_is_best_on_average_over_the_shares():
     assert used == {min(found, key=lambda l2: sum(found[l2]))}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("max_epochs: 2", "max_epochs: 2\n  max_epochs: 3", "key 'max_epochs' occurs twice, again in line 8"),
+        ("max_epochs: 2", "max_epochs: 010x", "defaults.max_epochs: Input should be a valid integer (got '010x')"),
+        ("max_epochs: 2", "epochs: 2", "defaults.max_epochs: Field required"),
+        ("num_seeds: 2", "seeds: 2", "experiments.seeds.seeds: no such key; the keys here are: set, max_epochs, "),
+        ("experiments:", "experiment:", "it must have the keys defaults and experiments"),
+        ("x: 0.5", "x: 0.5\n    vary: model.dropout", "experiments.keep.x: a grid needs a list of numbers, got 0.5"),
+        (
+            "x: 0.5",
+            "x: [1, 1.0]\n    vary: model.dropout",
+            "experiments.keep: a grid needs different x and as many values",
+        ),
+        (
+            "x: 0.5",
+            "x: [1]\n    values: [1, 2]\n    vary: model.dropout",
+            "experiments.keep: a grid needs different x and",
+        ),
+    ],
+)
+def test_a_mistake_in_the_experiments_is_one_line(tmp_path, old, new, problem):
+    file = tmp_path / "experiments.yaml"
+    content = yaml.safe_dump(EXPERIMENTS, sort_keys=False)
+    assert old in content
+    file.write_text(
+        content.replace(f"  {old}", f"  {new}", 1) if f"  {old}" in content else content.replace(old, new, 1)
+    )
+    with pytest.raises(ValueError, match=r"experiments\.yaml: ") as caught:
+        load_experiments(file)
+    assert str(caught.value).startswith(f"{file}: {problem}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_the_settings_of_the_committed_runs_are_those_that_their_entries_ask_for_now():
     # Older runs may also have L2 weights that no layer of the model uses; they had no effect.
     defaults, experiments = REAL

@@ -1,7 +1,9 @@
 import json
+import re
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from pipelines.leaderboard import main
 from pipelines.project.golden_files import accepted_behaviour
@@ -191,7 +193,7 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
 def test_the_note_says_how_long_trials_were(board):
     fill(board)
     tune = {"num_trials": 1, "max_epochs": 27, "scheduler": "asha", "fixed": {"model.embed_dim": 8}}
-    content = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "tune": tune, "training": {"max_epochs": 50}}
+    content = {"seed": 1, "datasets": ["frappe"], "models": ["fm"], "tune": tune, "training": {"max_epochs": 50}}
     (board.root / "params.yaml").write_text(json.dumps(content))
     board.gather()
     epochs = "at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others"
@@ -217,6 +219,34 @@ def test_so_far_leaves_out_what_is_missing_and_names_it(board):
         cell for cell in whole if (cell["dataset"], cell["model"]) != ("movielens", "fm")
     ]
     assert (board.root / "results" / "leaderboard.md").read_text().endswith("\nNot run yet: fm on movielens.\n")
+
+
+CONFLICT = '<<<<<<< ours\n{"num_seeds": 2}\n=======\n{"num_seeds": 5}\n>>>>>>> theirs\n'
+
+
+@pytest.mark.parametrize("so_far", [False, True])
+@pytest.mark.parametrize(("file", "stage"), [("best.json", "tune"), ("metrics.json", "evaluate")])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (CONFLICT, r"line 1 has a merge conflict, which git left there"),
+        ('{"num_seeds": 2}', r".+"),
+        ("", r".+"),
+        ("null", r".+"),
+    ],
+)
+def test_a_damaged_cell_is_named_and_no_cell_that_is_not_run_yet(board, so_far, file, stage, content, reason):
+    fill(board)
+    board.gather()
+    before = (board.root / "results" / "leaderboard.md").read_text()
+    path = board.root / "results" / "movielens" / "fm" / file
+    path.write_text(content)
+    if file == "metrics.json":
+        path.with_name("best.json").unlink()
+    command = rf"python -m pipelines\.{stage} --model fm --dataset movielens"
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} is damaged \({reason}\): run {command}$"):
+        board.gather(so_far=so_far)
+    assert (board.root / "results" / "leaderboard.md").read_text() == before
 
 
 def test_an_unknown_data_set_lists_the_known_ones(board):
@@ -251,3 +281,26 @@ def test_without_such_a_row_there_is_no_footnote(board):
     board.add("frappe", "lr", 0.3)
     board.gather()
     assert "†" not in (board.root / "results" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(("width", "most", "left"), [(160, "5", 0), (80, "0.3000", 5), (40, "0.3333 ± 0.0011", 8)])
+def test_a_narrow_terminal_shows_fewer_columns_and_cuts_none(board, monkeypatch, capsys, width, most, left):
+    fill(board)
+    monkeypatch.setattr("pipelines.leaderboard.console", lambda: Console(width=width))
+    board.gather()
+    shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if line.split()[:1] == ["fm"])
+    assert "0.3333 ± 0.0011" in row
+    assert most in row
+    assert "…" not in shown
+    assert (f"{left} more columns in " in shown) == bool(left)
+    assert "seeds" in (board.root / "results" / "leaderboard.md").read_text()
+
+
+def test_without_published_figures_there_is_no_column_for_them(board):
+    board.set_params(["movielens"], ["lr"])
+    board.add("movielens", "lr", 0.5)
+    board.gather()
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert "ublished" not in text
+    assert "The paper" not in text

@@ -5,16 +5,18 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
+from pipelines import studies
 from pipelines.project.cluster import resources_per_run
-from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.golden_files import accepted_behaviour, digest_of
 from pipelines.project.params import TrainingParams, TuneParams, load_params
+from pipelines.project.seeds import seed_for
 from pipelines.search import journal as study_record
 from pipelines.search import tuner
-from pipelines.training.cell import fingerprint
+from pipelines.training.cell import fingerprint, generated_cell
 from search_spaces import shared
 
 
@@ -37,6 +39,33 @@ def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
     ]
     assert len({fingerprint(*variant) for variant in variants}) == len(variants)
     assert fingerprint(*variants[0]) == fingerprint(cell_of(prepared, "fm"), dict(space), dict(fixed))
+
+
+SPACE = {
+    "training.learning_rate": FloatDistribution(3e-3, 0.5, log=True),
+    "model.dropout": FloatDistribution(0.0, 0.9, step=0.1),
+    "model.field_embed_dim": IntDistribution(4, 64, log=True),
+    "training.batch_size": CategoricalDistribution((128, 256)),
+    "model.hidden_dims": CategoricalDistribution(("[64]", "[64, 32]")),
+    "model.batch_norm": CategoricalDistribution((False, True)),
+    "model.width": CategoricalDistribution((1,)),
+}
+
+
+@pytest.mark.fault("changed")
+def test_names_and_seeds_are_the_same_with_every_version_of_python_and_optuna(monkeypatch):
+    monkeypatch.setattr(BaseDistribution, "__repr__", lambda self: "as another version writes it")
+    digests = {"train": "0123", "valid": "4567", "test": "89ab", "pretrained": "0123456789ab"}
+    training = TrainingParams(learning_rate=1e-4, l2=0.1 + 0.2, max_epochs=27, metric="auc", pretrained="fm")
+    cell = replace(
+        generated_cell(), model="ifm", dataset="größe", digests=digests, training=training, behaviour="fedcba987654"
+    )
+    setting = {"training.l2": 1e-8, "model.embed_dim": 64, "model.hidden_dims": "[64]", "model.batch_norm": True}
+    assert fingerprint(cell, SPACE, setting) == "36225c859a25"
+    assert fingerprint(cell, {}, {"training.loss": None}) == "92d635ae56d9"
+    assert tuner.trial_seed(cell, setting) == 4030249810
+    assert seed_for(2019, "prepare", "größe", "split", 3) == 136206348
+    assert digest_of({"losses": [0.1 + 0.2, 1e-8, 1e22], "name": "größe", "none": None}) == "1f5b4a78d79b"
 
 
 @pytest.mark.fault("changed")
@@ -73,6 +102,32 @@ def made_failed_study(project, model):
     storage = study_record.open_journal(project.study(model) / "journal.log")
     study = optuna.create_study(storage=storage, study_name=fingerprint(cell, space, fixed))
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
+
+
+@pytest.mark.fault("torn")
+@pytest.mark.parametrize("damage", ['{"op_code', "", "\\xff", "{}", "[]", "3", '{"op_code": 99}', '{"op_code": 4}'])
+def test_a_damaged_line_within_a_journal_is_named_with_the_remedy(project, no_cluster, capsys, damage):
+    for model in ("lr", "fm"):
+        made_failed_study(project, model)
+    journal = project.study("lr") / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kept, damaged = b"".join(lines[:1]), damage.encode().replace(b"\\xff", b"\xff") + b"\n"
+    journal.write_bytes(kept + damaged + b"".join(lines[1:]))
+    remedy = r"keep only the lines before it \(head -n 1\) to go on from there, or delete the file to search anew"
+    for command in (lambda: project.tune("lr"), lambda: studies.main(project.params)):
+        with pytest.raises(ValueError, match=rf"^{journal}:2: the line is damaged; {remedy}$"):
+            command()
+    assert " fm " in capsys.readouterr().out
+    journal.write_bytes(kept)
+    studies.main(project.params)
+
+
+def test_a_line_that_a_search_is_writing_is_no_damage(project, capsys):
+    made_failed_study(project, "lr")
+    with (project.study("lr") / "journal.log").open("ab") as journal:
+        journal.write(b'{"op_code": 4, "tri')
+    studies.main(project.params)
+    assert " lr " in capsys.readouterr().out
 
 
 def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):

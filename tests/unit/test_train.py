@@ -191,8 +191,9 @@ def test_a_wrong_setting_is_one_line(call, assignment, words):
     assert words in the_line(call(*SMALL, "--set", assignment))
 
 
-def test_data_that_is_not_prepared_names_the_stage(call):
-    assert "run python -m pipelines.prepare --dataset frappe\n" in the_line(call(dataset="frappe"))
+def test_data_that_is_not_prepared_names_the_stage(call, params):
+    hint = f"run python -m pipelines.prepare --params {params} --dataset frappe\n"
+    assert hint in the_line(call(dataset="frappe"))
 
 
 def test_a_model_that_can_not_use_the_fields_says_why(call, monkeypatch):

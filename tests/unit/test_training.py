@@ -166,13 +166,13 @@ def test_the_same_seed_gives_the_same_curve_bit_for_bit(name):
 
 def test_an_epoch_takes_each_row_once_in_an_order_of_its_own(monkeypatch):
     taken = []
-    inputs = Rows.inputs
+    batch = Rows.batch
 
-    def spy(rows, which):
+    def spy(rows, which, kernels):
         taken.extend(which.tolist() if isinstance(which, torch.Tensor) else [])
-        return inputs(rows, which)
+        return batch(rows, which, kernels)
 
-    monkeypatch.setattr(Rows, "inputs", spy)
+    monkeypatch.setattr(Rows, "batch", spy)
     fit("lr", batch_size=64, max_epochs=2)
     first, second = taken[:400], taken[400:]
     assert sorted(first) == sorted(second) == list(range(400))
@@ -213,9 +213,10 @@ def test_batch_norm_trains_when_one_row_is_left_over(kernels):
 
 
 def test_kernels_are_used_unless_they_are_switched_off(monkeypatch):
+    batch, seen = Rows.batch, set()
+    monkeypatch.setattr(Rows, "batch", lambda rows, which, kernels: seen.add(kernels) or batch(rows, which, kernels))
     for kernels, expected in (("fast", {True}), ("plain", {False})):
-        seen = set()
-        monkeypatch.setattr(loop, "Batch", lambda *inputs, kernels, seen=seen: seen.add(kernels) or Batch(*inputs))
+        seen.clear()
         fit("fm", max_epochs=1, kernels=kernels)
         assert seen == expected
 
