@@ -52,5 +52,5 @@ class AttentionalFM(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)
         attention = None if self.inert_attention else self.attention
-        interactions = attentional_pooling(attention, V, self.p, self.dropout, self.batch_norm)
+        interactions = attentional_pooling(attention, batch, V, self.p, self.dropout, self.batch_norm)
         return self.linear(batch) + interactions

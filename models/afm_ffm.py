@@ -47,5 +47,5 @@ class FieldAwareAttentionalFM(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)
-        interactions = attentional_pooling(self.attention, V, self.p, self.dropout, self.batch_norm)
+        interactions = attentional_pooling(self.attention, batch, V, self.p, self.dropout, self.batch_norm)
         return self.linear(batch) + interactions

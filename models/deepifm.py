@@ -51,7 +51,7 @@ class DeepIFM(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()
-        T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
+        T, effect = attend(self.attention, batch, V, F, self.dropout)  # [batch, P] each
         G = (T * effect).sum(-1)
         y_DNN = self.mlp(V).squeeze(-1)
         return self.linear(batch) + G + y_DNN

@@ -48,5 +48,5 @@ class FeatureAspectIFM(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)
-        T, effect = attend(self.attention, V, self.I_X, self.dropout)  # [batch, P] each
+        T, effect = attend(self.attention, batch, V, self.I_X, self.dropout)  # [batch, P] each
         return self.linear(batch) + (T * effect).sum(-1)

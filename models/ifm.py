@@ -47,5 +47,7 @@ class InteractionAwareFM(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()
-        T, effect = attend(self.attention, V, F, self.dropout)  # T_ij and F_ijᵀ (V_i ⊙ V_j) x_i x_j, [batch, P] each
+        T, effect = attend(
+            self.attention, batch, V, F, self.dropout
+        )  # T_ij and F_ijᵀ (V_i ⊙ V_j) x_i x_j, [batch, P] each
         return self.linear(batch) + (T * effect).sum(-1)

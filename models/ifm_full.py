@@ -46,5 +46,5 @@ class UnfactorizedIFM(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()  # [P, K]
-        T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
+        T, effect = attend(self.attention, batch, V, F, self.dropout)  # [batch, P] each
         return self.linear(batch) + (T * effect).sum(-1)

@@ -50,6 +50,6 @@ class InteractionAwareNN(nn.Module):
         V, I = self.embedding(batch), self.field_aspect()  # noqa: E741
         W_1, b_1 = self.mlp[0].parameters()
         M = W_1.unflatten(1, I.shape).transpose(0, 1) * I[:, None]  # [P, units, K]: W_1 h_0 is Σ T_ij M_ij (V_i ⊙ V_j)
-        T, effect = attend(self.attention, V, M, self.dropout)  # [batch, P], [batch, P, units]
+        T, effect = attend(self.attention, batch, V, M, self.dropout)  # [batch, P], [batch, P, units]
         h_1 = (T[..., None] * effect).sum(1) + b_1
         return self.linear(batch) + self.mlp[1:](h_1).squeeze(-1)

@@ -11,7 +11,12 @@ from pipelines.project.files import write_text
 from pipelines.project.paths import Paths
 from pipelines.project.records import Missing, read_csv
 
-PARAMETERS = {"keep": "keep_probability", "l2_field": "l2_field", "field_embed_dim": "field_embed_dim"}
+PARAMETERS = {
+    "keep": "keep_probability",
+    "l2_field": "l2_field",
+    "field_embed_dim": "field_embed_dim",
+    "sampling_l2": "l2_field",
+}
 EVEN = ("l2_field", "field_embed_dim")  # parameters whose values are drawn at even distances
 OWN_PANELS = ("code", "sizes")  # figures that compare variants of one model: one panel for each model
 PANELS = {"frappe-nfm": "Frappe", "movielens": "MovieLens tags", "generated": "generated, 40 fields"}

@@ -112,8 +112,8 @@ def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     with torch.no_grad():
         F = model.field_aspect()  # [P, K]
         for start in range(0, len(rows), EVALUATION_ROWS):
-            V = model.embedding(rows.batch(slice(start, start + EVALUATION_ROWS)))
-            parts.append(attend(model.attention, V, F, model.dropout))
+            batch = rows.batch(slice(start, start + EVALUATION_ROWS))
+            parts.append(attend(model.attention, batch, model.embedding(batch), F, model.dropout))
         T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
         norm = F.norm(dim=-1).double().cpu()
     i, j = field_pairs(len(fields)).tolist()

@@ -5,6 +5,7 @@ from functools import cached_property
 from torch import Tensor, nn
 
 from models.kernels.features import Bags, BagsOfBatch, Occurrences, grouped
+from models.layers.pairs import field_pairs
 
 
 class Batch:
@@ -36,6 +37,17 @@ class Batch:
     def lists(self) -> BagsOfBatch | None:
         """Find the features of the lists that occur; None where fields hold no lists."""
         return self.bags and self.bags.among(self.where.ids)
+
+    def absent(self, pairs: Tensor | None = None) -> Tensor | None:
+        """Find the pairs with x_i x_j = 0, which are no interactions.
+
+        Shape: pairs as in `field_pairs` (None: all) → `[batch, P]`, or None if all values are 1.
+        """
+        if self.values is None:
+            return None
+        i, j = field_pairs(self.num_fields) if pairs is None else pairs
+        zero = self.values == 0
+        return zero[:, i] | zero[:, j]
 
     def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
         """Pick fields, and subtract `shift` `[fields]` from their ids."""

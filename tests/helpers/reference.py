@@ -13,8 +13,11 @@ FIELD_DIMS = (3, 4, 2, 5)
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0):
-    """Draw global feature ids and float64 values of both signs, both `[rows, fields]`."""
+def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0, zeros=False):
+    """Draw global feature ids and float64 values of both signs, both `[rows, fields]`.
+
+    With zeros, some rows lack a field, some all but one, and some all.
+    """
     generator = torch.Generator().manual_seed(seed)
     starts = [sum(field_dims[:field]) for field in range(len(field_dims))]
     columns = [
@@ -22,6 +25,8 @@ def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0):
         for start, size in zip(starts, field_dims, strict=True)
     ]
     values = torch.randn(num_rows, len(field_dims), generator=generator, dtype=torch.float64)
+    if zeros:
+        values[1::4, 2] = values[2::4, 1:] = values[3::4] = 0.0
     return torch.stack(columns, 1), values
 
 
@@ -92,15 +97,22 @@ def embedded(weights, ids, values):
     return [[V[i, k] * x for k in range(V.shape[1])] for i, x in zip(ids, values, strict=True)]
 
 
-def softmax(logits):
-    exponentials = [logit.exp() for logit in logits]
-    return [e / sum(exponentials) for e in exponentials]
+def are_interactions(values):
+    """Tell for all pairs i < j whether x_i x_j is not 0."""
+    return [bool(a != 0) and bool(b != 0) for a, b in combinations(values, 2)]
 
 
-def attention(weights, products, temperature, placement="logits", prefix="attention."):
+def softmax(logits, there):
+    """Compute the softmax over the logits that are there, and zeros for the others."""
+    exponentials = [logit.exp() if is_there else logit * 0 for logit, is_there in zip(logits, there, strict=True)]
+    return [e / sum(exponentials) if any(there) else e for e in exponentials]
+
+
+def attention(weights, products, temperature, placement="logits", prefix="attention.", there=None):
     """Compute the attention T_ij of all pairs: softmax(hᵀ Relu(W p + b) / τ).
 
     With placement "hidden", τ is where the released code has it: softmax(hᵀ Relu(W p / τ + b)).
+    The softmax is over the pairs that are `there` (None: all); the others have T_ij = 0.
     """
     W, b, h = (weights[prefix + name] for name in "Wbh")
     logits = []
@@ -112,7 +124,7 @@ def attention(weights, products, temperature, placement="logits", prefix="attent
             if hidden > 0:
                 logit = logit + h[a] * hidden
         logits.append(logit if placement == "hidden" else logit / temperature)
-    return softmax(logits)
+    return softmax(logits, there or [True] * len(logits))
 
 
 def field_aspect(weights, prefix="field_aspect."):

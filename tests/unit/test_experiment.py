@@ -195,7 +195,7 @@ def test_the_papers_experiments_have_settings_that_their_models_take(name):
     assert training.max_epochs == training.patience == entry.max_epochs
     if entry.figure == "keep":
         assert arguments["dropout"] == pytest.approx(1 - entry.x)
-    if entry.figure == "l2_field":
+    if entry.figure in ("l2_field", "sampling_l2"):
         assert training.l2_field == entry.x
     if entry.figure == "field_embed_dim":
         assert arguments["field_embed_dim"] == entry.x
@@ -219,6 +219,17 @@ def test_a_grid_is_a_run_for_each_x():
         {"model.k": 1},
         {"model.k": 4},
     ]
+
+
+def test_sampling_has_the_l2_that_is_best_on_average_over_the_shares():
+    found, used = {}, set()
+    for name, entry in REAL[1].items():
+        if entry.figure == "sampling_l2":
+            curve = pl.read_csv(PAPER / "results" / "experiments" / f"{name}.csv")
+            found.setdefault(entry.x, []).append(curve["valid_rmse"].min())
+        if entry.figure == "sampling":
+            used.add(entry.set["training.l2_field"])
+    assert used == {min(found, key=lambda l2: sum(found[l2]))}
 
 
 @pytest.mark.parametrize(
