@@ -21,7 +21,8 @@ def register_model(cls: ModelClass) -> ModelClass:
     """Register a model class under the name of its file.
 
     A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)`. It maps a
-    `models.layers.batch.Batch` to logits `[batch]`.
+    `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has a method
+    `fit(batch, labels, loss)`, which fits it to all training rows at once, in closed form.
     """
     _REGISTRY[cls.__module__.rpartition(".")[2]] = cls
     return cls
@@ -44,6 +45,11 @@ def get_model(name: str) -> type[nn.Module]:
     if name not in _REGISTRY:
         raise ValueError(f"unknown model {name!r}; choose one of: {', '.join(list_models())}")
     return _REGISTRY[name]
+
+
+def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:
+    """Tell whether a model is fitted in closed form, by its method `fit`, and has no gradients."""
+    return hasattr(model, "fit")
 
 
 def hyperparameters(name: str) -> dict[str, Any]:

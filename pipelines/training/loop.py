@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from models.layers.batch import Batch
 from models.layers.embeddings import settle
+from models.registry import is_closed_form
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.training.metrics import Metrics, compute_metrics
-from pipelines.training.optimizers import forget_optimizer, make_optimizer
+from pipelines.training.optimizers import forget_optimizer, make_optimizer, refuse_untaken
 from pipelines.training.process import device_of
 
 EVALUATION_ROWS = 1 << 14  # at a time: the more, the fewer distinct pairs of features for each row
@@ -84,14 +85,19 @@ def train(
 ) -> list[Epoch]:
     """Train a model, and leave it with the weights of the best validation epoch.
 
+    A closed-form model is fitted in one epoch.
     Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
     metric, or when `report` returns True. Raises FloatingPointError when the loss is no longer finite.
     """
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
+    if is_closed_form(model):
+        epochs = [fit(model, rows, valid_rows, training)]
+        report(epochs[0])
+        return epochs
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)
     stopping = EarlyStopping(model, training)
-    epochs: list[Epoch] = []
+    epochs = []
     while len(epochs) < training.max_epochs and not stopping.is_due(len(epochs)):
         start = time.perf_counter()
         model.train()
@@ -118,6 +124,16 @@ def train(
     forget_optimizer(model)
     model.load_state_dict(stopping.best_weights)
     return epochs
+
+
+def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> Epoch:
+    """Fit a closed-form model to all rows at once."""
+    refuse_untaken(model, training)
+    start = time.perf_counter()
+    model.fit(Batch(rows.features, rows.values), rows.labels, training.loss)
+    seconds = time.perf_counter() - start
+    total = summed_loss(predict(model, rows), rows.labels.cpu(), training.loss)
+    return Epoch(1, seconds, total.item() / len(rows), evaluate(model, valid_rows, training.loss))
 
 
 class EarlyStopping:
