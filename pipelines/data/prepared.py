@@ -13,8 +13,8 @@ from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
-from pipelines.data.negatives import draw_negatives
-from pipelines.data.splitting import split_rows
+from pipelines.data.negatives import draw_negatives, group_rows
+from pipelines.data.splitting import split_groups, split_rows
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
@@ -51,6 +51,9 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     folder = paths.processed(dataset.name)
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
     if dataset.format == "libfm":
+        if (asked := params.prepare.split) != "random":
+            whose = f"data set {dataset.name!r} comes with its split"
+            raise ValueError(f"{whose}: prepare.split must be random, not {asked}")
         encoded, splits = splits_as_released(dataset, files)
         seeds = dict.fromkeys(seeds)  # nothing was drawn
     else:
@@ -115,8 +118,21 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
         table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
         return Split(len(rows), int((rows < num_lines).sum()), table)
 
-    rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, np.random.default_rng(seeds["split"]))
+    rng = np.random.default_rng(seeds["split"])
+    if shares.split == "new_pairs":
+        pairs = group_rows(pairs_of_log(encoded, dataset, negatives))
+        rows = split_groups(pairs, shares.train, shares.valid, rng)
+    else:
+        rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, rng)
     return encoded, {name: split(part) for name, part in rows.items()}
+
+
+def pairs_of_log(encoded: Encoded, dataset: Dataset, negatives: np.ndarray) -> np.ndarray:
+    """Return the ids of the fields `given` and `replace`: of the log's lines, then of each line's negatives."""
+    given = encoded.ids[:, [dataset.fields.index(field) for field in dataset.given]]
+    replaced = encoded.ids[:, dataset.fields.index(dataset.replace)]
+    lines = np.concatenate([given, np.repeat(given, negatives.shape[1], axis=0)])
+    return np.column_stack([lines, np.concatenate([replaced, negatives.ravel()])])
 
 
 def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:

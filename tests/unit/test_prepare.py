@@ -135,6 +135,35 @@ def test_another_number_of_negatives_and_other_shares(project):
     assert schema["field_dims"] == [50, 1, 50]
 
 
+def test_new_pairs_are_on_one_side_only(project):
+    write_log(Paths(project).raw("synthetic"), 1)
+    pairs = {}
+    for split in ("random", "new_pairs"):
+        (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
+        schema = run_prepare(project, "synthetic")
+        frames = read_processed(project, "synthetic")
+        pairs[split] = {name: set(frames[name].select("user", "item").rows()) for name in SPLITS}
+        rows = pl.concat(frames[name] for name in SPLITS).sort(pl.all())
+        pairs[split]["rows"] = rows.rows()
+        assert schema["num_rows"]["train"] == pytest.approx(0.7 * schema["num_rows"]["total"], abs=20)
+        assert schema["num_rows"]["test"] == pytest.approx(0.1 * schema["num_rows"]["total"], abs=20)
+        assert all(0.3 < schema["num_positives"][name] / schema["num_rows"][name] < 0.37 for name in SPLITS)
+    assert pairs["random"]["train"] & pairs["random"]["test"]
+    train, valid, test = (pairs["new_pairs"][name] for name in SPLITS)
+    assert not (train & valid or train & test or valid & test)
+    assert pairs["new_pairs"]["rows"] == pairs["random"]["rows"]  # the same lines and negatives
+
+
+def test_a_released_split_is_not_split_again(project):
+    (project / "params.yaml").write_text(PARAMS + "prepare: {split: new_pairs}\n")
+    write_libfm(project, ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"])
+    done = run_program(project, "movielens-nfm")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: data set 'movielens-nfm' comes with its split: prepare.split must be random, not new_pairs\n"
+    )
+
+
 def test_libfm_files_are_the_splits_as_they_are(project):
     train = ["1 2:1 11:1 21:1", "-1 0:1 10:1 20:1 # unsorted next", "-1 22:1 2:1 11:1"]
     write_libfm(project, train, ["-1 0:1 11:1 20:1", "1 3:1 11:1 21:1"], ["1 2:1 12:1 21:1", "-1 2:1 12:1 23:1"])
