@@ -16,7 +16,6 @@ from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 from pipelines.project.seeds import seed_for
 
 NUM_FIELDS, FIELD_DIM = 40, 10  # features a field
@@ -59,7 +58,7 @@ def main(
         pretrained=None,
         root_seed=config.seed,
     )
-    records, origin = [], made_by(cell.behaviour).model_dump()
+    records, origin = [], cell.made_by().model_dump()
     for percent in PERCENTS:
         for seed in range(num_seeds):
             records.append(train_once(cell, percent, seed))

@@ -1,6 +1,7 @@
 """Fetch or generate the raw files of a data set."""
 
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -47,18 +48,30 @@ def format_dataset(dataset: Dataset) -> str:
 def download(dataset: Dataset, params: Path) -> list[Path]:
     """Fetch or generate the raw files of a data set, and return their paths.
 
+    sources.json beside them says where they come from.
+
     Raises ValueError if a file can't be fetched or params.yaml is wrong, OSError if a file can't be written.
     """
-    from pipelines.data.fetch import fetch
+    from pipelines.data.card import SOURCES, describe
+    from pipelines.data.fetch import checksum_like, fetch, has_checksum
     from pipelines.data.unpack import unpack
+    from pipelines.project.files import write_json
     from pipelines.project.params import load_params
 
     seed = load_params(params).seed  # first, so that a mistyped --params leaves no data behind
     folder = Paths(params.parent).raw(dataset.name)
     if not dataset.sources:
         return generate(dataset, folder, seed)
-    files = [fetch(source) for source in dataset.sources]
-    return [path for source, file in zip(dataset.sources, files, strict=True) for path in unpack(source, file, folder)]
+    files, raw_files, paths = [fetch(source) for source in dataset.sources], [], []
+    for source, file in zip(dataset.sources, files, strict=True):
+        released, checksum = has_checksum(file, source.checksum), checksum_like("sha256", file)
+        unpacked = unpack(source, file, folder)
+        raw_files += [describe(path, source, released, checksum) for path in unpacked]
+        paths += unpacked
+    write_json(folder / SOURCES, [raw_file.model_dump() for raw_file in raw_files])
+    for note in dict.fromkeys(raw_file.note for raw_file in raw_files if raw_file.note):
+        print(f"note: {note}", file=sys.stderr)
+    return paths
 
 
 def generate(dataset: Dataset, folder: Path, seed: int) -> list[Path]:

@@ -1,7 +1,7 @@
 """Gather the results of all cells (a model on a data set) into the leaderboard."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +10,7 @@ import polars as pl
 import typer
 from rich.markdown import Markdown
 
+from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
 from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
@@ -58,7 +59,8 @@ def main(
             missing.append(f"{model} on {dataset}")
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
-    text = markdown(rows, config, missing)
+    cards = {dataset: read_card(paths, dataset) for dataset in config.datasets}
+    text = markdown(rows, config, missing, cards)
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
@@ -101,8 +103,10 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
     return math.inf if mean is None else metric.score(mean)
 
 
-def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] = ()) -> str:
-    """Render the page with one table for each data set, best model first."""
+def markdown(
+    rows: list[dict[str, Any]], config: Params, missing: Sequence[str], cards: Mapping[str, Card | None]
+) -> str:
+    """Render the page with one table for each data set, best model first, and what its card says."""
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
@@ -113,6 +117,7 @@ def markdown(rows: list[dict[str, Any]], config: Params, missing: Sequence[str] 
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
+        cards=cards,
         columns=list(columns(config).values()),
         metric=METRICS[config.training.metric],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),

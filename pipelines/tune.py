@@ -9,7 +9,6 @@ from pipelines.project.files import write_text
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 from pipelines.project.records import write_record
 
 
@@ -32,7 +31,7 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         write_record(folder / "best.json", Declined(model=model, dataset=dataset, declined=reason))
         print(f"{model} declines {dataset}: {reason}")
         return
-    origin = made_by(cell.behaviour)
+    origin = cell.made_by()
     study = tuner.search(cell, get_dataset(dataset).family, config, paths.study(dataset, model))
     metric, trial = METRICS[config.training.metric], study.best_trial
     best = Best.model_validate(

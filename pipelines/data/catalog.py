@@ -25,6 +25,7 @@ class Source(Schema):
     url: str
     checksum: str  # ALGORITHM:HEX; git-blob is the SHA-1 that git gives the content
     members: tuple[str, ...] = ()  # the files wanted from a zip archive; none: the file itself
+    variants: dict[str, str] = Field(default={})  # by checksum: how a file that a mirror may have differs from this one
 
     @property
     def name(self) -> str:
@@ -35,7 +36,8 @@ class Dataset(Schema):
     """Describe a data set.
 
     A log (any format but libfm) has positives only. `prepare` adds negatives: it replaces the feature of field
-    `replace` with one that does not occur in the log together with the row's features of the fields `given`.
+    `replace` with one that does not occur in the log together with the row's features of the fields `given`. Of a
+    released split, these say how its negatives were made.
     """
 
     name: str
@@ -53,6 +55,11 @@ class Dataset(Schema):
     def family(self) -> str:
         """Return the part of the name that all releases share; the paper's settings differ by family."""
         return self.name.split("-")[0]
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """Return the fields that a model may know again: `given` and `replace`, or else the first two fields."""
+        return (*self.given, self.replace) if self.replace else self.fields[:2]
 
 
 def list_datasets() -> list[str]:

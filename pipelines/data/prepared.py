@@ -3,12 +3,14 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
+from pipelines.data.card import Card, Known, KnownPairs, described
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
 from pipelines.data.libfm import by_field, read_libfm
@@ -18,6 +20,7 @@ from pipelines.data.splitting import split_groups, split_rows
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
+from pipelines.project.records import write_record
 from pipelines.project.seeds import seed_for
 
 ROW_GROUP_SIZE = 262_144  # all settings of the parquet files are fixed, so that every run writes the same bytes
@@ -35,7 +38,7 @@ class Split(NamedTuple):
 
 
 def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
-    """Write the processed files of `dataset` and return its schema.
+    """Write the processed files and the card of `dataset`, and return its schema.
 
     `train.parquet`, `valid.parquet`, `test.parquet`: `label` (±1, Int8), one Int32 column of feature ids per field,
     and one Float32 column `value:FIELD` per field unless all values are 1.
@@ -43,6 +46,7 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     `files.json`: digests of the bytes of these files.
     `schema.json`: the schema, with digests of the values alone, on which results depend. It is written last, so if it
     exists, all files exist. The same raw files and params give the same bytes.
+    `results/NAME/card.json`: what pages show of the data, on which no result depends.
 
     Raises ValueError for raw files that are missing or invalid, for a log with too few values to draw negatives from,
     and for a split that lacks a class. Raises OSError when a file can't be read or written.
@@ -65,6 +69,7 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     write_json(folder / "files.json", digests)
     values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
     schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
+    write_record(paths.card(dataset.name), card_of(dataset, schema, params, folder, files))
     write_json(folder / "schema.json", schema)
     return schema
 
@@ -128,7 +133,7 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
 
 
 def pairs_of_log(encoded: Encoded, dataset: Dataset, negatives: np.ndarray) -> np.ndarray:
-    """Return the ids of the fields `given` and `replace`: of the log's lines, then of each line's negatives."""
+    """Return the ids of the pair's fields: of the log's lines, then of each line's negatives."""
     given = encoded.ids[:, [dataset.fields.index(field) for field in dataset.given]]
     replaced = encoded.ids[:, dataset.fields.index(dataset.replace)]
     lines = np.concatenate([given, np.repeat(given, negatives.shape[1], axis=0)])
@@ -168,6 +173,29 @@ def schema_of(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, A
         "num_positives": {**num_positives, "total": sum(num_positives.values())},
         "sparsity": len(dataset.fields) / encoded.num_features,
     }
+
+
+def card_of(dataset: Dataset, schema: dict[str, Any], params: Params, folder: Path, files: list[Path]) -> Card:
+    """Make the card of the data that was written to `folder`."""
+    return Card(
+        dataset=dataset.name,
+        split="released" if dataset.format == "libfm" else params.prepare.split,
+        field_dims=dict(zip(schema["fields"], schema["field_dims"], strict=True)),
+        num_rows=schema["num_rows"],
+        num_positives=schema["num_positives"],
+        known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
+        raw_files=[described(file) for file in files],
+    )
+
+
+def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:
+    """Count the test rows of each class whose features of some fields occur together in a training positive."""
+    known = pl.scan_parquet(train).filter(pl.col("label") == 1).select(fields).unique()
+    rows = pl.scan_parquet(test).select("label", *fields)
+    counts = [table.group_by("label").len().collect() for table in (rows.join(known, on=fields, how="semi"), rows)]
+    found, all_rows = (dict(table.iter_rows()) for table in counts)
+    positives, negatives = (Known(known=found.get(label, 0), rows=all_rows[label]) for label in (1, -1))
+    return KnownPairs(fields=list(fields), positives=positives, negatives=negatives)
 
 
 def write_parquet(path: Path, table: pl.LazyFrame) -> str:

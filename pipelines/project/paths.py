@@ -36,6 +36,9 @@ class Paths:
     def results(self, dataset: str, model: str) -> Path:
         return self.root / "results" / dataset / model
 
+    def card(self, dataset: str) -> Path:
+        return self.root / "results" / dataset / "card.json"
+
     @property
     def leaderboard(self) -> Path:
         """Return the leaderboard's path without suffix. The suffixes are .md, .csv and .json."""

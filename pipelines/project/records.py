@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.project.files import write_json
 
 R = TypeVar("R")
+ABSENT: Any = Field(default=None, exclude_if=lambda value: value is None)  # not in the file where it is None
 
 
 class Schema(BaseModel):
