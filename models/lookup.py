@@ -16,7 +16,7 @@ NO_PAIR = -1  # a key that no pair has: so a table is never empty
 
 @register_model
 class Lookup(nn.Module):
-    """Look up the mean label of the row's pair, and back off to the popularity of its features.
+    """Look up the mean label of a pair, and back off to popularity.
 
     The pair is that of the first two fields, which should be user and item. With p the back-off, ŷ = p + b x_i x_j,
     where b = n / (n + λ) times the mean of y − p over the pair's n rows, and 0 for an unknown pair; λ is the

@@ -13,7 +13,7 @@ from models.registry import register_model
 
 @register_model
 class Mean(nn.Module):
-    """Predict the mean label of the training rows, Σ y / (n + λ), for each row.
+    """Predict the mean label of the training rows: Σ y / (n + λ).
 
     It shows what the share of positives alone is worth. It is fitted in closed form. λ, the `smoothing`, matters for a
     handful of rows only: it is there because a search needs something to draw.

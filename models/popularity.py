@@ -12,7 +12,7 @@ from models.registry import register_model
 
 @register_model
 class Popularity(nn.Module):
-    """Predict the mean label, and how much each feature of the row raises or lowers it.
+    """Predict the mean label and one effect for each feature.
 
     ŷ = μ + Σ_i b_i x_i, where b_i = n_i / (n_i + λ) times the mean of what is left of the labels of feature i's n_i
     rows; λ is the `smoothing`. It shows what features alone are worth, without any pair: of a log whose negatives

@@ -48,7 +48,7 @@ def get_model(name: str) -> type[nn.Module]:
 
 
 def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:
-    """Tell whether a model is fitted in closed form, by its method `fit`, and has no gradients."""
+    """Tell whether a model has a method `fit`, which fits it without gradients."""
     return hasattr(model, "fit")
 
 

@@ -106,7 +106,7 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
 def markdown(
     rows: list[dict[str, Any]], config: Params, missing: Sequence[str], cards: Mapping[str, Card | None]
 ) -> str:
-    """Render the page with one table for each data set, best model first, and what its card says."""
+    """Render the page: each data set's table, best model first, and its card."""
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})

@@ -35,7 +35,7 @@ class RawFile(Record):
 
 
 class Known(Record):
-    """Count the rows of a class in the test split, and those whose pair a training positive has."""
+    """Count a class's test rows, and those whose pair is known."""
 
     known: int
     rows: int

@@ -189,7 +189,7 @@ def card_of(dataset: Dataset, schema: dict[str, Any], params: Params, folder: Pa
 
 
 def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:
-    """Count the test rows of each class whose features of some fields occur together in a training positive."""
+    """Count the test rows with the same features of some fields as a training positive."""
     known = pl.scan_parquet(train).filter(pl.col("label") == 1).select(fields).unique()
     rows = pl.scan_parquet(test).select("label", *fields)
     counts = [table.group_by("label").len().collect() for table in (rows.join(known, on=fields, how="semi"), rows)]

@@ -273,7 +273,7 @@ def test_a_card_says_how_many_pairs_are_known_and_which_files_are_not_released(b
         said = "87.5 % of the test positives and 0.0 % of the test negatives"
         said += " have the same user and item as a training positive"
         frappe, movielens = text.split("## movielens")
-        assert f"{said}{why}.\nNot the released data: a.zip is not the released file: it is shorter.\n" in frappe
+        assert f"{said}{why}.\nData: a.zip is not the released file: it is shorter.\n" in frappe
         assert "training positive" not in movielens
 
 
