@@ -76,7 +76,10 @@ def known(paths: Paths, dataset: str) -> tuple[str, str]:
 
 
 def order(before: dict[str, Any], after: dict[str, Any], models: list[str]) -> tuple[str, ...]:
-    """Count the pairs of models that differ on the first split, and sort them by what they do on the second."""
+    """Count pairs of models that differ before, and those that do after.
+
+    Returns their number, how many keep their order, and the names of those that are reversed and that no longer differ.
+    """
     pairs = [{frozenset(pair["models"]): pair for pair in board["pairs"]} for board in (before, after)]
     kept, reverse, equal = [], [], []
     for names in map(frozenset, combinations(models, 2)):

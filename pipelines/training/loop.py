@@ -85,9 +85,9 @@ def train(
 ) -> list[Epoch]:
     """Train a model, and leave it with the weights of the best validation epoch.
 
-    A closed-form model is fitted in one epoch.
-    Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
-    metric, or when `report` returns True. Raises FloatingPointError when the loss is no longer finite.
+    A closed-form model is fitted in one epoch. Calls `report` after each epoch. Ends after `max_epochs`, after
+    `patience` epochs without a better validation metric, or when `report` returns True. Raises FloatingPointError when
+    the loss is no longer finite.
     """
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     if is_closed_form(model):

@@ -102,6 +102,11 @@ def test_the_last_line_is_of_the_test_split_and_the_best_epoch(params, records):
     assert {key: last[key] for key in expected} == expected
 
 
+def test_several_workers_can_not_share_a_closed_form_model(call):
+    said = the_line(call("--set=training.num_workers=2", model="popularity"))
+    assert said == "error: training.num_workers is 2, but popularity is fitted at once: set it to 1\n"
+
+
 def test_without_json_it_prints_words(call):
     code, stdout, stderr = call(model="lr")
     assert (code, stderr) == (0, "")
