@@ -1,7 +1,7 @@
 """Define the look-up of pairs, a baseline."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -22,18 +22,27 @@ class Lookup(nn.Module):
     where b = n / (n + λ) times the mean of y − p over the pair's n rows, and 0 for an unknown pair; λ is the
     `smoothing`. It shows what it is worth to know a pair again, without any generalisation from pair to pair.
 
-    The back-off is for unknown pairs. So it is fitted, as in `popularity`, on the rows whose pair occurs once, which
-    without that row would be unknown (Good 1953). If negatives are drawn anew for each row while positives repeat,
-    nearly all of these rows are negatives, and so are rows with unknown pairs. Without such rows, it is fitted on all.
+    The back-off is for unknown pairs. By default it is fitted, as in `popularity`, on the rows whose pair occurs
+    `once`, which without that row would be unknown (Good 1953). If negatives are drawn anew for each row while
+    positives repeat, nearly all of these rows are negatives, and so are rows with unknown pairs. With `backoff`
+    `all`, and where no pair occurs once, it is fitted on all rows: that is right where unknown pairs are as others, as
+    on a split without known pairs.
     """
 
     pairs: Tensor
 
-    def __init__(self, field_dims: Sequence[int], *, smoothing: float = 0.1, feature_smoothing: float = 10.0) -> None:
+    def __init__(
+        self,
+        field_dims: Sequence[int],
+        *,
+        smoothing: float = 0.1,
+        feature_smoothing: float = 10.0,
+        backoff: Literal["once", "all"] = "once",
+    ) -> None:
         positive(smoothing=smoothing)
         super().__init__()
         self.features, self.output, self.smoothing = FeatureMeans(field_dims, feature_smoothing), Output(), smoothing
-        self.num_features = sum(field_dims)
+        self.num_features, self.backoff = sum(field_dims), backoff
         self.register_buffer("pairs", torch.tensor([NO_PAIR]))  # ascending
         self.effect = fitted(1)
 
@@ -45,7 +54,7 @@ class Lookup(nn.Module):
     def fit(self, batch: Batch, labels: Tensor, loss: str) -> None:
         self.pairs, group, counts = self.keys(batch).unique(return_inverse=True, return_counts=True)
         once = counts[group] == 1
-        rows = once if once.any() else ~once
+        rows = once if self.backoff == "once" and once.any() else torch.ones_like(once)
         values = None if batch.values is None else batch.values[rows]
         self.features.fit(Batch(batch.ids[rows], values), labels[rows])
         left = labels.double() - self.features(batch)

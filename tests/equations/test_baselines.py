@@ -50,10 +50,10 @@ def popularity(rows, smoothing):
     return lambda ids, x: mean + sum(effect.get(i, 0.0) * value for i, value in zip(ids, x, strict=True))
 
 
-def lookup(rows, smoothing, feature_smoothing):
-    """Fit the back-off to rows whose pair occurs once, then an effect for each pair; return a row's prediction."""
+def lookup(rows, smoothing, feature_smoothing, backoff="once"):
+    """Fit the back-off, then an effect for each pair; return the prediction of a row."""
     times = Counter(tuple(ids[:2]) for ids, _, _ in rows)
-    once = [row for row in rows if times[tuple(row[0][:2])] == 1]
+    once = [row for row in rows if times[tuple(row[0][:2])] == 1 and backoff == "once"]
     back_off, effect = popularity(once or rows, feature_smoothing), {}
     for pair in times:
         own = [row for row in rows if tuple(row[0][:2]) == pair]
@@ -72,6 +72,7 @@ def lists(ids, values, labels):
     [
         ("popularity", popularity, {"smoothing": 2.5}),
         ("lookup", lookup, {"smoothing": 0.5, "feature_smoothing": 2.5}),
+        ("lookup", lookup, {"smoothing": 0.5, "feature_smoothing": 2.5, "backoff": "all"}),
     ],
 )
 @pytest.mark.parametrize("num_rows", [12, NUM_ROWS])
