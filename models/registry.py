@@ -22,7 +22,9 @@ def register_model(cls: ModelClass) -> ModelClass:
     """Register a model class under the name of its file.
 
     A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)`. It maps a
-    `models.layers.batch.Batch` to logits `[batch]`. Raises ValueError for a second class in a file.
+    `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has a method
+    `fit(batch, labels, loss)`, which fits it to all training rows at once, in closed form. Raises ValueError for a
+    second class in a file.
     """
     name = cls.__module__.rpartition(".")[2]
     other = _REGISTRY.get(name, cls)
@@ -67,6 +69,11 @@ def _load(name: str) -> type[nn.Module] | str:
         _REGISTRY.pop(name, None)
         return f"{file} can't be imported: {type(error).__name__}: {error}"
     return _REGISTRY.get(name, f"{file} registers no model: put @register_model above its class")
+
+
+def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:
+    """Tell whether a model has a method `fit`, which fits it without gradients."""
+    return hasattr(model, "fit")
 
 
 def hyperparameters(name: str) -> dict[str, Any]:

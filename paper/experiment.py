@@ -19,7 +19,6 @@ from pipelines.project.cli import ParamsOption, one_of, run
 from pipelines.project.files import write_json, write_text, written_whole
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 from pipelines.project.records import read_record
 from pipelines.reporting.tables import markdown_table
 
@@ -159,9 +158,7 @@ def train(
     for seed, file in enumerate(files):
         if not file.exists():
             _, epochs = cell.train(setting, cell.seed("experiment", seed))
-            write_json(
-                file, {"epochs": [epoch.row() for epoch in epochs], "made_by": made_by(cell.behaviour).model_dump()}
-            )
+            write_json(file, {"epochs": [epoch.row() for epoch in epochs], "made_by": cell.made_by().model_dump()})
     runs = [read_record(file, dict[str, Any], f"rm {file}, then the experiment again") for file in files]
     origin = {"setting": setting, "made_by": runs[0]["made_by"]}
     return mean_by_epoch([run["epochs"] for run in runs]), origin

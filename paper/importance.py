@@ -27,7 +27,6 @@ from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 from pipelines.project.records import read_record
 
 MEASURES = ("norm", "attention", "variance", "product")
@@ -54,7 +53,7 @@ def main(
     experiment = ifm_on(dataset, experiments)
     setting = setting_of(experiment, defaults, paths)
     cell = pretrained(load("ifm", dataset, config, paths), setting, config, paths)
-    origin = made_by(cell.behaviour).model_dump()
+    origin = cell.made_by().model_dump()
     model, epochs = cell.train(setting, cell.seed("importance"))
     table = measure_pairs(model, cell.valid_rows, cell.schema["fields"]).with_columns(
         has_label_information=(pl.col("i") == replaced) | (pl.col("j") == replaced)

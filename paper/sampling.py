@@ -16,7 +16,6 @@ from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 from pipelines.project.seeds import seed_for
 
 NUM_FIELDS, FIELD_DIM = 40, 4  # features a field: few, so that they are learnt in a few thousand steps
@@ -62,7 +61,7 @@ def main(
         pretrained=None,
         root_seed=config.seed,
     )
-    records, origin = [], made_by(cell.behaviour).model_dump()
+    records, origin = [], cell.made_by().model_dump()
     for percent in PERCENTS:
         tried = [train_once(cell, percent, l2_field, 0) for l2_field in L2_FIELDS]
         best = max(tried, key=lambda record: record["valid_auc"])

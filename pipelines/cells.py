@@ -21,9 +21,12 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     """
     config, paths = load_params(params), Paths(params.parent)
     one_of("data set", dataset, config.datasets)
-    cells = {model: list_files(paths, dataset, model) for model in config.models}
+    card = paths.card(dataset)
+    cells = {"data": {card.name: file_digest(card)}} if card.exists() else {}
+    cells |= {model: list_files(paths, dataset, model) for model in config.models}
     write_json(paths.cells / f"{dataset}.json", cells)
-    for model, files in cells.items():
+    for model in config.models:
+        files = cells[model]
         print(f"{model} on {dataset}: {files.get('failed') or f'{len(files)} of {len(FILES)} files'}")
 
 

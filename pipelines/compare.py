@@ -18,14 +18,14 @@ TRAINING = {"learning_rate": 0.02, "batch_size": 1024, "max_epochs": NUM_EPOCHS,
 
 
 def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.yaml")) -> None:
-    """Train every registered model for ten epochs with one setting.
+    """Train every model that has gradients for ten epochs with one setting.
 
     Writes results/models.md and results/models.json. Finished models are not
     trained again. Nothing is tuned and no test row is read, so the table does
     not say which model is best.
     """
     config, paths = load_params(params), Paths(params.parent)
-    from models.registry import list_models  # torch takes seconds to import
+    from models.registry import get_model, is_closed_form, list_models  # torch takes seconds to import
     from pipelines.training.cell import fingerprint, load_cell
     from pipelines.training.process import prepare_process
 
@@ -33,7 +33,7 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
 
     fixed = config.model_copy(update={"training": config.training.model_copy(update=TRAINING)})
     rows = []
-    for model in list_models():
+    for model in (name for name in list_models() if not is_closed_form(get_model(name))):
         cell = load_cell(model, dataset, fixed, paths)
         done = paths.study(dataset, model) / f"compare-{fingerprint(cell, {}, SETTING)}.json"
         if not done.exists():

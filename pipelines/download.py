@@ -1,6 +1,7 @@
 """Fetch or generate the raw files of a data set."""
 
 import shutil
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated
@@ -49,11 +50,15 @@ def format_dataset(dataset: Dataset | OwnDataset) -> str:
 def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
     """Fetch or generate the raw files of a data set, and return their paths.
 
-    Files that the user put there stay as they are. Raises ValueError if a file can't be fetched, is neither fetched nor
-    there, or params.yaml is wrong, and OSError if a file can't be written.
+    sources.json beside fetched files says where they come from. Files that the user put there stay as they are.
+
+    Raises ValueError if a file can't be fetched, if it is neither fetched nor there, or if params.yaml is wrong, and
+    OSError if a file can't be written.
     """
-    from pipelines.data.fetch import fetch
+    from pipelines.data.card import SOURCES, describe
+    from pipelines.data.fetch import checksum_like, fetch, has_checksum
     from pipelines.data.unpack import unpack
+    from pipelines.project.files import write_json
     from pipelines.project.params import load_params
 
     seed = load_params(params).seed  # first, so that a mistyped --params leaves no data behind
@@ -64,8 +69,16 @@ def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
         return generate(dataset, folder, seed)
     if not dataset.sources:
         return put_there(dataset, folder)
-    files = [fetch(source) for source in dataset.sources]
-    return [path for source, file in zip(dataset.sources, files, strict=True) for path in unpack(source, file, folder)]
+    files, raw_files, paths = [fetch(source) for source in dataset.sources], [], []
+    for source, file in zip(dataset.sources, files, strict=True):
+        released, checksum = has_checksum(file, source.checksum), checksum_like("sha256", file)
+        unpacked = unpack(source, file, folder)
+        raw_files += [describe(path, source, released, checksum) for path in unpacked]
+        paths += unpacked
+    write_json(folder / SOURCES, [raw_file.model_dump() for raw_file in raw_files])
+    for note in dict.fromkeys(raw_file.note for raw_file in raw_files if raw_file.note):
+        print(f"note: {note}", file=sys.stderr)
+    return paths
 
 
 def put_there(dataset: Dataset, folder: Path) -> list[Path]:

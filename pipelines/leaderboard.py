@@ -11,6 +11,7 @@ import polars as pl
 import typer
 from rich.markdown import Markdown
 
+from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
 from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
@@ -52,11 +53,12 @@ def main(
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
         get_dataset(dataset, paths.root)
+    cards = {dataset: read_card(paths, dataset) for dataset in config.datasets}
     rows, missing = [], []
     failed: dict[str, str] = {}  # by cell, why there is no result
     for dataset, model in product(config.datasets, config.models):
         try:
-            rows.append(read_row(paths, dataset, model, config.training))
+            rows.append(read_row(paths, dataset, model, config.training, cards[dataset]))
         except Missing:
             if reason := why_missing(paths, dataset, model):
                 failed[f"{model} on {dataset}"] = reason
@@ -66,18 +68,18 @@ def main(
                 raise
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
-    text = markdown(rows, config, missing, failed)
+    text = markdown(rows, config, cards, missing, failed)
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
     screen = console()
     shown = columns_that_fit(rows, config, screen.width)
-    screen.print(Markdown(markdown(rows, config, missing, failed, shown)))
+    screen.print(Markdown(markdown(rows, config, cards, missing, failed, shown)))
     if left := len(columns(rows, config)) - len(shown):
         screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
-def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -> dict[str, Any]:
+def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, card: Card | None) -> dict[str, Any]:
     """Read one cell's row of the leaderboard.
 
     `other_behaviour` is true if the code that made its search or final runs behaved differently from the golden files.
@@ -105,7 +107,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams) -
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
-        "published_rmse": get_dataset(dataset, paths.root).published_rmse.get(model),
+        "published_rmse": published(paths, dataset, card).get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
@@ -118,6 +120,11 @@ def why_missing(paths: Paths, dataset: str, model: str) -> str | None:
     folder = paths.results(dataset, model)
     whole = (folder / "best.json").exists() and (folder / "metrics.json").exists()
     return None if whole else failure(paths.study(dataset, model))
+
+
+def published(paths: Paths, dataset: str, card: Card | None) -> dict[str, float]:
+    """Return the published figures of a data set; none for a split into new pairs."""
+    return {} if card and card.split == "new_pairs" else get_dataset(dataset, paths.root).published_rmse
 
 
 def rank(row: dict[str, Any], metric: Metric) -> float:
@@ -139,11 +146,12 @@ def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> 
 def markdown(
     rows: list[dict[str, Any]],
     config: Params,
+    cards: Mapping[str, Card | None],
     missing: Sequence[str] = (),
     failed: Mapping[str, str] = MappingProxyType({}),
     shown: dict[str, str] | None = None,
 ) -> str:
-    """Render the page with one table for each data set, best model first."""
+    """Render the page: each data set's table, best model first, and its card."""
     shown = shown or columns(rows, config)
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
@@ -155,6 +163,7 @@ def markdown(
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
+        cards=cards,
         columns=list(shown.values()),
         metric=METRICS[config.training.metric],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),

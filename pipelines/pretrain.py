@@ -9,7 +9,6 @@ from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, written_whole
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 
 
 def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> None:
@@ -44,7 +43,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
 
     cell = load_cell(name, dataset, config, paths)
     setting = {f"{part}.{key}": value for part, values in config.pretrain for key, value in values.items()}
-    origin = made_by(cell.behaviour)
+    origin = cell.made_by()
     metric = config.training.metric
 
     def report(epoch: loop.Epoch) -> None:

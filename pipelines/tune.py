@@ -14,7 +14,6 @@ from pipelines.project.files import noted_failure, write_text
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.project.provenance import made_by
 from pipelines.project.records import command, write_record
 
 
@@ -43,7 +42,7 @@ def main(
         write_record(folder / "best.json", Declined(model=model, dataset=dataset, declined=reason))
         print(f"{model} declines {dataset}: {reason}")
         return
-    origin = made_by(cell.behaviour)
+    origin = cell.made_by()
     with noted_failure(paths.study(dataset, model)):
         study = tuner.search(cell, get_dataset(dataset, paths.root).family, config, paths.study(dataset, model), retry)
         code.check()

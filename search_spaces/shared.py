@@ -34,6 +34,7 @@ FIELD_ASPECT: Space = {
     "model.field_embed_dim": IntDistribution(4, 64, log=True),
     "training.l2_field": FloatDistribution(1e-4, 10.0, log=True),
 }
+SMOOTHING = FloatDistribution(1e-2, 1e4, log=True)  # rows that a closed-form model adds to each mean
 
 MLP: Space = {
     "model.hidden_dims": CategoricalDistribution(("[100]", "[100, 100]", "[200, 200, 200]", "[400, 400, 400]")),

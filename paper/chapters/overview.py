@@ -4,10 +4,11 @@ from itertools import product
 from typing import Any
 
 from chapters.findings import Findings
+from pipelines.data.card import read_card
 
 
 def overview(findings: Findings) -> dict[str, Any]:
-    """Count judged statements by part of the paper, and list sizes beside the paper's."""
+    """Count judged statements by part, and list sizes and data beside the paper's."""
     params = findings.params
     training = {f"training.{key}": value for key, value in params.training.model_dump().items()}
     sizes = []
@@ -21,6 +22,11 @@ def overview(findings: Findings) -> dict[str, Any]:
             for part, judged in findings.judged.items()
         ],
         "sizes": sizes,
+        "other_data": {
+            dataset: card.notes
+            for dataset in params.datasets
+            if (card := read_card(findings.paths, dataset)) and card.notes
+        },
         "params": params,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from chapters.findings import Findings, read_json
 from chapters.verdicts import Statement, compared, gains_from_fm, judge, verdict
 from pipelines import significance
+from pipelines.data.card import read_card
 from pipelines.data.catalog import get_dataset
 from pipelines.reporting.pages import nested
 from pipelines.reporting.tables import figure as shown
@@ -21,11 +22,12 @@ def rq1(findings: Findings) -> dict[str, Any]:
 def family_of(findings: Findings, family: str) -> dict[str, Any]:
     """Compare one column of Table 2 with the family's data set in params.yaml."""
     dataset = next((name for name in findings.params.datasets if get_dataset(name).family == family), None)
-    table = table_2(findings, family, dataset)
+    table, card = table_2(findings, family, dataset), read_card(findings.paths, dataset) if dataset else None
     return {
         "family": family,
         "dataset": dataset,
         "is_the_papers": dataset == f"{family}-nfm",
+        "other_data": card.notes if card else [],
         "table": table,
         "short": short_searches(findings, dataset),
         "all_pairs": all_sampled(findings, dataset),

@@ -33,6 +33,7 @@ class Source(Schema):
     url: str
     checksum: str  # ALGORITHM:HEX; git-blob is the SHA-1 that git gives the content
     members: Names = ()  # the files wanted from a zip archive; none: the file itself
+    variants: dict[str, str] = Field(default={})  # by checksum: how a file that a mirror may have differs from this one
 
     @property
     def name(self) -> str:
@@ -43,7 +44,8 @@ class Dataset(Schema):
     """Describe a data set.
 
     A log (any format but libfm) has positives only. `prepare` adds negatives: it replaces the feature of field
-    `replace` with one that does not occur in the log together with the row's features of the fields `given`.
+    `replace` with one that does not occur in the log together with the row's features of the fields `given`. Of a
+    released split, these say how its negatives were made.
     """
 
     name: str
@@ -68,6 +70,11 @@ class Dataset(Schema):
         return self.name == "synthetic"
 
     @property
+    def pair(self) -> tuple[str, ...]:
+        """Return the fields that a model may know again: `given` and `replace`, or else the first two fields."""
+        return (*self.given, self.replace) if self.replace else self.fields[:2]
+
+    @property
     def files(self) -> list[str]:
         """Name the files in data/raw/NAME. Without sources, the user puts them there."""
         if not self.sources:
@@ -86,12 +93,10 @@ class Dataset(Schema):
 
     @model_validator(mode="after")
     def say_what_a_negative_is(self) -> "Dataset":
-        if self.format == "libfm":
-            if self.replace or self.given:
-                raise ValueError("replace and given are for logs; a libfm file comes with its negatives")
+        if self.format == "libfm" and not (self.replace or self.given):
             return self
         if not (self.replace and self.given):
-            raise ValueError(f"replace and given: format {self.format} is a log, whose negatives need both")
+            raise ValueError(f"replace and given: the negatives of format {self.format} need both")
         for key, field in [("replace", self.replace), *(("given", field) for field in self.given)]:
             if field not in self.fields:
                 raise unknown_field(key, field, "the data set", self.fields)

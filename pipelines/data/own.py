@@ -108,6 +108,11 @@ class OwnDataset(Schema):
     def family(self) -> str:
         return self.name
 
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """Return the fields that a model may know again: the first two."""
+        return tuple(self.fields)[:2]
+
     def paths(self) -> dict[str, list[Path]]:
         """Find the files by part: train, valid and test, or all. Raises ValueError for a pattern without a file."""
         if isinstance(self.files, dict):

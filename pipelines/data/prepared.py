@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from pipelines.data.card import Card, Known, KnownPairs, described
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
 from pipelines.data.fitting import encode_own, labels_of, split_of
@@ -17,12 +19,13 @@ from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import draw_negatives, group_rows
 from pipelines.data.own import OwnDataset
-from pipelines.data.splitting import split_rows
+from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import read_table
 from pipelines.project.cli import note
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
+from pipelines.project.records import write_record
 from pipelines.project.seeds import seed_for
 
 ROW_GROUP_SIZE = 262_144  # all settings of the parquet files are fixed, so that every run writes the same bytes
@@ -40,7 +43,7 @@ class Split(NamedTuple):
 
 
 def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict[str, Any]:
-    """Write the processed files of `dataset` and return its schema.
+    """Write the processed files and the card of `dataset`, and return its schema.
 
     `train.parquet`, `valid.parquet`, `test.parquet`: `label` (±1, Int8), one Int32 column of feature ids per field,
     and one Float32 column `value:FIELD` per field unless all values are 1.
@@ -48,6 +51,7 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     `files.json`: digests of the bytes of these files.
     `schema.json`: the schema, with digests of the values alone, on which results depend. It is written last, so if it
     exists, all files exist. The same raw files and params give the same bytes.
+    `results/NAME/card.json`: what pages show of the data, on which no result depends.
 
     Raises ValueError for raw files that are missing or invalid, for a log with too few values to draw negatives from,
     and for a split that lacks a class. Raises OSError when a file can't be read or written.
@@ -55,12 +59,18 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     folder = paths.processed(dataset.name)
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
     if isinstance(dataset, OwnDataset):
+        files = [file for part in dataset.paths().values() for file in part]
         encoded, splits = splits_of_table(dataset, params, seeds["split"])
     elif dataset.format == "libfm":
-        encoded, splits = splits_as_released(dataset, raw_files(dataset, paths.raw(dataset.name)))
+        if (asked := params.prepare.split) != "random":
+            whose = f"data set {dataset.name!r} comes with its split"
+            raise ValueError(f"{whose}: prepare.split must be random, not {asked}")
+        files = raw_files(dataset, paths.raw(dataset.name))
+        encoded, splits = splits_as_released(dataset, files)
         seeds = dict.fromkeys(seeds)  # nothing was drawn
     else:
-        encoded, splits = splits_of_log(dataset, raw_files(dataset, paths.raw(dataset.name)), params, seeds)
+        files = raw_files(dataset, paths.raw(dataset.name))
+        encoded, splits = splits_of_log(dataset, files, params, seeds)
     check_classes(dataset, splits)
     (folder / "schema.json").unlink(missing_ok=True)
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
@@ -72,6 +82,7 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     if encoded.lists is not None:
         values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()
     schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
+    write_record(paths.card(dataset.name), card_of(dataset, schema, params, folder, files))
     write_json(folder / "schema.json", schema)
     return schema
 
@@ -126,9 +137,22 @@ def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: di
         table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
         return Split(len(rows), int((rows < num_lines).sum()), table)
 
-    rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, np.random.default_rng(seeds["split"]))
+    rng = np.random.default_rng(seeds["split"])
+    if shares.split == "new_pairs":
+        pairs = group_rows(pairs_of_log(encoded, dataset, negatives))
+        rows = split_groups(pairs, shares.train, shares.valid, rng)
+    else:
+        rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, rng)
     note_repeats(dataset, ids, {name: part[part < num_lines] for name, part in rows.items()})
     return encoded, {name: split(part) for name, part in rows.items()}
+
+
+def pairs_of_log(encoded: Encoded, dataset: Dataset, negatives: np.ndarray) -> np.ndarray:
+    """Return the ids of the pair's fields: of the log's lines, then of each line's negatives."""
+    given = encoded.ids[:, [dataset.fields.index(field) for field in dataset.given]]
+    replaced = encoded.ids[:, dataset.fields.index(dataset.replace)]
+    lines = np.concatenate([given, np.repeat(given, negatives.shape[1], axis=0)])
+    return np.column_stack([lines, np.concatenate([replaced, negatives.ravel()])])
 
 
 def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]) -> None:
@@ -193,6 +217,34 @@ def schema_of(dataset: Dataset | OwnDataset, encoded: Encoded, splits: Splits) -
         "num_positives": {**num_positives, "total": sum(num_positives.values())},
         "sparsity": len(dataset.fields) / encoded.num_features,
     }
+
+
+def card_of(
+    dataset: Dataset | OwnDataset, schema: dict[str, Any], params: Params, folder: Path, files: Sequence[Path]
+) -> Card:
+    """Make the card of the data that was written to `folder`."""
+    split = "released" if dataset.format == "libfm" else params.prepare.split
+    if isinstance(dataset, OwnDataset):
+        split = dataset.split.by
+    return Card(
+        dataset=dataset.name,
+        split=split,
+        field_dims=dict(zip(schema["fields"], schema["field_dims"], strict=True)),
+        num_rows=schema["num_rows"],
+        num_positives=schema["num_positives"],
+        known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
+        raw_files=[described(file) for file in files],
+    )
+
+
+def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:
+    """Count the test rows with the same features of some fields as a training positive."""
+    known = pl.scan_parquet(train).filter(pl.col("label") == 1).select(fields).unique()
+    rows = pl.scan_parquet(test).select("label", *fields)
+    counts = [table.group_by("label").len().collect() for table in (rows.join(known, on=fields, how="semi"), rows)]
+    found, all_rows = (dict(table.iter_rows()) for table in counts)
+    positives, negatives = (Known(known=found.get(label, 0), rows=all_rows[label]) for label in (1, -1))
+    return KnownPairs(fields=list(fields), positives=positives, negatives=negatives)
 
 
 def write_parquet(path: Path, table: pl.LazyFrame) -> str:

@@ -8,6 +8,7 @@ counts; Holm's method corrects it for all pairs of the data set.
 
 import math
 import statistics
+import warnings
 from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
@@ -111,7 +112,9 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float:
 
     if len({*a}) == len({*b}) == 1:
         return float(a[0] == b[0])
-    result: Any = ttest_ind(a, b, equal_var=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's, of one sample without spread: a baseline has one
+        result: Any = ttest_ind(a, b, equal_var=False)
     return float(result.pvalue)
 
 

@@ -22,7 +22,6 @@ from pipelines.project.cluster import cluster, last_line, resources_per_run
 from pipelines.project.files import locked
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params
-from pipelines.project.provenance import made_by
 from pipelines.project.records import command, read_record, write_record
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
@@ -65,7 +64,7 @@ def train_seeds(
     cell: Cell, test_rows: Rows, setting: Setting, params: Params, files: dict[int, Path]
 ) -> dict[int, Run]:
     """Train the seeds in parallel, and write each run into its file when it ends."""
-    origin, done = made_by(cell.behaviour), {}
+    origin, done = cell.made_by(), {}
     with cluster() as there_is:
         wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
         task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)

@@ -9,9 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from pipelines.project.metric import MetricName
 from pipelines.project.provenance import Origin
-from pipelines.project.records import Record, command, read_record
-
-ABSENT: Any = Field(default=None, exclude_if=lambda value: value is None)  # not in the file where it is None
+from pipelines.project.records import ABSENT, Record, command, read_record
 
 
 class Declined(Record):

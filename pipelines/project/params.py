@@ -32,11 +32,14 @@ Names = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
 
 
 class PrepareParams(Schema):
-    """Hold the number of negatives per positive and the split shares. The test split gets the rest."""
+    """Hold the number of negatives per positive, and how rows are split. The test split gets the rest."""
 
     num_negatives: PositiveInt = 2
     train: Fraction = 0.7
     valid: Fraction = 0.2
+    # of a log's rows, negatives included; new_pairs: rows with the same features of the fields `given` and `replace`,
+    # such as user and item, are all on one side
+    split: Literal["random", "new_pairs"] = "random"
 
     @model_validator(mode="after")
     def leave_test_rows(self) -> "PrepareParams":

@@ -43,6 +43,9 @@ class Paths:
     def results(self, dataset: str, model: str) -> Path:
         return self.root / "results" / dataset / model
 
+    def card(self, dataset: str) -> Path:
+        return self.root / "results" / dataset / "card.json"
+
     @property
     def cells(self) -> Path:
         """Return the folder of the lists of cells, one for each data set."""

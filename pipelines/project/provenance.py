@@ -1,27 +1,30 @@
-"""Say which code made a result, with which versions, on which machine."""
+"""Say which code and data made a result, with which versions, on which machine."""
 
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from pipelines.project.records import Record
+from pipelines.project.records import ABSENT, Record
 
 VERSIONS = ("torch", "numpy", "polars", "optuna", "ray")
 
 
 class Origin(Record):
-    """Say which code made a result, with which versions, on which machine."""
+    """Say which code and data made a result, with which versions, on which machine."""
 
     commit: str | None  # None where the code is in no git repository
     dirty: bool | None  # whether any Python file differed from the commit
     behaviour: str
     versions: dict[str, str | None]
     cpu: str | None
+    # of each raw file: its sha256, and whether it is the released one (null: nobody knows); older records lack it
+    data: dict[str, dict[str, str | bool | None]] | None = ABSENT
 
 
-def made_by(behaviour: str) -> Origin:
-    """Describe this process: commit, versions and CPU, with the behaviour of its code."""
+def made_by(behaviour: str, data: dict[str, dict[str, Any]] | None = None) -> Origin:
+    """Describe this process: commit, versions and CPU, with the behaviour of its code and its data."""
     changes = git("status", "--porcelain", "--", "*.py")
     return Origin(
         commit=git("rev-parse", "HEAD"),
@@ -29,6 +32,7 @@ def made_by(behaviour: str) -> Origin:
         behaviour=behaviour,
         versions=versions(),
         cpu=cpu(),
+        data=data,
     )
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipelines.project.files import write_json
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 S = TypeVar("S", bound="Schema")
 
+ABSENT: Any = Field(default=None, exclude_if=lambda value: value is None)  # not in the file where it is None
 CONFLICT = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)  # the lines that git puts around a merge conflict
 
 

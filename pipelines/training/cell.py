@@ -10,11 +10,13 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import Tensor, nn
 
 from models import registry
+from pipelines.data.card import read_card
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows, load_rows, load_schema
 from pipelines.project.golden_files import SEED
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
+from pipelines.project.provenance import Origin, made_by
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
@@ -40,10 +42,15 @@ class Cell:
     training: TrainingParams
     pretrained: dict[str, Tensor] | None
     root_seed: int
+    raw_files: dict[str, dict[str, Any]] | None = None  # from which the data was prepared, if its card says so
 
     def seed(self, stage: str, *keys: str | int) -> int:
         """Derive the seed of one of a stage's runs."""
         return seed_for(self.root_seed, stage, self.dataset, self.model, *keys)
+
+    def made_by(self) -> Origin:
+        """Describe what makes a result of this cell."""
+        return made_by(self.behaviour, self.raw_files)
 
     def train(
         self, setting: Setting, seed: int, report: Callable[[Epoch], object] = no_report
@@ -68,7 +75,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     refuse_workers(params.training)
     check_pretrain(params)
     folder = paths.processed(dataset)
-    schema = load_schema(folder)
+    schema, card = load_schema(folder), read_card(paths, dataset)
     digests, pretrained = dict(schema["values"]), None
     if path := pretrained_file(model, dataset, params, paths):
         pretrained, digests["pretrained"] = load_weights(path), load_recipe(path.parent)
@@ -83,6 +90,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
         training=params.training,
         pretrained=pretrained,
         root_seed=params.seed,
+        raw_files=card and card.origin,
     )
 
 

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
+from models.registry import is_closed_form
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.training.metrics import Metrics, compute_metrics
-from pipelines.training.optimizers import forget_optimizer, make_optimizer
+from pipelines.training.optimizers import forget_optimizer, make_optimizer, refuse_untaken
 from pipelines.training.process import device_of
 
 EVALUATION_ROWS = 1 << 14  # at a time: the more, the fewer distinct pairs of features for each row
@@ -84,16 +85,21 @@ def train(
 ) -> list[Epoch]:
     """Train a model, and leave it with the weights of the best validation epoch.
 
-    Calls `report` after each epoch. Ends after `max_epochs`, after `patience` epochs without a better validation
-    metric, or when `report` returns True. Raises FloatingPointError when the loss or a prediction is not finite, and
-    ValueError for a model that does not do what `models.registry.register_model` asks for.
+    A closed-form model is fitted in one epoch. Calls `report` after each epoch. Ends after `max_epochs`, after
+    `patience` epochs without a better validation metric, or when `report` returns True. Raises FloatingPointError when
+    the loss or a prediction is not finite, and ValueError for a model that does not do what
+    `models.registry.register_model` asks for.
     """
     enough_rows(model, len(train_rows), training.batch_size)
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
+    if is_closed_form(model):
+        epochs = [fit(model, rows, valid_rows, training)]
+        report(epochs[0])
+        return epochs
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)
     stopping = EarlyStopping(model, training)
-    epochs: list[Epoch] = []
+    epochs = []
     while len(epochs) < training.max_epochs and not stopping.is_due(len(epochs)):
         start = time.perf_counter()
         model.train()
@@ -150,6 +156,18 @@ def check_gradients(model: nn.Module) -> None:
     without = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
     if without:
         raise ValueError(f"{type(model).__module__}: no gradient reaches {', '.join(without)}")
+
+
+def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> Epoch:
+    """Fit a closed-form model to all rows at once. Raises ValueError for fields that hold lists."""
+    if rows.bags:
+        raise ValueError(f"{type(model).__module__}: a model in closed form can't be fitted to fields that hold lists")
+    refuse_untaken(model, training)
+    start = time.perf_counter()
+    model.fit(rows.batch(slice(None)), rows.labels, training.loss)
+    seconds = time.perf_counter() - start
+    total = summed_loss(predict(model, rows), rows.labels.cpu(), training.loss)
+    return Epoch(1, seconds, total.item() / len(rows), evaluate(model, valid_rows, training.loss))
 
 
 class EarlyStopping:

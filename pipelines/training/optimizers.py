@@ -45,13 +45,10 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
     The penalty is λ ‖·‖² / 2. A layer's `role` says which λ its weights take; layers without a role take none. Raises
     ValueError for a λ that no layer of the model takes.
     """
+    refuse_untaken(model, training)
     l2 = {role: getattr(training, key) for key, roles in TAKE.items() for role in roles}
     forget_optimizer(model)
     roles = roles_of(model)
-    for key, taking in TAKE.items():
-        if getattr(training, key) and not taking & {*roles.values()}:
-            taken = f"no layer of {type(model).__name__} takes it"
-            raise ValueError(f"training.{key} is {getattr(training, key):g}, but {taken}: set it to 0")
     groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in model.parameters():
         role = roles.get(parameter, "")
@@ -67,6 +64,15 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
         late = tables(model) if training.l2_rows == "all" else []
         return Adagrad(param_groups, lr=training.learning_rate, late=late)
     return {"adam": Adam, "lazy_adam": LazyAdam}[training.optimizer](param_groups, lr=training.learning_rate)
+
+
+def refuse_untaken(model: nn.Module, training: TrainingParams) -> None:
+    """Raise ValueError for an L2 weight that no layer of the model takes."""
+    roles = {*roles_of(model).values()}
+    for key, taking in TAKE.items():
+        if getattr(training, key) and not taking & roles:
+            taken = f"no layer of {type(model).__name__} takes it"
+            raise ValueError(f"training.{key} is {getattr(training, key):g}, but {taken}: set it to 0")
 
 
 def roles_of(model: nn.Module) -> dict[nn.Parameter, str]:

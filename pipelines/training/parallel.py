@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import Tensor, nn
 
 from models.layers.embeddings import tables
+from models.registry import is_closed_form
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import PIECE, Rows, load_bags, load_schema, pieces, read_rows, split_file
 from pipelines.project import code
@@ -57,6 +58,8 @@ def train_together(
     pretrained = load_weights(file) if file else None
     start = (name, schema, arguments, seed_for(params.seed, "train", dataset, name), pretrained)
     model = new_model(*start)
+    if is_closed_form(model):
+        raise ValueError(f"training.num_workers is {training.num_workers}, but {name} is fitted at once: set it to 1")
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         scaling = workers(training.num_workers, there_is)
         node = ray.get_runtime_context().get_node_id()

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 DEMO_STAGES = yaml.safe_load((ROOT / "demo" / "dvc.yaml").read_text())["stages"]
 PAPER_STAGES = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())["stages"]
+SPLITS_STAGES = yaml.safe_load((ROOT / "splits" / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+SPLITS_PARAMS = yaml.safe_load((ROOT / "splits" / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
 CODE = (".py", ".j2")
@@ -181,8 +183,13 @@ def test_pages_come_after_the_cells_of_all_data_sets_of_params(tmp_path, name):
 
 @pytest.mark.parametrize(
     ("folder", "stages"),
-    [(ROOT, STAGES), (ROOT / "demo", DEMO_STAGES), (ROOT / "paper", PAPER_STAGES)],
-    ids=["root", "demo", "paper"],
+    [
+        (ROOT, STAGES),
+        (ROOT / "demo", DEMO_STAGES),
+        (ROOT / "paper", PAPER_STAGES),
+        (ROOT / "splits", SPLITS_STAGES),
+    ],
+    ids=["root", "demo", "paper", "splits"],
 )
 def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages):
     load_params(folder / "params.yaml")
@@ -223,12 +230,13 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     assert set(DEMO_STAGES[stage]["params"]) == set(STAGES[stage]["params"])
 
 
+@pytest.mark.parametrize("folder", ["paper", "splits"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_paper_runs_the_stages_of_the_benchmark_on_its_own_data_sets(stage):
+def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(stage, folder):
     def deps(content):
         return set(content.get("deps", []))
 
-    stages = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
+    stages = yaml.safe_load((ROOT / folder / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
     assert deps(stages[stage]) == deps(STAGES[stage])
     rest = stages[stage].keys() - {"deps"}
     assert {key: stages[stage][key] for key in rest} == {
@@ -259,7 +267,29 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
     }
 
 
-@pytest.mark.parametrize("stages", [STAGES, DEMO_STAGES, PAPER_STAGES], ids=["root", "demo", "paper"])
+def test_the_report_on_splits_waits_for_the_code_and_the_results_that_it_shows():
+    deps, datasets = SPLITS_STAGES["report"]["deps"], SPLITS_PARAMS["datasets"]
+    assert SPLITS_STAGES["report"]["cmd"] == "python report.py"
+    places = {os.path.normpath(f"splits/{dep}") for dep in deps}
+    results = {f"{folder}results/{dataset}" for folder in ("", "splits/") for dataset in datasets}
+    assert places >= results | {"params.yaml", "splits/splits.md.j2"}
+    code = closure("splits/report.py") - PLUMBING
+    assert_code_is_named(code, places - results - {"params.yaml", "splits/splits.md.j2"})
+
+
+def test_the_two_boards_have_the_same_budget():
+    assert {**SPLITS_PARAMS["prepare"], "split": "random"} == {"split": "random", **PARAMS["prepare"]}
+    assert set(SPLITS_PARAMS["datasets"]) <= set(PARAMS["datasets"])
+    assert set(SPLITS_PARAMS["models"]) <= set(PARAMS["models"])
+    for key in ("seed", "training", "tune"):
+        assert SPLITS_PARAMS[key] == PARAMS[key]
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [STAGES, DEMO_STAGES, PAPER_STAGES, SPLITS_STAGES],
+    ids=["root", "demo", "paper", "splits"],
+)
 def test_what_a_search_goes_on_from_is_no_output(stages):
     """Check this because DVC deletes outputs before it runs a stage."""
     for stage in stages.values():
@@ -289,7 +319,9 @@ def copy_of_pipeline(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "stages"), [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES)], ids=["root", "demo", "paper"]
+    ("name", "stages"),
+    [(".", STAGES), ("demo", DEMO_STAGES), ("paper", PAPER_STAGES), ("splits", SPLITS_STAGES)],
+    ids=["root", "demo", "paper", "splits"],
 )
 def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
     folder = copy_of_pipeline(tmp_path, name)
@@ -337,6 +369,7 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
     shutil.copy(ROOT / ".gitignore", tmp_path)
     ignored = ["data/raw/frappe/frappe.csv", "studies/frappe/fm/journal.log", ".venv/bin/python"]
     ignored += ["paper/data/raw/frappe-nfm/frappe.test.libfm", "paper/studies/frappe-nfm/fm/journal.log"]
+    ignored += ["splits/data/raw/frappe/frappe.csv", "splits/studies/frappe/fm/journal.log"]
     ignored += ["demo/data/raw/synthetic/log.csv", "demo/studies/synthetic/fm/lock", "demo/results/leaderboard.md"]
     kept = [
         "models/fm.py",
@@ -346,6 +379,7 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
         "params.yaml",
         "demo/params.yaml",
     ]
+    kept += ["splits/dvc.lock", "splits/results/frappe/fm/metrics.json"]
     kept += ["paper/dvc.lock", "paper/results/frappe-nfm/fm/metrics.json", "paper/results/leaderboard.json"]
     kept += ["results/frappe/fm/best.json", "results/frappe/fm/metrics.json", "results/leaderboard.json"]
     command = ["git", "check-ignore", "--no-index", *ignored, *kept]

@@ -15,7 +15,8 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.project.settings import parse, resolve
-from pipelines.training.loop import best, train
+from pipelines.training.loop import best, predict, train
+from pipelines.training.metrics import predictions
 from pipelines.training.optimizers import roles_of
 from pipelines.training.start import new_model
 from search_spaces.shared import get_space, paper_setting
@@ -25,8 +26,14 @@ torch.set_num_threads(1)  # for tensors this small, several threads are slower
 MODELS = registry.list_models()
 FIELDS = (("user", "item", "tag", "city"), ("user", "movie", "tag"), get_dataset("frappe").fields, ("user", "item"))
 SMALL = {"embed_dim": 8, "attention_dim": 4, "field_embed_dim": 4, "hidden_dims": [16], "num_buckets": 1000}
+SMALL |= {"smoothing": 0.01, "feature_smoothing": 0.01}
+
+CLOSED_FORM = [name for name in MODELS if registry.is_closed_form(registry.get_model(name))]
+BY_GRADIENT = [name for name in MODELS if name not in CLOSED_FORM]
 
 every_model = pytest.mark.parametrize("name", MODELS)
+every_model_with_gradients = pytest.mark.parametrize("name", BY_GRADIENT)
+every_closed_form = pytest.mark.parametrize("name", CLOSED_FORM)
 
 
 def usual_fields(name):
@@ -106,6 +113,18 @@ def test_batch_norm_of_batches_of_one_row_is_refused_and_other_models_train(name
             assert len(train(model, train_rows, rows, training)) == 1
 
 
+def is_constant(model):
+    """Tell whether a model has one weight, and so one prediction for all rows."""
+    return sum(parameter.numel() for parameter in model.parameters()) == 1
+
+
+def follow_gradients(total, model):
+    """Compute gradients, which only a model without weights that need any may lack."""
+    assert total.requires_grad == any(parameter.requires_grad for parameter in model.parameters())
+    if total.requires_grad:
+        total.backward()
+
+
 def has_batch_norm(model):
     return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in model.modules())
 
@@ -118,11 +137,11 @@ def test_a_finite_logit_a_row_and_finite_gradients(name, mode):
     assert logits.shape == (16,)
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
-    (logits - 1).square().sum().backward()
+    follow_gradients((logits - 1).square().sum(), model)
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
-@every_model
+@every_model_with_gradients
 def test_every_weight_is_learnt(name):
     model, field_dims = create(name)
     shaken(model)
@@ -150,7 +169,7 @@ def test_rows_do_not_see_each_other(name):
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         logits = model(Batch(x))
-        assert logits.unique().numel() > 4
+        assert logits.unique().numel() > 4 or is_constant(model)
         torch.testing.assert_close(model(Batch(x[order])), logits[order])
         torch.testing.assert_close(model(Batch(x[:3])), logits[:3])
 
@@ -167,7 +186,7 @@ def test_a_batch_of_one(name):
         return  # the variance of one row is undefined
     logit = model.train()(Batch(x[:1]))
     assert logit.shape == (1,)
-    logit.sum().backward()
+    follow_gradients(logit.sum(), model)
 
 
 @every_model
@@ -179,6 +198,8 @@ def test_a_handful_of_rows_is_learnt_by_heart(name):
     rows = Rows(torch.stack(columns, 1).int(), torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1, -1, 1, -1, 1]))
     training = TrainingParams(learning_rate=0.1, batch_size=6, max_epochs=300, patience=300, metric="rmse")
     model = new_model(name, {"field_dims": field_dims, "fields": fields}, small(name), seed=0)
+    if is_constant(model):
+        pytest.skip("it has no weights by feature")
     done = train(model, rows, rows, training, lambda epoch: epoch.valid.rmse < 0.1)
     reached = best(done, "rmse").valid
     assert reached.rmse < 0.1, f"rmse {done[0].valid.rmse:.3f} in the first epoch, {reached.rmse:.3f} in the best"
@@ -213,7 +234,7 @@ def test_two_fields_and_forty(name, fields):
     logits = model(Batch(random_rows(field_dims, 8)))
     assert logits.shape == (8,)
     assert logits.isfinite().all()
-    logits.sum().backward()
+    follow_gradients(logits.sum(), model)
 
 
 @every_model
@@ -233,7 +254,7 @@ def test_values_scale_features(name):
             torch.testing.assert_close(scaled[8:], logits[8:])
             used |= {field} if (scaled[:8] - logits[:8]).abs().max() > 1e-4 else set()
     names_matter = "fields" in inspect.signature(registry.get_model(name)).parameters  # so others can be left out
-    assert len(used) >= (2 if names_matter else len(field_dims))
+    assert len(used) >= (2 if names_matter else 0 if is_constant(model) else len(field_dims))
 
 
 @every_model
@@ -286,7 +307,7 @@ def settings_that_matter_to_kernels(name):
     return [{}, *([dropout] if dropout else []), *({**dropout, key: more[key]} for key in more if key in known)]
 
 
-@pairwise(name=MODELS, mode=[True, False], num_rows=[2, 64])
+@pairwise(name=BY_GRADIENT, mode=[True, False], num_rows=[2, 64])
 def test_kernels_give_the_same_logits_and_gradients(name, mode, num_rows):
     for settings in settings_that_matter_to_kernels(name):
         with_kernels, model, field_dims = with_and_without_kernels(name, **settings)
@@ -297,7 +318,7 @@ def test_kernels_give_the_same_logits_and_gradients(name, mode, num_rows):
         assert "linear.weight" in sparse or "linear.weight" not in found
 
 
-@every_model
+@every_model_with_gradients
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_kernels_give_the_same_logits_and_gradients_of_one_row(name, mode):
     with_kernels, model, field_dims = with_and_without_kernels(name)
@@ -306,7 +327,7 @@ def test_kernels_give_the_same_logits_and_gradients_of_one_row(name, mode):
     assert_same_gradients(with_kernels.train(mode), model.train(mode), random_rows(field_dims, 1))
 
 
-@every_model
+@every_model_with_gradients
 @pytest.mark.parametrize("mode", [True, False], ids=["train", "eval"])
 def test_kernels_give_the_same_logits_and_gradients_with_values(name, mode):
     for settings in settings_that_matter_to_kernels(name):
@@ -352,7 +373,7 @@ def assert_same_training(one, other):
         torch.testing.assert_close(one[1][key], weight, rtol=1e-8, atol=1e-8, msg=lambda m, key=key: f"{key}: {m}")
 
 
-@every_model
+@every_model_with_gradients
 def test_kernels_train_alike(name):
     roles = set(roles_of(create(name)[0]).values())
     changes = {"l2": 0.01}
@@ -362,7 +383,7 @@ def test_kernels_train_alike(name):
     assert_same_training(fast, plain)
 
 
-@every_model
+@every_model_with_gradients
 def test_kernels_train_alike_in_float32(name):
     fast, plain = (train_curve(name, torch.float32, kernels=kernels, l2=0.01) for kernels in ("fast", "plain"))
     # Before batch norm, the gradient of a bias is only rounding error, which Adagrad scales up to full steps.
@@ -383,6 +404,63 @@ def test_lazy_adam_is_adam_when_each_batch_has_all_features_and_another_algorith
     assert_same_training(lazy, adam)
     lazy, adam = (train_curve(name, optimizer=one, l2=0.1) for one in ("lazy_adam", "adam"))
     assert (lazy[1]["embedding.weight"] - adam[1]["embedding.weight"]).abs().max() > 0.01
+
+
+def generated_rows(name, num_rows=90, with_values=False):
+    """Draw rows in float64 for a model, with labels ±1; returns them and the schema."""
+    fields = usual_fields(name)
+    field_dims = (6, 5, *[4] * (len(fields) - 2))
+    generator = torch.Generator().manual_seed(3)
+    labels = (torch.rand(num_rows, generator=generator, dtype=torch.float64) < 0.4) * 2.0 - 1
+    values = torch.rand(num_rows, len(fields), generator=generator, dtype=torch.float64) + 0.5
+    rows = Rows(random_rows(field_dims, num_rows).int(), labels.double(), values if with_values else None)
+    return rows, {"field_dims": field_dims, "fields": fields}
+
+
+@every_closed_form
+@pytest.mark.parametrize("with_values", [False, True], ids=["ones", "values"])
+def test_a_closed_form_model_is_fitted_in_one_epoch_to_all_its_weights(name, with_values):
+    rows, schema = generated_rows(name, with_values=with_values)
+    model = new_model(name, schema, {}, seed=0).double()
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    seen = []
+    epochs = train(model, rows, rows, TrainingParams(max_epochs=7, patience=3), seen.append)
+    assert [epoch.epoch for epoch in epochs] == [1]
+    assert seen == epochs
+    assert all((parameter != 0).any() for parameter in model.parameters())
+    for kernels in ("fast", "plain"):
+        other = new_model(name, schema, {}, seed=1).double()
+        (epoch,) = train(other, rows, rows, TrainingParams(kernels=kernels, batch_size=7))
+        assert (epoch.train_loss, epoch.valid) == (epochs[0].train_loss, epochs[0].valid)
+    assert epochs[0].train_loss == pytest.approx((predict(model, rows) - rows.labels).square().mean().item() / 2)
+
+
+@every_closed_form
+def test_a_closed_form_model_predicts_the_same_mean_label_for_both_losses(name):
+    rows, schema = generated_rows(name)
+    means = []
+    for loss in ("squared_error", "cross_entropy"):
+        model = new_model(name, schema, {}, seed=0).double()
+        train(model, rows, rows, TrainingParams(loss=loss))
+        means.append(predictions(predict(model, rows), loss))
+    assert means[0].abs().min() < 0.9
+    torch.testing.assert_close(*means, rtol=0, atol=3e-6)  # the logit of a certain label is kept finite
+
+
+@every_closed_form
+def test_a_fitted_model_is_put_into_another(name):
+    rows, schema = generated_rows(name)
+    model, other = (new_model(name, schema, {}, seed).double() for seed in (0, 1))
+    train(model, rows, rows, TrainingParams(loss="cross_entropy"))
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(predict(model, rows), predict(other, rows))
+
+
+@every_closed_form
+def test_a_closed_form_model_refuses_an_l2_weight(name):
+    rows, schema = generated_rows(name)
+    with pytest.raises(ValueError, match=r"^training\.l2 is 0\.1, but no layer of \w+ takes it: set it to 0$"):
+        train(new_model(name, schema, {}, seed=0), rows, rows, TrainingParams(l2=0.1))
 
 
 @every_model

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ["pipelines", "models", "search_spaces", "paper", "benchmarks", "tests"]
+FOLDERS = ["pipelines", "models", "search_spaces", "paper", "splits", "benchmarks", "tests"]
 MOST_WORDS = 15
 CODE = re.compile(r"`[^`]*`")
 ABBREVIATION = re.compile(r"\b(et al|e\.g|i\.e|cf|vs|Eq|Eqs|Fig|Sec|No)\.")

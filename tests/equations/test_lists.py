@@ -21,6 +21,7 @@ BAGS = Bags(
     torch.tensor([element for elements in LISTS for element in elements]).int(),
     torch.tensor([0, *torch.tensor([len(elements) for elements in LISTS]).cumsum(0).tolist()]),
 )
+MODELS = registry.list_models()
 SMALL = {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 3, "hidden_dims": [5], "num_buckets": 50}
 
 
@@ -58,7 +59,7 @@ def with_means(model):
     return model
 
 
-@pytest.mark.parametrize("name", registry.list_models())
+@pytest.mark.parametrize("name", [name for name in MODELS if not registry.is_closed_form(registry.get_model(name))])
 @pytest.mark.parametrize("with_values", [False, True])
 def test_a_list_counts_as_the_mean_of_its_elements_with_and_without_kernels(name, with_values):
     model, x = create(name), ids(30)
@@ -86,6 +87,13 @@ def test_lists_train_alike_with_and_without_kernels(optimizer):
         train(model, rows, rows, TrainingParams(batch_size=16, max_epochs=3, **settings))
         reached.append(predict(model, rows, kernels == "fast"))
     assert torch.allclose(*reached, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if registry.is_closed_form(registry.get_model(name))])
+def test_a_model_in_closed_form_refuses_lists(name):
+    rows = Rows(ids(20), torch.ones(20), bags=BAGS)
+    with pytest.raises(ValueError, match="can't be fitted to fields that hold lists"):
+        train(registry.create(name, FIELD_DIMS, {}, FIELDS), rows, rows, TrainingParams())
 
 
 def test_a_field_that_a_model_needs_by_name_can_not_hold_lists():

@@ -50,8 +50,8 @@ def test_every_data_set_of_the_project_is_described_in_a_valid_file():
         ({"given": ["user", "film"]}, "given: the data set has no field 'film'; its fields are: user, movie, tag"),
         ({"given": ["user", "tag"]}, "given: 'tag' is the field that a negative replaces"),
         ({"given": ["user", "user"]}, "given: 'user' occurs twice"),
-        ({"given": []}, "replace and given: format tags.csv is a log, whose negatives need both"),
-        ({"replace": ""}, "replace and given: format tags.csv is a log, whose negatives need both"),
+        ({"given": []}, "replace and given: the negatives of format tags.csv need both"),
+        ({"replace": ""}, "replace and given: the negatives of format tags.csv need both"),
         ({"fields": []}, "fields: Value should have at least 1 item after validation, not 0 (got [])"),
         ({"fields": ["user", "user"]}, "fields: 'user' occurs twice"),
         ({"fields": ["user", "label"]}, "fields: 'label' can't be a field's name"),
@@ -85,7 +85,7 @@ def test_a_mistake_in_a_log_s_description_is_named(describe, tmp_path, changes, 
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"replace": "tag"}, "replace and given are for logs; a libfm file comes with its negatives"),
+        ({"replace": "tag"}, "replace and given: the negatives of format libfm need both"),
         (
             {"sources": [{"url": "http://x/train.libfm", "checksum": "md5:0"}]},
             "sources: libfm needs three files, train, valid and test in this order; got 1",

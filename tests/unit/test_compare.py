@@ -4,7 +4,7 @@ import pytest
 
 from pipelines import compare
 
-MODELS = ["fm", "lr", "pitf"]  # pitf needs a field tag, which the data lacks
+MODELS = ["fm", "lr", "mean", "pitf"]  # mean has no gradients; pitf needs a field tag, which the data lacks
 
 
 @pytest.fixture

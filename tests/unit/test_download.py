@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -47,9 +48,31 @@ def tree(folder: Path) -> set[str]:
 def test_raw_files_go_beside_the_params(params: Path):
     for _ in range(2):
         result = run_stage("--dataset", "frappe", "--params", params)
-        assert (result.returncode, result.stderr) == (0, "")
-    assert (params.parent / "data/raw/frappe/frappe.csv").read_text() == LOG
-    assert tree(params.parent) == {"params.yaml", "data/raw/frappe/frappe.csv"}
+        assert (result.returncode, result.stderr) == (0, "note: Mobile_Frappe.zip is not the released file\n")
+    raw = params.parent / "data" / "raw" / "frappe"
+    assert (raw / "frappe.csv").read_text() == LOG
+    assert tree(params.parent) == {"params.yaml", "data/raw/frappe/frappe.csv", "data/raw/frappe/sources.json"}
+    (raw_file,) = json.loads((raw / "sources.json").read_text())
+    assert raw_file["sha256"] == hashlib.sha256(LOG.encode()).hexdigest()
+    assert (raw_file["name"], raw_file["source"]) == ("frappe.csv", "Mobile_Frappe.zip")
+    assert (raw_file["released"], raw_file["difference"]) == (False, None)
+
+
+@pytest.mark.parametrize("how", ["released", "a known variant"])
+def test_it_is_said_what_is_known_of_a_file_of_the_mirror(params: Path, monkeypatch, capsys, how):
+    (line,) = (params.parents[1] / "mirror" / "SHA256SUMS").read_text().splitlines()
+    digest = f"sha256:{line.split()[0]}"
+    known = {"checksum": digest} if how == "released" else {"variants": {digest: "a small log"}}
+    dataset = get_dataset("frappe")
+    source = dataset.sources[0].model_copy(update=known)
+    monkeypatch.setattr(
+        "pipelines.download.get_dataset", lambda name, root: dataset.model_copy(update={"sources": (source,)})
+    )
+    main("frappe", params)
+    (raw_file,) = json.loads((params.parent / "data" / "raw" / "frappe" / "sources.json").read_text())
+    assert raw_file["released"] == (how == "released")
+    note = "note: Mobile_Frappe.zip is not the released file: a small log\n"
+    assert capsys.readouterr().err == ("" if how == "released" else note)
 
 
 def test_wrong_raw_file_is_replaced(params: Path):

@@ -7,7 +7,7 @@ import pytest
 from pipelines.data.catalog import get_dataset
 from pipelines.data.encoding import encode
 from pipelines.data.negatives import draw_negatives, group_rows
-from pipelines.data.splitting import split_rows
+from pipelines.data.splitting import split_groups, split_rows
 
 TAGS = get_dataset("movielens")  # negatives replace tag, given user and movie
 # negatives replace item, given user
@@ -181,3 +181,21 @@ def test_splits_are_disjoint_and_complete():
 def test_shares_are_rounded_up(num_rows, train, valid, sizes):
     splits = split_rows(num_rows, train, valid, np.random.default_rng(0))
     assert [len(rows) for rows in splits.values()] == sizes
+
+
+@pytest.mark.parametrize(("num_rows", "num_groups"), [(1000, 300), (1000, 1000), (5000, 40)])
+def test_a_group_is_in_one_part_and_the_shares_are_as_near_as_groups_allow(num_rows, num_groups):
+    groups = np.random.default_rng(1).integers(num_groups, size=num_rows)
+    groups = np.unique(groups, return_inverse=True)[1]
+    splits = split_groups(groups, 0.7, 0.2, np.random.default_rng(0))
+    assert sorted(np.concatenate(list(splits.values())).tolist()) == list(range(num_rows))
+    parts = [set(groups[rows].tolist()) for rows in splits.values()]
+    assert len(set.union(*parts)) == sum(map(len, parts))  # they share none
+    half = np.bincount(groups).max() / 2  # by how much an end may miss its row
+    assert abs(len(splits["train"]) - 0.7 * num_rows) <= half
+    assert abs(len(splits["test"]) - 0.1 * num_rows) <= half
+    again = split_groups(groups, 0.7, 0.2, np.random.default_rng(0))
+    assert all((splits[name] == again[name]).all() for name in splits)
+    other = split_groups(groups, 0.7, 0.2, np.random.default_rng(2))
+    assert set(other["test"].tolist()) != set(splits["test"].tolist())
+    assert (np.diff(splits["train"]) < 0).any()  # rows are shuffled

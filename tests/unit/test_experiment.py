@@ -160,7 +160,7 @@ def test_mistakes_are_named(paper):
     change(paper, "keep", modle="ifm")
     with pytest.raises(ValueError, match=r"experiments\.yaml: experiments\.keep\.modle: no such key"):
         run(paper, "keep")
-    assert not (paper.root / "results").exists()
+    assert not (paper.root / "results" / "experiments").exists()
 
 
 def test_the_list_has_all_and_counts_what_is_shared_once(paper, capsys):
@@ -173,7 +173,7 @@ def test_the_list_has_all_and_counts_what_is_shared_once(paper, capsys):
     assert float(rows["ifm/run"][5]) == float(rows["keep/run"][5]) > 0
     assert rows["keep/run"][6] == "0.0"
     assert lines[-1].endswith("minutes of one core in all")
-    assert not (paper.root / "results").exists()
+    assert not (paper.root / "results" / "experiments").exists()
 
 
 REAL = load_experiments(PAPER / "experiments.yaml")

@@ -5,11 +5,13 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from pipelines.data.card import Card, Known, KnownPairs, RawFile
 from pipelines.leaderboard import main
 from pipelines.project.files import noted_failure
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
 from pipelines.project.paths import Paths
+from pipelines.project.records import write_record
 from results import with_spread, write_cell, write_declined
 
 KEYS = {
@@ -334,3 +336,35 @@ def test_the_page_says_so_where_all_trials_are_random(board, num_trials, says):
     board.add("frappe", "lr", 0.3, num_trials=num_trials)
     board.gather()
     assert ("the others are random draws" in (board.root / "results" / "leaderboard.md").read_text()) == says
+
+
+def test_a_card_says_how_many_pairs_are_known_and_which_files_are_not_released(board):
+    fill(board)
+    board.gather()
+    assert "training positive" not in (board.root / "results" / "leaderboard.md").read_text()
+    pairs = KnownPairs(fields=["user", "item"], positives=Known(known=7, rows=8), negatives=Known(known=0, rows=9))
+    files = [RawFile(name="a.csv", sha256="0", source="a.zip", released=False, difference="it is shorter")]
+    card = {"dataset": "frappe", "field_dims": {}, "num_rows": {}, "num_positives": {}}
+    for split, why in (
+        ("random", ""),
+        ("new_pairs", ", because the split keeps all rows with the same pair on one side"),
+    ):
+        write_record(board.root / "results" / "frappe" / "card.json",
+                     Card(**card, split=split, known_pairs=pairs, raw_files=files))  # fmt: skip
+        published = {row["model"]: row["published_rmse"] for row in board.gather() if row["dataset"] == "frappe"}
+        assert published["fm"] == (None if split == "new_pairs" else 0.3321)
+        text = (board.root / "results" / "leaderboard.md").read_text()
+        said = "87.5 % of the test positives and 0.0 % of the test negatives"
+        said += " have the same user and item as a training positive"
+        frappe, movielens = text.split("## movielens")
+        assert f"{said}{why}.\nData: a.zip is not the released file: it is shorter.\n" in frappe
+        assert "training positive" not in movielens
+
+
+def test_a_damaged_card_says_what_to_run(board):
+    fill(board)
+    (board.root / "results" / "frappe" / "card.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"card\.json is damaged .*: run python -m pipelines\.prepare --dataset frappe"
+    ):
+        board.gather()

@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pipelines.data.card import describe, read_card
 from pipelines.data.catalog import get_dataset
 from pipelines.data.logs import FRAPPE_COLUMNS
 from pipelines.data.prepared import prepare, write_parquet
 from pipelines.data.synthetic import write_log
+from pipelines.project.files import write_json
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
@@ -133,6 +135,35 @@ def test_another_number_of_negatives_and_other_shares(project):
     schema = run_prepare(project, "movielens")
     assert schema["num_rows"] == {"train": 50, "valid": 25, "test": 25, "total": 100}
     assert schema["field_dims"] == [50, 1, 50]
+
+
+def test_new_pairs_are_on_one_side_only(project):
+    write_log(Paths(project).raw("synthetic"), 1)
+    pairs = {}
+    for split in ("random", "new_pairs"):
+        (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
+        schema = run_prepare(project, "synthetic")
+        frames = read_processed(project, "synthetic")
+        pairs[split] = {name: set(frames[name].select("user", "item").rows()) for name in SPLITS}
+        rows = pl.concat(frames[name] for name in SPLITS).sort(pl.all())
+        pairs[split]["rows"] = rows.rows()
+        assert schema["num_rows"]["train"] == pytest.approx(0.7 * schema["num_rows"]["total"], abs=20)
+        assert schema["num_rows"]["test"] == pytest.approx(0.1 * schema["num_rows"]["total"], abs=20)
+        assert all(0.3 < schema["num_positives"][name] / schema["num_rows"][name] < 0.37 for name in SPLITS)
+    assert pairs["random"]["train"] & pairs["random"]["test"]
+    parts = [pairs["new_pairs"][name] for name in SPLITS]
+    assert len(set.union(*parts)) == sum(map(len, parts))  # they share none
+    assert pairs["new_pairs"]["rows"] == pairs["random"]["rows"]  # the same lines and negatives
+
+
+def test_a_released_split_is_not_split_again(project):
+    (project / "params.yaml").write_text(PARAMS + "prepare: {split: new_pairs}\n")
+    write_libfm(project, ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"])
+    done = run_program(project, "movielens-nfm")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: data set 'movielens-nfm' comes with its split: prepare.split must be random, not new_pairs\n"
+    )
 
 
 def test_libfm_files_are_the_splits_as_they_are(project):
@@ -256,12 +287,77 @@ def run_program(project, dataset):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_the_program_prints_one_line(project):
-    write_tags(project, *(f"u{n}::m::t{n}" for n in range(50)))
-    done = run_program(project, "movielens")
-    folder = Paths(project).processed("movielens")
+def test_the_program_prints_the_sizes_and_how_many_test_rows_have_a_known_pair(project):
+    train = ["1 1:1 11:1 21:1", "1 2:1 12:1 22:1", "-1 3:1 13:1 23:1"]
+    test = ["1 1:1 11:1 22:1", "1 1:1 12:1 21:1", "1 3:1 13:1 23:1", "-1 2:1 12:1 22:1", "-1 3:1 11:1 21:1"]
+    write_libfm(project, train, train, test)
+    done = run_program(project, "movielens-nfm")
+    folder = Paths(project).processed("movielens-nfm")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"movielens: 105 train, 30 valid and 15 test rows of 101 features in {folder}\n"
+    assert done.stdout.splitlines() == [
+        f"movielens-nfm: 3 train, 3 valid and 5 test rows of 9 features in {folder}",
+        "0 of 3 test positives have the user, movie and tag of a training positive",
+        "1 of 2 test negatives have the user, movie and tag of a training positive",
+    ]
+
+
+def frappe_log(project, num_lines):
+    """Write a log in Frappe's format whose lines repeat pairs of user and item."""
+    rng = np.random.default_rng(3)
+    folder = Paths(project).raw("frappe")
+    folder.mkdir(parents=True)
+    sizes = {"user": 8, "item": 40}
+    log = pl.DataFrame({name: rng.integers(sizes.get(name, 5), size=num_lines) for name in FRAPPE_COLUMNS})
+    log.write_csv(folder / "frappe.csv", separator="\t")
+    return folder / "frappe.csv"
+
+
+@pytest.mark.parametrize("split", ["random", "new_pairs"])
+def test_the_card_counts_the_pairs_that_a_test_row_shares_with_a_training_positive(project, split):
+    file = frappe_log(project, 90)
+    (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
+    schema, frames = run_prepare(project, "frappe"), read_processed(project, "frappe")
+    card = read_card(Paths(project), "frappe")
+    known = set(frames["train"].filter(pl.col("label") == 1).select("user", "item").rows())
+    shared = {label: [] for label in (1, -1)}
+    for label, *pair in frames["test"].select("label", "user", "item").rows():
+        shared[label].append(tuple(pair) in known)
+    pairs = card.known_pairs
+    assert pairs.fields == ["user", "item"]
+    assert (pairs.positives.known, pairs.positives.rows) == (sum(shared[1]), len(shared[1]))
+    assert (pairs.negatives.known, pairs.negatives.rows) == (0, len(shared[-1]))
+    assert (pairs.positives.share > 0) == (split == "random")
+    assert card.split == split
+    assert card.field_dims == dict(zip(schema["fields"], schema["field_dims"], strict=True))
+    assert (card.num_rows, card.num_positives) == (schema["num_rows"], schema["num_positives"])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert card.origin == {"frappe.csv": {"sha256": digest, "released": None}}
+    assert card.notes == []
+
+
+def test_the_card_says_of_a_file_whether_it_is_the_released_one_as_long_as_it_is_the_same(project):
+    file = frappe_log(project, 90)
+    released = describe(file, get_dataset("frappe").sources[0], True, "sha256:00")
+    write_json(file.with_name("sources.json"), [released.model_dump()])
+    run_prepare(project, "frappe")
+    assert read_card(Paths(project), "frappe").origin["frappe.csv"]["released"] is True
+    file.write_bytes(file.read_bytes() + b"\t".join([b"0"] * 11) + b"\n")
+    run_prepare(project, "frappe")
+    assert read_card(Paths(project), "frappe").origin["frappe.csv"]["released"] is None
+
+
+def test_the_card_names_a_known_variant_of_the_released_file(project):
+    both = ["1 0:1 1:1 2:1", "-1 0:1 1:1 3:1"]
+    write_libfm(project, both, both, both)
+    file, digest = Paths(project).raw("movielens-nfm") / LIBFM_NAMES[0], "sha256:12ab"
+    source = get_dataset("movielens-nfm").sources[0].model_copy(update={"variants": {digest: "other negatives"}})
+    for checksum, note in ((digest, ": other negatives"), ("sha256:34", "")):
+        raw_file = describe(file, source, False, checksum)
+        write_json(file.with_name("sources.json"), [raw_file.model_dump()])
+        run_prepare(project, "movielens-nfm")
+        card = read_card(Paths(project), "movielens-nfm")
+        assert card.notes == [f"{LIBFM_NAMES[0]} is not the released file{note}"]
+        assert card.split == "released"
 
 
 def test_missing_raw_files_say_how_to_get_them(project):

@@ -66,6 +66,13 @@ def test_samples_without_spread():
     assert welch([0.5, 0.5], [0.6, 0.6]) == 0.0
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_sample_without_spread_is_compared_as_a_fixed_number():
+    t = 0.1 / (0.01 / math.sqrt(3))  # with two degrees of freedom
+    expected = 1 - t / math.sqrt(t * t + 2)
+    assert welch([0.5, 0.5, 0.5], [0.59, 0.6, 0.61]) == pytest.approx(expected)
+
+
 def test_holm_multiplies_the_least_p_most_and_never_turns_the_order():
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.9, 0.6]) == [1.0, 1.0]
