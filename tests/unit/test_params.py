@@ -72,7 +72,10 @@ def test_no_budget_is_an_error(problem):
     ("text", "expected"),
     [
         ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)}"),
-        ("prepare: {negatives: 1}\n", "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split"),
+        (
+            "prepare: {negatives: 1}\n",
+            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split",
+        ),
         ("evaluate: {seeds: 1}\n", "evaluate.seeds: no such key; the keys here are: num_seeds"),
         (
             "training: {lr: 1}\n",
