@@ -98,7 +98,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
 
 
 def published(dataset: str, card: Card | None) -> dict[str, float]:
-    """Return the published figures of a data set, which are those of no split into new pairs."""
+    """Return the published figures of a data set, unless its split is another."""
     return {} if card and card.split == "new_pairs" else get_dataset(dataset).published_rmse
 
 
