@@ -18,7 +18,8 @@ setup: $(BIN)/.done ## make the environment, in .venv
 $(BIN)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@echo "Installing torch, Ray, DVC and the others (2.3 GB) into .venv: 1 to 5 minutes."
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
 demo: setup ## run the whole pipeline on the generated data set, without a network

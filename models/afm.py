@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, attentional_pooling
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import why_no_pairs
 from models.layers.networks import Dropout
 from models.registry import register_model
 
@@ -40,13 +41,16 @@ class AttentionalFM(nn.Module):
         self.linear = LinearTerms(field_dims)
         self.embedding = FeatureEmbedding(field_dims, embed_dim)
         self.attention = PairAttention(embed_dim, attention_dim, temperature)
+        self.attention.requires_grad_(not inert_attention and len(field_dims) > 2)  # else all weights are equal
         self.dropout = Dropout(dropout)
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.p = nn.Parameter(torch.ones(embed_dim))
         self.inert_attention = inert_attention
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)
         attention = None if self.inert_attention else self.attention
-        interactions = attentional_pooling(attention, V, self.p, self.dropout, self.batch_norm)
+        interactions = attentional_pooling(attention, batch, V, self.p, self.dropout, self.batch_norm)
         return self.linear(batch) + interactions

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, attentional_pooling
 from models.layers.batch import Batch
 from models.layers.embeddings import FieldAwareEmbedding, LinearTerms
+from models.layers.fields import why_no_pairs
 from models.layers.networks import Dropout
 from models.registry import register_model
 
@@ -42,7 +43,9 @@ class FieldAwareAttentionalFM(nn.Module):
         self.batch_norm = nn.BatchNorm1d(embed_dim) if batch_norm else nn.Identity()
         self.p = nn.Parameter(torch.ones(embed_dim))
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)
-        interactions = attentional_pooling(self.attention, V, self.p, self.dropout, self.batch_norm)
+        interactions = attentional_pooling(self.attention, batch, V, self.p, self.dropout, self.batch_norm)
         return self.linear(batch) + interactions

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import ConcatenatedLinear, Dropout, mlp
 from models.registry import register_model
 
@@ -47,9 +47,11 @@ class DeepIFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.mlp = mlp(n * embed_dim, hidden_dims, mlp_dropout, linear=ConcatenatedLinear)
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()
-        T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
+        T, effect = attend(self.attention, batch, V, F, self.dropout)  # [batch, P] each
         G = (T * effect).sum(-1)
         y_DNN = self.mlp(V).squeeze(-1)
         return self.linear(batch) + G + y_DNN

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
+from models.layers.fields import why_no_pairs
 from models.layers.networks import Dropout
 from models.registry import register_model
 
@@ -43,7 +44,9 @@ class FeatureAspectIFM(nn.Module):
         self.dropout = Dropout(dropout)
         self.register_buffer("I_X", torch.ones(math.comb(len(field_dims), 2), embed_dim), persistent=False)
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)
-        T, effect = attend(self.attention, V, self.I_X, self.dropout)  # [batch, P] each
+        T, effect = attend(self.attention, batch, V, self.I_X, self.dropout)  # [batch, P] each
         return self.linear(batch) + (T * effect).sum(-1)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from models.layers.batch import Batch
 from models.layers.embeddings import FieldAwareEmbedding, LinearTerms
+from models.layers.fields import why_no_pairs
 from models.layers.networks import Dropout
 from models.layers.pairs import pooled_sum
 from models.registry import register_model
@@ -28,6 +29,8 @@ class FieldAwareFM(nn.Module):
         self.linear = LinearTerms(field_dims)
         self.embedding = FieldAwareEmbedding(field_dims, embed_dim)
         self.dropout = Dropout(dropout)
+
+    decline = staticmethod(why_no_pairs)
 
     def forward(self, batch: Batch) -> Tensor:
         V = self.embedding(batch)

@@ -38,7 +38,7 @@ class FMSupportedNN(nn.Module):
         self.mlp = nn.Sequential(*(nn.Tanh() if isinstance(layer, nn.ReLU) else layer for layer in layers))
 
     def forward(self, batch: Batch) -> Tensor:
-        w_0 = self.linear.bias.expand(len(batch), 1)
+        w_0 = self.linear.bias.expand(batch.ids.shape[0], 1)
         z_i = torch.cat(
             [self.linear.terms(batch)[..., None], written_out(self.embedding(batch))], dim=-1
         )  # [batch, n, 1 + K]

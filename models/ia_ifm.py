@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import Dropout
-from models.layers.pairs import pair_effects
+from models.layers.pairs import mean_over_present, pair_effects
 from models.registry import register_model
 
 
@@ -21,7 +21,8 @@ class FieldAspectIFM(nn.Module):
     the inner products (eq. 13). As in `ifm`, w starts at zero, V at N(0, 0.01²), U and D at N(0, 1).
 
     NOTE: the paper does not give the constant that replaces T. With P pairs, 1/P is the limit of eq. 5 for τ → ∞, where
-    the feature aspect has no effect according to the paper. It keeps the scale of `ifm`.
+    the feature aspect has no effect according to the paper. It keeps the scale of `ifm`. A pair with x_i x_j = 0 does
+    not count among the P.
     """
 
     def __init__(
@@ -38,7 +39,9 @@ class FieldAspectIFM(nn.Module):
         self.field_aspect = FieldAspect(len(field_dims), embed_dim, field_embed_dim)
         self.dropout = Dropout(dropout)
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         I_X = self.field_aspect()  # [P, K]
         effect = pair_effects(self.embedding(batch), I_X, self.dropout)  # [batch, P]
-        return self.linear(batch) + effect.mean(-1)  # T_ij = 1/P
+        return self.linear(batch) + mean_over_present(effect, batch.absent())  # T_ij = 1/P

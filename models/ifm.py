@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import Dropout
 from models.registry import register_model
 
@@ -43,7 +43,11 @@ class InteractionAwareFM(nn.Module):
         self.field_aspect = FieldAspect(len(field_dims), embed_dim, field_embed_dim)
         self.dropout = Dropout(dropout)
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()
-        T, effect = attend(self.attention, V, F, self.dropout)  # T_ij and F_ijᵀ (V_i ⊙ V_j) x_i x_j, [batch, P] each
+        T, effect = attend(
+            self.attention, batch, V, F, self.dropout
+        )  # T_ij and F_ijᵀ (V_i ⊙ V_j) x_i x_j, [batch, P] each
         return self.linear(batch) + (T * effect).sum(-1)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FreeFieldAspect
+from models.layers.fields import FreeFieldAspect, why_no_pairs
 from models.layers.networks import Dropout
 from models.registry import register_model
 
@@ -42,7 +42,9 @@ class UnfactorizedIFM(nn.Module):
         self.field_aspect = FreeFieldAspect(len(field_dims), embed_dim, variance=26)
         self.dropout = Dropout(dropout)
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V, F = self.embedding(batch), self.field_aspect()  # [P, K]
-        T, effect = attend(self.attention, V, F, self.dropout)  # [batch, P] each
+        T, effect = attend(self.attention, batch, V, F, self.dropout)  # [batch, P] each
         return self.linear(batch) + (T * effect).sum(-1)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from models.layers.attention import PairAttention, Placement, attend
 from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms
-from models.layers.fields import FieldAspect
+from models.layers.fields import FieldAspect, why_no_pairs
 from models.layers.networks import Dropout, mlp
 from models.registry import register_model
 
@@ -44,10 +44,12 @@ class InteractionAwareNN(nn.Module):
         self.dropout = Dropout(dropout)
         self.mlp = mlp(n * (n - 1) // 2 * embed_dim, hidden_dims)
 
+    decline = staticmethod(why_no_pairs)
+
     def forward(self, batch: Batch) -> Tensor:
         V, I = self.embedding(batch), self.field_aspect()  # noqa: E741
         W_1, b_1 = self.mlp[0].parameters()
         M = W_1.unflatten(1, I.shape).transpose(0, 1) * I[:, None]  # [P, units, K]: W_1 h_0 is Σ T_ij M_ij (V_i ⊙ V_j)
-        T, effect = attend(self.attention, V, M, self.dropout)  # [batch, P], [batch, P, units]
+        T, effect = attend(self.attention, batch, V, M, self.dropout)  # [batch, P], [batch, P, units]
         h_1 = (T[..., None] * effect).sum(1) + b_1
         return self.linear(batch) + self.mlp[1:](h_1).squeeze(-1)

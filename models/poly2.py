@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.layers.batch import Batch
 from models.layers.checks import positive
 from models.layers.embeddings import LinearTerms, Table
+from models.layers.fields import why_no_pairs
 from models.layers.pairs import field_pairs
 from models.registry import register_model
 
@@ -27,6 +28,8 @@ class Poly2(nn.Module):
         super().__init__()
         self.linear = LinearTerms(field_dims)
         self.embedding = PairWeights(num_buckets)
+
+    decline = staticmethod(why_no_pairs)
 
     def forward(self, batch: Batch) -> Tensor:
         return self.linear(batch) + self.embedding(batch)

@@ -1,10 +1,10 @@
 """Find models by name: `models/NAME.py` holds the class registered as NAME."""
 
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ValidationError, create_model
@@ -15,6 +15,7 @@ import models
 ModelClass = TypeVar("ModelClass", bound=type[nn.Module])
 
 _REGISTRY: dict[str, type[nn.Module]] = {}
+FOLDER, HERE = Path(models.__path__[0]), Path(__file__).stem
 
 
 def register_model(cls: ModelClass) -> ModelClass:
@@ -22,29 +23,52 @@ def register_model(cls: ModelClass) -> ModelClass:
 
     A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)`. It maps a
     `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has a method
-    `fit(batch, labels, loss)`, which fits it to all training rows at once, in closed form.
+    `fit(batch, labels, loss)`, which fits it to all training rows at once, in closed form. Raises ValueError for a
+    second class in a file.
     """
-    _REGISTRY[cls.__module__.rpartition(".")[2]] = cls
+    name = cls.__module__.rpartition(".")[2]
+    other = _REGISTRY.get(name, cls)
+    if other.__qualname__ != cls.__qualname__:
+        both = f"{other.__qualname__} and {cls.__qualname__}"
+        raise ValueError(f"{both} are both registered: a file has one model")
+    _REGISTRY[name] = cls
     return cls
 
 
 def list_models() -> list[str]:
-    """Import every file of the package and return the models' names, sorted."""
-    for module in pkgutil.iter_modules(models.__path__):
-        importlib.import_module(f"models.{module.name}")
-    return sorted(_REGISTRY)
+    """Return the names of all models, sorted, without those whose files are wrong."""
+    return sorted(name for name in _names() if isinstance(_load(name), type))
 
 
 def get_model(name: str) -> type[nn.Module]:
     """Return the class of the model `name`, importing only its own file.
 
-    Raises ValueError, which lists the names, for an unknown one.
+    Raises ValueError, which lists the names, for an unknown one; also for a wrong file, which it names.
     """
-    if name.isidentifier() and importlib.util.find_spec(f"models.{name}"):
-        importlib.import_module(f"models.{name}")
-    if name not in _REGISTRY:
+    if name not in _names():
         raise ValueError(f"unknown model {name!r}; choose one of: {', '.join(list_models())}")
-    return _REGISTRY[name]
+    loaded = _load(name)
+    if isinstance(loaded, type):
+        return loaded
+    raise ValueError(loaded)
+
+
+def _names() -> list[str]:
+    """List the files that should have a model: all of this folder but this one."""
+    return [module.name for module in pkgutil.iter_modules(models.__path__) if not module.ispkg and module.name != HERE]
+
+
+def _load(name: str) -> type[nn.Module] | str:
+    """Import a model's file. Returns its class, or what is wrong with the file."""
+    file = FOLDER / f"{name}.py"
+    try:
+        importlib.import_module(f"models.{name}")
+    except SyntaxError as error:
+        return f"{error.filename}, line {error.lineno}: {error.msg}"
+    except Exception as error:
+        _REGISTRY.pop(name, None)
+        return f"{file} can't be imported: {type(error).__name__}: {error}"
+    return _REGISTRY.get(name, f"{file} registers no model: put @register_model above its class")
 
 
 def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:
@@ -67,6 +91,24 @@ def why_declined(name: str, fields: Sequence[str]) -> str | None:
     return decline(tuple(fields)) if decline else None
 
 
+def check_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all hyperparameters of a model, with defaults for those that `settings` lacks.
+
+    Raises ValueError for an unknown hyperparameter (it lists the known ones) or a wrong type.
+    """
+    known, types = hyperparameters(name), inspect.get_annotations(get_model(name).__init__)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{name} has no hyperparameter {key!r}; it has: {', '.join(known) or 'none'}")
+    schema: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
+    config = ConfigDict(strict=True, allow_inf_nan=False)
+    try:
+        return dict(create_model(name, __config__=config, **schema)(**settings))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{name}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
+
+
 def create(
     name: str, field_dims: Sequence[int], settings: Mapping[str, Any], fields: Sequence[str] | None = None
 ) -> nn.Module:
@@ -75,21 +117,11 @@ def create(
     `fields` are the names of the fields, for a model that has an argument of that name. Raises ValueError for an
     unknown hyperparameter (it lists the known ones), a wrong type or value, or fields that the model declines.
     """
-    cls, known = get_model(name), hyperparameters(name)
-    for key in settings:
-        if key not in known:
-            raise ValueError(f"{name} has no hyperparameter {key!r}; it has: {', '.join(known) or 'none'}")
+    cls, checked = get_model(name), check_settings(name, settings)
     if fields and (reason := why_declined(name, fields)):
         raise ValueError(f"{name}: {reason}")
-    types = inspect.get_annotations(cls.__init__)
-    schema: dict[str, Any] = {key: (types.get(key, Any), default) for key, default in known.items()}
-    try:
-        checked = create_model(name, __config__=ConfigDict(strict=True), **schema)(**settings)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{name}: {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from error
     names = {"fields": tuple(fields)} if fields and "fields" in inspect.signature(cls).parameters else {}
     try:
-        return cls(tuple(field_dims), **dict(checked), **names)
+        return cls(tuple(field_dims), **checked, **names)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt
 
-from pipelines.project.params import Schema, explain
+from pipelines.project.records import Schema, check, read_yaml
 
 
 class Defaults(Schema):
@@ -38,27 +37,37 @@ def load_experiments(path: Path) -> tuple[Defaults, dict[str, Experiment]]:
 
     Raises ValueError that names file and key, or OSError.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    try:
-        defaults = Defaults.model_validate(content["defaults"])
-    except ValidationError as error:
-        raise ValueError(f"{path}: defaults.{explain(error, Defaults)}") from error
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not content.keys() >= {"defaults", "experiments"}:
+        raise ValueError(f"{path}: it must have the keys defaults and experiments")
+    defaults = check(Defaults, content["defaults"], f"{path}: defaults.")
     shared, experiments = defaults.model_dump(exclude={"set"}), {}
-    for name, entry in expand(content["experiments"]):
-        try:
-            experiments[name] = Experiment.model_validate(shared | entry)
-        except ValidationError as error:
-            key = f"experiments.{name.partition('/')[0]}"
-            raise ValueError(f"{path}: {key}.{explain(error, Experiment)}") from error
+    try:
+        entries = dict(expand(content["experiments"]))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    for name, entry in entries.items():
+        place = f"{path}: experiments.{name.partition('/')[0]}."
+        experiments[name] = check(Experiment, shared | entry, place)
     return defaults, experiments
 
 
 def expand(entries: dict[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name the runs of each entry: ENTRY/run, or ENTRY/X for each x of a grid."""
+    """Name the runs of each entry: ENTRY/run, or ENTRY/X for each x of a grid.
+
+    Raises ValueError for an entry without keys, and for a grid without a value for each x.
+    """
     for name, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise ValueError(f"experiments.{name}: it must have keys, got {entry!r}")
         if "vary" not in entry:
             yield f"{name}/run", entry
             continue
         rest = {key: value for key, value in entry.items() if key not in ("vary", "x", "values")}
-        for x, value in zip(entry["x"], entry.get("values", entry["x"]), strict=True):
+        points, values = entry.get("x"), entry.get("values", entry.get("x"))
+        if not (isinstance(points, list) and all(isinstance(x, int | float) for x in points)):
+            raise ValueError(f"experiments.{name}.x: a grid needs a list of numbers, got {points!r}")
+        if not (isinstance(values, list) and len({*points}) == len(points) == len(values)):
+            raise ValueError(f"experiments.{name}: a grid needs different x and as many values, got {points}, {values}")
+        for x, value in zip(points, values, strict=True):
             yield f"{name}/{x:g}", {**rest, "x": x, "set": {**entry.get("set", {}), entry["vary"]: value}}

@@ -19,6 +19,7 @@ from pipelines.project.cli import ParamsOption, one_of, run
 from pipelines.project.files import write_json, write_text, written_whole
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import read_record
 from pipelines.reporting.tables import markdown_table
 
 
@@ -31,7 +32,7 @@ def start_setting(start: str, dataset: str, paths: Paths) -> dict[str, Any]:
     if not file.exists():
         paper = f"../behaviour/spaces/{file.parent.name}.json"
         raise ValueError(f"no {file}: run the search first, or start from {paper}")
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = read_record(file, dict[str, Any], f"git checkout {file}, or the search again")
     if "paper" in content:
         return content["paper"].get(get_dataset(dataset).family) or content["paper"]["any other"]
     if "setting" not in content:
@@ -158,7 +159,7 @@ def train(
         if not file.exists():
             _, epochs = cell.train(setting, cell.seed("experiment", seed))
             write_json(file, {"epochs": [epoch.row() for epoch in epochs], "made_by": cell.made_by().model_dump()})
-    runs = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    runs = [read_record(file, dict[str, Any], f"rm {file}, then the experiment again") for file in files]
     origin = {"setting": setting, "made_by": runs[0]["made_by"]}
     return mean_by_epoch([run["epochs"] for run in runs]), origin
 

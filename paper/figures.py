@@ -9,8 +9,14 @@ from entries import Experiment, load_experiments
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
 from pipelines.project.paths import Paths
+from pipelines.project.records import Missing, read_csv
 
-PARAMETERS = {"keep": "keep_probability", "l2_field": "l2_field", "field_embed_dim": "field_embed_dim"}
+PARAMETERS = {
+    "keep": "keep_probability",
+    "l2_field": "l2_field",
+    "field_embed_dim": "field_embed_dim",
+    "sampling_l2": "l2_field",
+}
 EVEN = ("l2_field", "field_embed_dim")  # parameters whose values are drawn at even distances
 OWN_PANELS = ("code", "sizes")  # figures that compare variants of one model: one panel for each model
 PANELS = {"frappe-nfm": "Frappe", "movielens": "MovieLens tags", "generated": "generated, 40 fields"}
@@ -37,7 +43,8 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     found = tables(experiments, paths)
     for name, table in found.items():
         write_text(paths.root / "results" / "figures" / f"{name}.csv", table.write_csv())
-    pairs = pl.read_csv(existing(paths.root / "results" / "importance" / "frappe-nfm.csv", "importance.py frappe-nfm"))
+    file = paths.root / "results" / "importance" / "frappe-nfm.csv"
+    pairs = read_csv(file, "python importance.py frappe-nfm")
     draw(found, pairs, paths.root.resolve().parent / "docs" / "figures")
 
 
@@ -121,7 +128,7 @@ def tables(experiments: dict[str, Experiment], paths: Paths) -> dict[str, pl.Dat
     for (figure, dataset), group in groups.items():
         try:
             curves = {name: curve(name, paths) for name in group}
-        except ValueError as error:
+        except Missing as error:
             print(f"{figure} on {dataset} is left out: {error}")
             continue
         if figure == "sampling":
@@ -133,19 +140,13 @@ def tables(experiments: dict[str, Experiment], paths: Paths) -> dict[str, pl.Dat
         result[f"{figure}-{dataset}"] = table
     generated = paths.root / "results" / "sampling.csv"
     if generated.exists():
-        means = pl.read_csv(generated).group_by("share", maintain_order=True).agg(pl.all().mean())
+        means = read_csv(generated, "python sampling.py").group_by("share", maintain_order=True).agg(pl.all().mean())
         result["sampling-generated"] = means.select("share", "valid_rmse", "seconds_per_epoch")
     return result
 
 
 def curve(name: str, paths: Paths) -> pl.DataFrame:
-    return pl.read_csv(existing(paths.root / "results" / "experiments" / f"{name}.csv", f"experiment.py {name}"))
-
-
-def existing(path: Path, command: str) -> Path:
-    if not path.exists():
-        raise ValueError(f"no {path}: run python {command}")
-    return path
+    return read_csv(paths.root / "results" / "experiments" / f"{name}.csv", f"python experiment.py {name}")
 
 
 def by_epoch(group: dict[str, Experiment], curves: dict[str, pl.DataFrame]) -> pl.DataFrame:

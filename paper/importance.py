@@ -27,6 +27,7 @@ from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import read_record
 
 MEASURES = ("norm", "attention", "variance", "product")
 
@@ -59,7 +60,7 @@ def main(
     )
     truth = paths.raw(dataset) / "truth.json"
     if truth.exists():
-        strengths = json.loads(truth.read_text(encoding="utf-8"))
+        strengths = read_record(truth, dict[str, float], f"python -m pipelines.download --dataset {dataset}")
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
     best = loop.best(epochs, "rmse")
@@ -101,7 +102,6 @@ def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     import torch
 
     from models.layers.attention import attend
-    from models.layers.batch import Batch
     from models.layers.pairs import field_pairs
     from pipelines.training.loop import EVALUATION_ROWS
     from pipelines.training.process import device_of
@@ -111,8 +111,8 @@ def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
     with torch.no_grad():
         F = model.field_aspect()  # [P, K]
         for start in range(0, len(rows), EVALUATION_ROWS):
-            V = model.embedding(Batch(*rows.inputs(slice(start, start + EVALUATION_ROWS))))
-            parts.append(attend(model.attention, V, F, model.dropout))
+            batch = rows.batch(slice(start, start + EVALUATION_ROWS))
+            parts.append(attend(model.attention, batch, model.embedding(batch), F, model.dropout))
         T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
         norm = F.norm(dim=-1).double().cpu()
     i, j = field_pairs(len(fields)).tolist()

@@ -1,6 +1,5 @@
 """Compare size, speed and validation RMSE of all models under one setting."""
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from pipelines.project.files import write_json, write_text
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import read_record
 from pipelines.reporting.pages import TEMPLATES, render
 
 NUM_EPOCHS = 10
@@ -38,7 +38,7 @@ def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.
         done = paths.study(dataset, model) / f"compare-{fingerprint(cell, {}, SETTING)}.json"
         if not done.exists():
             write_json(done, train_once(cell))
-        rows.append(json.loads(done.read_text(encoding="utf-8")))
+        rows.append(read_record(done, dict[str, Any], f"rm {done}, then python -m pipelines.compare"))
         print(*rows[-1].values(), sep="  ", flush=True)
     write_json(paths.root / "results" / "models.json", rows)
     write_text(paths.root / "results" / "models.md", markdown(dataset, rows, fixed))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipelines.data.catalog import Dataset, get_dataset, list_datasets
+from pipelines.data.own import OwnDataset
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.paths import Paths
 
@@ -25,15 +26,16 @@ def main(
     Downloaded files are cached. The synthetic data set is generated.
     """
     if show_list:
-        print("\n\n".join(format_dataset(get_dataset(name)) for name in list_datasets()))
+        names = list_datasets(params.parent)
+        print("\n\n".join(format_dataset(get_dataset(name, params.parent)) for name in names))
         return
     if not dataset:
-        raise ValueError(f"--dataset is missing; choose one of: {', '.join(list_datasets())}")
-    for path in download(get_dataset(dataset), params):
+        raise ValueError(f"--dataset is missing; choose one of: {', '.join(list_datasets(params.parent))}")
+    for path in download(get_dataset(dataset, params.parent), params):
         print(path)
 
 
-def format_dataset(dataset: Dataset) -> str:
+def format_dataset(dataset: Dataset | OwnDataset) -> str:
     """Describe a data set in lines that fit the terminal (80 columns without one)."""
     lines = [f"  {dataset.title}", f"  licence: {dataset.licence}", f"  citation: {dataset.citation}"]
     wrapper = textwrap.TextWrapper(
@@ -45,12 +47,13 @@ def format_dataset(dataset: Dataset) -> str:
     return "\n".join([dataset.name, *(wrapper.fill(line) for line in lines)])
 
 
-def download(dataset: Dataset, params: Path) -> list[Path]:
+def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
     """Fetch or generate the raw files of a data set, and return their paths.
 
-    sources.json beside them says where they come from.
+    sources.json beside fetched files says where they come from. Files that the user put there stay as they are.
 
-    Raises ValueError if a file can't be fetched or params.yaml is wrong, OSError if a file can't be written.
+    Raises ValueError if a file can't be fetched, if it is neither fetched nor there, or if params.yaml is wrong, and
+    OSError if a file can't be written.
     """
     from pipelines.data.card import SOURCES, describe
     from pipelines.data.fetch import checksum_like, fetch, has_checksum
@@ -60,8 +63,12 @@ def download(dataset: Dataset, params: Path) -> list[Path]:
 
     seed = load_params(params).seed  # first, so that a mistyped --params leaves no data behind
     folder = Paths(params.parent).raw(dataset.name)
-    if not dataset.sources:
+    if isinstance(dataset, OwnDataset):  # read where its owner keeps it
+        return [path for paths in dataset.paths().values() for path in paths]
+    if dataset.generated:
         return generate(dataset, folder, seed)
+    if not dataset.sources:
+        return put_there(dataset, folder)
     files, raw_files, paths = [fetch(source) for source in dataset.sources], [], []
     for source, file in zip(dataset.sources, files, strict=True):
         released, checksum = has_checksum(file, source.checksum), checksum_like("sha256", file)
@@ -72,6 +79,18 @@ def download(dataset: Dataset, params: Path) -> list[Path]:
     for note in dict.fromkeys(raw_file.note for raw_file in raw_files if raw_file.note):
         print(f"note: {note}", file=sys.stderr)
     return paths
+
+
+def put_there(dataset: Dataset, folder: Path) -> list[Path]:
+    """List the raw files of a data set without sources. Raises ValueError that says where to put a missing file."""
+    files = [folder / name for name in dataset.files]
+    for file in files:
+        if not file.exists():
+            raise ValueError(
+                f"datasets/{dataset.name}.yaml has no sources: put the file of format {dataset.format} at "
+                f"{file}, and run this command again"
+            )
+    return files
 
 
 def generate(dataset: Dataset, folder: Path, seed: int) -> list[Path]:

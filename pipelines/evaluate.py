@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from pipelines.evaluation.results import Best, read_best
+from pipelines.evaluation.results import Best, check_metric, read_best
+from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
-from pipelines.project.files import write_text
+from pipelines.project.files import noted_failure, write_text
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import write_record
@@ -27,8 +28,11 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
     best, runs = read_best(folder, model, dataset), []
     if isinstance(best, Best):
+        check_metric(best, config.training.metric)
         test_rows = load_rows(paths.processed(dataset), "test")
-        runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
+        with noted_failure(paths.study(dataset, model)):
+            runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
+            code.check()
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
     write_record(folder / "metrics.json", final_runs.summary(runs, config.training.metric))

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import polars as pl
@@ -14,11 +15,12 @@ from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
 from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
-from pipelines.project.files import write_json, write_text
+from pipelines.project.files import failure, write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import Missing
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -27,8 +29,8 @@ COLUMNS = {  # after the columns of the metrics
     "seconds_per_epoch": "s / epoch",
     "num_trials": "trials",
     "num_seeds": "seeds",
-    "published_rmse": "published RMSE",
 }
+STARTUP_TRIALS = 10  # that Optuna's TPE draws at random, before it learns from trials
 FORMATS = {  # all other columns have four decimals
     "model": str,
     "num_params": "{:,}".format,
@@ -44,27 +46,37 @@ def main(
 ) -> None:
     """Write and print the leaderboard of the models and data sets in params.yaml.
 
+    A model whose search or final runs failed is named with the reason.
+
     Writes results/leaderboard.md, leaderboard.csv and leaderboard.json.
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
-        get_dataset(dataset)
+        get_dataset(dataset, paths.root)
     cards = {dataset: read_card(paths, dataset) for dataset in config.datasets}
     rows, missing = [], []
+    failed: dict[str, str] = {}  # by cell, why there is no result
     for dataset, model in product(config.datasets, config.models):
         try:
             rows.append(read_row(paths, dataset, model, config.training, cards[dataset]))
-        except ValueError:
-            if not so_far:
+        except Missing:
+            if reason := why_missing(paths, dataset, model):
+                failed[f"{model} on {dataset}"] = reason
+            elif so_far:
+                missing.append(f"{model} on {dataset}")
+            else:
                 raise
-            missing.append(f"{model} on {dataset}")
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
-    text = markdown(rows, config, missing, cards)
+    text = markdown(rows, config, cards, missing, failed)
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
-    console().print(Markdown(text))
+    screen = console()
+    shown = columns_that_fit(rows, config, screen.width)
+    screen.print(Markdown(markdown(rows, config, cards, missing, failed, shown)))
+    if left := len(columns(rows, config)) - len(shown):
+        screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
 def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, card: Card | None) -> dict[str, Any]:
@@ -74,7 +86,13 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
     Raises ValueError that names the stage to run if a result is missing.
     """
     folder = paths.results(dataset, model)
-    best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
+    try:
+        best = read_best(folder, model, dataset)
+    except Missing:
+        if (folder / "metrics.json").exists():
+            read_summary(folder, model, dataset)  # if it is damaged, that is what to say
+        raise
+    summary = read_summary(folder, model, dataset)
     declined = best.declined if isinstance(best, Declined) else None
     return {
         "dataset": dataset,
@@ -89,7 +107,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
-        "published_rmse": published(dataset, card).get(model),
+        "published_rmse": published(paths, dataset, card).get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
@@ -97,9 +115,16 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
     }
 
 
-def published(dataset: str, card: Card | None) -> dict[str, float]:
-    """Return the published figures of a data set, unless its split is another."""
-    return {} if card and card.split == "new_pairs" else get_dataset(dataset).published_rmse
+def why_missing(paths: Paths, dataset: str, model: str) -> str | None:
+    """Return why a cell's last run failed; None where it did not, or where its results are there."""
+    folder = paths.results(dataset, model)
+    whole = (folder / "best.json").exists() and (folder / "metrics.json").exists()
+    return None if whole else failure(paths.study(dataset, model))
+
+
+def published(paths: Paths, dataset: str, card: Card | None) -> dict[str, float]:
+    """Return the published figures of a data set; none for a split into new pairs."""
+    return {} if card and card.split == "new_pairs" else get_dataset(dataset, paths.root).published_rmse
 
 
 def rank(row: dict[str, Any], metric: Metric) -> float:
@@ -108,47 +133,66 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
     return math.inf if mean is None else metric.score(mean)
 
 
+def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> dict[str, str]:
+    """Leave out the last columns that a terminal of this width would cut."""
+    shown = columns(rows, config)
+    cells = {column: [title, *(format_figure(row, column) for row in rows)] for column, title in shown.items()}
+    widths = {column: 2 + max(map(len, texts)) for column, texts in cells.items()}
+    while sum(widths[column] for column in shown) + len(shown) > width and len(shown) > 2:
+        shown.popitem()
+    return shown
+
+
 def markdown(
-    rows: list[dict[str, Any]], config: Params, missing: Sequence[str], cards: Mapping[str, Card | None]
+    rows: list[dict[str, Any]],
+    config: Params,
+    cards: Mapping[str, Card | None],
+    missing: Sequence[str] = (),
+    failed: Mapping[str, str] = MappingProxyType({}),
+    shown: dict[str, str] | None = None,
 ) -> str:
     """Render the page: each data set's table, best model first, and its card."""
+    shown = shown or columns(rows, config)
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
         if row["declined"]:
             board["declined"].append(row)
         else:
-            board["shown"].append([format_figure(row, column) for column in columns(config)])
+            board["shown"].append([format_figure(row, column) for column in shown])
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
         cards=cards,
-        columns=list(columns(config).values()),
+        columns=list(shown.values()),
         metric=METRICS[config.training.metric],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
-        published=PUBLISHED,
+        published=PUBLISHED if "published_rmse" in columns(rows, config) else None,
         missing=missing,
+        failed=failed,
+        random_draws=bool(rows) and all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
 
 
-def columns(config: Params) -> dict[str, str]:
-    """Return the columns' keys and titles, with the deciding metric first.
+def columns(rows: list[dict[str, Any]], config: Params) -> dict[str, str]:
+    """Name the columns, the deciding metric first.
 
-    The title of the published figures gives their K if the trials have another K.
+    The column of published figures is there if a row has one. Its title has their K if the trials use another K.
     """
     decides = METRICS[config.training.metric]
     tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
+    published = any(row["published_rmse"] is not None for row in rows)
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
         **COLUMNS,
-        "published_rmse": COLUMNS["published_rmse"] + other,
+        **({"published_rmse": f"published RMSE{other}"} if published else {}),
     }
 
 

@@ -17,7 +17,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     that comes with negatives and splits keeps them.
     """
     paths = Paths(params.parent)
-    schema = prepare(get_dataset(dataset), load_params(params), paths)
+    schema = prepare(get_dataset(dataset, params.parent), load_params(params), paths)
     rows = schema["num_rows"]
     print(
         f"{dataset}: {rows['train']:,} train, {rows['valid']:,} valid and {rows['test']:,} test rows "

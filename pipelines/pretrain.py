@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 from pipelines.data.catalog import get_dataset
+from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, written_whole
 from pipelines.project.params import load_params
@@ -22,14 +23,17 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     weights, because their last digits differ between kinds of processor.
     """
     config, paths = load_params(params), Paths(params.parent)
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     name, folder = config.training.pretrained, paths.pretrained(dataset)
+    from pipelines.training.start import check_pretrain  # torch takes seconds to import
+
+    check_pretrain(config)
     if name is None:
         for file in ("summary.json", "recipe.json"):
             write_json(folder / file, {"pretrained": None})
         print("training.pretrained is null: nothing to train")
         return
-    import torch  # takes seconds to import
+    import torch
 
     from pipelines.training import loop
     from pipelines.training.cell import fingerprint, load_cell
@@ -47,6 +51,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
         print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
 
     model, epochs = cell.train(setting, cell.seed("pretrain"), report)
+    code.check()
     content = io.BytesIO()  # as torch raises no OSError for a full disk
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:

@@ -14,11 +14,16 @@ def main() -> int:
         return 0 if "--help" in sys.argv else 2
     import ray  # takes seconds to import
 
-    from pipelines.project.cluster import cluster
+    from pipelines.project.cluster import CHECKED, cluster
 
-    with cluster():
-        environment = {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-        return subprocess.run(sys.argv[1:], env=environment).returncode
+    try:
+        with cluster():
+            address = ray.get_runtime_context().gcs_address
+            environment = {**os.environ, "RAY_ADDRESS": address, CHECKED: address}
+            return subprocess.run(sys.argv[1:], env=environment).returncode
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

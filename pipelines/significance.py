@@ -22,7 +22,7 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     """
     config, paths = load_params(params), Paths(params.parent)
     for dataset in config.datasets:
-        get_dataset(dataset)
+        get_dataset(dataset, paths.root)
     metric = METRICS[config.training.metric]
     results = {dataset: compare(paths, dataset, config.models, metric) for dataset in config.datasets}
     from pipelines.reporting import charts  # matplotlib takes time to import

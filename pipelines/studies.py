@@ -20,17 +20,24 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     behaviour changed.
     """
     from optuna import get_all_study_summaries, load_study  # takes a second to import
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
 
+    from pipelines.search.journal import read_journal
+
+    damaged = []
     metric = METRICS[load_params(params).training.metric if params.exists() else "rmse"]
     table = Table("data set", "model", "study", "complete", "stopped", "failed", "running", "best", "last started")
     for journal in sorted(Paths(params.parent).studies.glob("*/*/journal.log")):
-        storage = JournalStorage(JournalFileBackend(str(journal)))
+        try:
+            storage = read_journal(journal)
+        except ValueError as error:
+            damaged.append(str(error))
+            continue
         for summary in get_all_study_summaries(storage):
             study = load_study(study_name=summary.study_name, storage=storage)
             table.add_row(journal.parts[-3], journal.parts[-2], summary.study_name, *progress(study, metric))
     console().print(table if table.rows else "no studies yet")
+    if damaged:
+        raise ValueError("; ".join(damaged))
 
 
 def progress(study: Any, metric: Metric) -> list[str]:

@@ -1,10 +1,13 @@
 """Find a model's search space by name, and hold the ranges that spaces share."""
 
+import functools
 import importlib
 import importlib.util
+import warnings
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import create_trial
 
 Space = dict[str, BaseDistribution]
 
@@ -87,17 +90,85 @@ PAPER_BY_FAMILY = {
 
 
 def get_space(model: str) -> Space:
-    """Return the distributions of `search_spaces/MODEL.py` by key. Raises ValueError if there is no such file."""
-    return dict(_module(model).SPACE)
+    """Return the distributions of `search_spaces/MODEL.py` by key. Raises ValueError for a missing or wrong file."""
+    return dict(load(model)[0])
 
 
 def paper_setting(model: str, family: str) -> dict[str, Any]:
-    """Return a model's paper setting for a family of data sets, such as `frappe`."""
-    paper = _module(model).PAPER
-    return {**paper, **{key: value for key, value in PAPER_BY_FAMILY.get(family, {}).items() if key in paper}}
+    """Return a model's paper setting for a family of data sets, such as `frappe`.
+
+    The family's own values replace those of PAPER, as far as the model's space has them.
+    """
+    space, paper = load(model)
+    own = PAPER_BY_FAMILY.get(family, {})
+    return {key: own[key] if key in own and contains(space[key], own[key]) else value for key, value in paper.items()}
 
 
-def _module(model: str) -> Any:
+def file_of(model: str) -> str:
+    return f"search_spaces/{model}.py"
+
+
+@functools.cache
+def load(model: str) -> tuple[Space, dict[str, Any]]:
+    """Return SPACE and PAPER of `search_spaces/MODEL.py`.
+
+    Raises ValueError, which names the file, if it is missing or can't be imported, and for a key or value that no
+    search can use.
+    """
     if not (model.isidentifier() and importlib.util.find_spec(f"search_spaces.{model}")):
-        raise ValueError(f"{model} has no search space: add search_spaces/{model}.py with SPACE and PAPER")
-    return importlib.import_module(f"search_spaces.{model}")
+        raise ValueError(f"{model} has no search space: add {file_of(model)} with SPACE and PAPER")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # Optuna's, of what is an error below
+            module = importlib.import_module(f"search_spaces.{model}")
+    except Exception as error:  # any that Python code raises
+        raise ValueError(f"{file_of(model)} can't be imported: {type(error).__name__}: {error}") from error
+    space, paper = (getattr(module, name, None) for name in ("SPACE", "PAPER"))
+    if not (isinstance(space, dict) and isinstance(paper, dict)):
+        raise ValueError(f"{file_of(model)} must have SPACE and PAPER, two dicts by key")
+    try:
+        for key, distribution in space.items():
+            check_distribution(key, distribution)
+            check_key(model, key)
+        check_paper(space, paper)
+    except ValueError as error:
+        raise ValueError(f"{file_of(model)}: {error}") from error
+    return space, paper
+
+
+def check_distribution(key: str, distribution: object) -> None:
+    """Raise ValueError for a value of SPACE that Optuna can't draw from or can't store."""
+    if not isinstance(distribution, BaseDistribution):
+        raise ValueError(f"SPACE[{key!r}] must be a distribution of Optuna, got {distribution!r}")
+    for choice in getattr(distribution, "choices", ()):
+        if not (choice is None or isinstance(choice, bool | int | float | str)):
+            raise ValueError(f'SPACE[{key!r}] has the choice {choice!r}: write a list as text, such as "[64, 32]"')
+
+
+def check_key(model: str, key: str) -> None:
+    """Raise ValueError for a key that is no `training.*` and no hyperparameter of the model."""
+    from models.registry import hyperparameters  # torch takes seconds to import
+
+    part, _, name = str(key).partition(".")
+    if part == "model" and name not in (known := hyperparameters(model)):
+        raise ValueError(f"{model} has no hyperparameter {name!r}; it has: {', '.join(known) or 'none'}")
+    if part not in ("model", "training") or not name:
+        raise ValueError(f"unknown key {key!r}: keys are model.* and training.*")
+
+
+def check_paper(space: Space, paper: dict[str, Any]) -> None:
+    """Raise ValueError if PAPER has other keys than SPACE, or values outside."""
+    for key in paper.keys() - space.keys():
+        raise ValueError(f"PAPER has {key!r}, which is no key of SPACE")
+    for key, distribution in space.items():
+        if key not in paper:
+            raise ValueError(f"PAPER lacks {key!r}, a key of SPACE")
+        if not contains(distribution, paper[key]):
+            raise ValueError(f"PAPER[{key!r}] is {paper[key]!r}, outside of SPACE: {distribution}")
+
+
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        create_trial(value=0.0, params={"key": value}, distributions={"key": distribution})
+    except (ValueError, TypeError):
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""Projects and a Ray cluster for tests; which tests start first, and which of them share a worker."""
+"""Give tests projects and a Ray cluster, and assign them to workers of pytest-xdist."""
 
 import os
 import shutil
@@ -7,6 +7,10 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: several workers share the cores
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # else each cluster starts two processes that idle
+os.environ["PYTHONPATH"] = os.pathsep.join(  # processes that tests start run startup/sitecustomize.py
+    filter(None, [os.environ.get("PYTHONPATH"), str(Path(__file__).parent / "helpers" / "startup")])
+)
 
 import pytest
 import yaml
@@ -15,20 +19,32 @@ from projects import PARAMS, Project
 
 from pipelines import download, prepare
 from pipelines.data import synthetic
+from pipelines.project.cluster import CHECKED
 
 HERE = Path(__file__).parent
 WITH_RAY = ("cluster", "faults")
-ORDER = (  # what takes longest starts first
-    *("cluster/test_search.py", "cluster/test_failing_trials.py", "cluster", "faults/test_two_nodes.py", "faults"),
-    *("contracts/test_behaviour.py", "equations/test_data_parallel.py", "contracts", "equations", "unit"),
+ORDER = (  # the longest first, but the worker that takes the few tests of test_two_nodes.py takes another file at once
+    *(
+        "faults/test_two_nodes.py",
+        "cluster/test_search.py",
+        "cluster/test_workers.py",
+        "cluster",
+        "faults/test_disks.py",
+    ),
+    *("equations/test_data_parallel.py", "faults/test_kills.py", "contracts/test_behaviour.py"),
+    *("contracts", "equations", "unit"),
 )
-EACH_A_CLUSTER = ("test_kills.py", "test_two_nodes.py")  # the tests of these start clusters of their own
-LONG = ("test_search.py", "test_failing_trials.py")  # a cluster each; the others that need one share one
+EACH_A_CLUSTER = ("test_kills.py",)  # each test starts clusters of its own
+LONG = (
+    "test_search.py",
+    "test_workers.py",
+    "test_two_nodes.py",
+)  # these files have a cluster each; the other files share one
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
 
 def pytest_collection_modifyitems(items):
-    """Order tests as ORDER says; refuse those that need Ray where `make test-quick` finds them."""
+    """Sort tests by ORDER, and refuse tests that need Ray outside the folders WITH_RAY."""
     for item in items:
         if item.path.parent.name not in WITH_RAY and "ray_address" in item.fixturenames:
             raise pytest.UsageError(f"{item.nodeid} needs Ray: put it into tests/cluster")
@@ -42,7 +58,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Keep on one worker of pytest-xdist what shares fixtures: the tests of a cluster, else those of a module."""
+    """Send tests of one cluster, or else of one file, to one worker of pytest-xdist."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):
@@ -58,14 +74,14 @@ def pytest_xdist_make_scheduler(config, log):
 
 @pytest.fixture(autouse=True)
 def _name_fault(request, record_property):
-    """Which row of the table in docs/reliability.md a test holds stands in --junitxml."""
+    """Record in --junitxml the rows of the table in docs/reliability.md that a test holds."""
     for mark in request.node.iter_markers("fault"):
         record_property("fault", mark.args[0])
 
 
 @pytest.fixture(scope="session")
 def ray_address():
-    """The address of a cluster with room for two trials at a time, whatever the machine."""
+    """Start a cluster with two CPUs, whatever the machine has; return its address."""
     command = [sys.executable, "-m", "pipelines.ray_cluster", sys.executable, "-c", HOLD_CLUSTER]
     environment = {**os.environ, "RAY_OVERRIDE_RESOURCES": '{"CPU": 2}'}
     environment.pop("RAY_ADDRESS", None)
@@ -79,13 +95,17 @@ def ray_address():
 
 @pytest.fixture
 def ray_cluster(ray_address, monkeypatch):
-    """Searches and evaluations of the test, and of processes that it starts, use the cluster of all tests."""
+    """Make searches and evaluations use the shared cluster, also in processes that the test starts."""
     monkeypatch.setenv("RAY_ADDRESS", ray_address)
+    monkeypatch.setenv(CHECKED, ray_address)  # as `pipelines.ray_cluster` does
 
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory):
-    """Gives a folder that the first of all workers makes: `made_once(name, make)`, where make is given its path."""
+    """Return `made_once(name, make)`, which makes a folder once for all workers of pytest-xdist.
+
+    The first worker that asks calls `make(path)`; all get the folder's path.
+    """
     folder = tmp_path_factory.getbasetemp()
     folder = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
 
@@ -101,7 +121,7 @@ def made_once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared(made_once):
-    """A project as it is before the first search: not to be changed."""
+    """Make a project with prepared data and no search. Tests must not change it."""
 
     def make(folder):
         folder.mkdir()
@@ -117,7 +137,7 @@ def prepared(made_once):
 
 @pytest.fixture(scope="session")
 def searched(prepared, made_once, ray_address):
-    """A project with a finished search and evaluation of fm: not to be changed."""
+    """Make a project with a finished search and evaluation of fm. Tests must not change it."""
 
     def make(folder):
         project = Project(shutil.copytree(prepared.root, folder))
@@ -131,17 +151,17 @@ def searched(prepared, made_once, ray_address):
 
 @pytest.fixture
 def project(prepared, tmp_path):
-    """A copy of the prepared project, for a test to change."""
+    """Copy the prepared project, for a test to change."""
     return Project(shutil.copytree(prepared.root, tmp_path / "project"))
 
 
 @pytest.fixture
 def searched_project(searched, ray_cluster, tmp_path):
-    """A copy of the project with a finished search, for a test to change."""
+    """Copy the project with a finished search, for a test to change."""
     return Project(shutil.copytree(searched.root, tmp_path / "project"))
 
 
 @pytest.fixture
 def no_cluster(monkeypatch):
-    """A search that wants to run a trial fails."""
+    """Fail the test when a search is about to run a trial."""
     monkeypatch.setattr("pipelines.search.tuner.cluster", lambda: pytest.fail("a trial was about to run"))

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
+from pipelines.project.settings import parse
 from pipelines.training.loop import evaluate, train
 from pipelines.training.process import prepare_process
 from pipelines.training.start import new_model
@@ -66,7 +66,7 @@ def training_params(args: argparse.Namespace, max_epochs: int) -> TrainingParams
             "max_epochs": max_epochs,
             "patience": max_epochs,
         }
-        | {key: yaml.safe_load(value) for key, value in more.items()}
+        | {key: parse(value) for key, value in more.items()}
     )
 
 

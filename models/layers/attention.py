@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from models.kernels import pairs as pair_kernels
 from models.kernels.features import Embeddings
+from models.layers.batch import Batch
 from models.layers.checks import positive
 from models.layers.networks import Dropout
 from models.layers.pairs import columns, effects_of, pair_effects, pair_kernel, pair_products, pool_pairs
@@ -18,10 +19,12 @@ Placement = Literal["logits", "hidden"]
 class PairAttention(nn.Module):
     """Compute the feature aspect T_ij, an attention over pairs.
 
-    T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5).
+    T_ij = softmax_ij(hᵀ Relu(W (V_i ⊙ V_j) x_i x_j + b) / τ) (IFM, eq. 5), over the pairs with x_i x_j ≠ 0 (eq. 1).
     `temperature_placement` "hidden" divides W (V_i ⊙ V_j) by τ and not the logits, as the code released with the paper
-    does. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError for a size or τ that is not positive.
-    Shape: pair products `[batch, P, K]`, or the embeddings → `[batch, P]`; each row sums to 1.
+    does. `log_weights` are added to the logits / τ. W and b start at N(0, 2/(K + K_a)), h at N(0, 1). Raises ValueError
+    for a size or τ that is not positive.
+    Shape: pair products `[batch, P, K]` or the embeddings, `absent` as in `Batch.absent`, log_weights `[P]` →
+    `[batch, P]`. Each row sums to 1, or is 0 if all its pairs are absent.
     """
 
     role = "attention"
@@ -42,39 +45,59 @@ class PairAttention(nn.Module):
         in_logits = temperature_placement == "logits"
         self.divide_hidden, self.divide_logits = (1, temperature) if in_logits else (temperature, 1)
 
-    def forward(self, products: Tensor | Embeddings) -> Tensor:
+    def forward(
+        self, products: Tensor | Embeddings, absent: Tensor | None = None, log_weights: Tensor | None = None
+    ) -> Tensor:
         if isinstance(products, Embeddings):
             logits = pair_kernels.pair_logits(products, columns(products), self.network)
         else:
             logits = torch.relu(products @ self.W / self.divide_hidden + self.b) @ self.h
-        return self.softmax(logits)
+        return self.softmax(logits, absent, log_weights)
 
     @property
     def network(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.W / self.divide_hidden, self.b, self.h
 
-    def softmax(self, logits: Tensor) -> Tensor:
-        return torch.softmax(logits / self.divide_logits, dim=-1)
+    def softmax(self, logits: Tensor, absent: Tensor | None, log_weights: Tensor | None) -> Tensor:
+        scaled = logits / self.divide_logits
+        if log_weights is not None:
+            scaled = scaled + log_weights
+        if absent is None:
+            return torch.softmax(scaled, dim=-1)
+        # Not −∞, with which a row without pairs would be NaN.
+        lowest = torch.finfo(scaled.dtype).min
+        return torch.softmax(scaled.masked_fill(absent, lowest), dim=-1).masked_fill(absent, 0)
 
 
 def attend(
-    attention: PairAttention, V: Tensor | Embeddings, M: Tensor, dropout: Dropout, pairs: Tensor | None = None
+    attention: PairAttention,
+    batch: Batch,
+    V: Tensor | Embeddings,
+    M: Tensor,
+    dropout: Dropout,
+    pairs: Tensor | None = None,
+    log_weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute the attention and the effect of each pair.
 
     The attention is T_ij, the effect M_ij (V_i ⊙ V_j) x_i x_j. T sees the interactions before dropout, M after it.
-    Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs` (None: all) → T `[batch, P]`, effect `[batch, P]` or
-    `[batch, P, d]`.
+    Shape: M `[P, K]` or `[P, d, K]`, pairs as in `field_pairs` (None: all), log_weights `[P]` → T `[batch, P]`, effect
+    `[batch, P]` or `[batch, P, d]`.
     """
     if isinstance(V, Embeddings):
         logits, effects = pair_kernel(V, M, dropout, pairs, attention.network)
-        return attention.softmax(logits), effects
+        return attention.softmax(logits, batch.absent(pairs), log_weights), effects
     products = pair_products(V) if pairs is None else V[:, pairs[0]] * V[:, pairs[1]]
-    return attention(products), effects_of(products, M, dropout)
+    return attention(products, batch.absent(pairs), log_weights), effects_of(products, M, dropout)
 
 
 def attentional_pooling(
-    attention: PairAttention | None, V: Tensor | Embeddings, p: Tensor, dropout: Dropout, batch_norm: nn.Module
+    attention: PairAttention | None,
+    batch: Batch,
+    V: Tensor | Embeddings,
+    p: Tensor,
+    dropout: Dropout,
+    batch_norm: nn.Module,
 ) -> Tensor:
     """Pool the interactions by attention, and weigh the pooled vector by p.
 
@@ -86,7 +109,7 @@ def attentional_pooling(
         M = p.expand(num_pairs, -1)
         if attention is None:
             return pair_effects(V, M, dropout).sum(-1)
-        T, effect = attend(attention, V, M, dropout)
+        T, effect = attend(attention, batch, V, M, dropout)
         return (T * effect).sum(-1)
-    T = attention and attention(V if isinstance(V, Embeddings) else pair_products(V))
+    T = attention and attention(V if isinstance(V, Embeddings) else pair_products(V), batch.absent())
     return batch_norm(pool_pairs(V, dropout, T)) @ p

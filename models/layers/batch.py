@@ -2,20 +2,24 @@
 
 from functools import cached_property
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.kernels.features import Occurrences, grouped
+from models.kernels.features import Bags, BagsOfBatch, Occurrences, grouped
+from models.layers.pairs import field_pairs
 
 
 class Batch:
     """Hold a batch of rows, and share among layers what is found in it.
 
     `ids` `[batch, n]` are global feature ids (int). `values` `[batch, n]` are the features' values; None if all are 1.
-    With `kernels`, layers compute each distinct feature once. Without, they compute the same in more time.
+    With `kernels`, layers compute each distinct feature once. Without, they compute the same in more time. Ids from
+    `bags.first` on stand for lists of features, whose weights are means over the list.
     """
 
-    def __init__(self, ids: Tensor, values: Tensor | None = None, kernels: bool = False) -> None:
-        self.ids, self.values, self.kernels = ids, values, kernels
+    def __init__(
+        self, ids: Tensor, values: Tensor | None = None, kernels: bool = False, bags: Bags | None = None
+    ) -> None:
+        self.ids, self.values, self.kernels, self.bags = ids, values, kernels, bags
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -29,7 +33,39 @@ class Batch:
         """Find which features occur, and where."""
         return Occurrences(*grouped(self.ids))
 
+    @cached_property
+    def lists(self) -> BagsOfBatch | None:
+        """Find the features of the lists that occur; None where fields hold no lists."""
+        return self.bags and self.bags.among(self.where.ids)
+
+    def absent(self, pairs: Tensor | None = None) -> Tensor | None:
+        """Find the pairs with x_i x_j = 0, which are no interactions.
+
+        Shape: pairs as in `field_pairs` (None: all) → `[batch, P]`, or None if all values are 1.
+        """
+        if self.values is None:
+            return None
+        i, j = field_pairs(self.num_fields) if pairs is None else pairs
+        zero = self.values == 0
+        return zero[:, i] | zero[:, j]
+
     def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
         """Pick fields, and subtract `shift` `[fields]` from their ids."""
+        if self.bags and (self.ids[:, columns] >= self.bags.first).any():
+            raise ValueError("this model needs a field by name that holds lists: give it one value a row")
         values = None if self.values is None else self.values[:, columns]
         return Batch(self.ids[:, columns] - shift, values, self.kernels)
+
+
+class OnTensors(nn.Module):
+    """Call a model with tensors instead of a batch, for `torch.export` and ONNX.
+
+    The wrapped model computes the plain formulas. Shape: ids and values `[batch, n]` → logits `[batch]`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model.eval()
+
+    def forward(self, ids: Tensor, values: Tensor | None = None) -> Tensor:
+        return self.model(Batch(ids, values))

@@ -36,6 +36,10 @@ class Table(nn.Module):
 
     def touched(self, batch: Batch) -> Embeddings:
         """Return the rows of the features that occur in a batch, with their places."""
+        if batch.lists:
+            self.settle(batch.lists.features)
+            rows = features.touched_rows(self.weight, batch.lists.features)
+            return Embeddings(batch.lists.join(rows), batch.where)
         self.settle(batch.where.ids)
         return Embeddings(features.touched_rows(self.weight, batch.where.ids), batch.where)
 
@@ -45,6 +49,10 @@ class Table(nn.Module):
             return features.spread(*self.touched(batch))
         # Not weight[ids]: with two threads, its gradient differs from run to run.
         weight = self.weight.flatten(1) if self.weight.dim() > 1 else self.weight[:, None]
+        if batch.bags:  # the mean of each list stands below the rows of the features
+            bags = batch.bags
+            means = nn.functional.embedding_bag(bags.elements.long(), weight, bags.offsets[:-1], mode="mean")
+            weight = torch.cat([weight[: bags.first], means])
         return nn.functional.embedding(batch.ids, weight).view(*batch.ids.shape, *self.weight.shape[1:])
 
 

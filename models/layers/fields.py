@@ -20,6 +20,11 @@ def why_missing(needed: Needed, fields: Sequence[str]) -> str | None:
     return f"needs a field {' and a field '.join(missing)}, got {', '.join(fields)}" if missing else None
 
 
+def why_no_pairs(fields: Sequence[str]) -> str | None:
+    """Return why data has no pairs of fields, or None."""
+    return f"needs two fields or more, got {', '.join(fields) or 'none'}" if len(fields) < 2 else None
+
+
 class NamedFields(nn.Module):
     """Pick the needed fields, and number their features from 0, field after field.
 

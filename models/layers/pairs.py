@@ -48,6 +48,13 @@ def pair_effects(V: Tensor | Embeddings, M: Tensor, dropout: Dropout) -> Tensor:
     return effects_of(pair_products(V), M, dropout)
 
 
+def mean_over_present(effect: Tensor, absent: Tensor | None) -> Tensor:
+    """Average the effects `[batch, P]` of the pairs that are not absent; 0 if all are."""
+    if absent is None:
+        return effect.mean(-1)
+    return effect.masked_fill(absent, 0).sum(-1) / (~absent).sum(-1).clamp(min=1)
+
+
 def effects_of(products: Tensor, M: Tensor, dropout: Dropout) -> Tensor:
     products = dropout.of_pairs(products)
     return (products * M).sum(-1) if M.dim() == 2 else torch.einsum("bpk,pdk->bpd", products, M)

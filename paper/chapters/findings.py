@@ -1,19 +1,18 @@
 """Load what docs/reproduction.md shows, and compute the parts that its chapters share."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-import yaml
 from entries import expand
 
 from chapters.verdicts import Statement, Table, best_epoch, lowest
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.project.records import read_csv, read_record, read_yaml
 from pipelines.reporting.tables import figure as shown
 
+REPRO = "dvc repro"  # in paper/: writes a damaged result anew
 FEW = 4  # up to so many missing experiments are named
 
 
@@ -24,8 +23,9 @@ class Findings:
         self.params, self.paths = load_params(params), Paths(params.parent)
         self.metric = METRICS[self.params.training.metric]
         self.results = self.paths.root / "results"
-        self.published = read_yaml(self.paths.root / "published.yaml")
-        self.experiments = dict(expand(read_yaml(self.paths.root / "experiments.yaml").get("experiments", {})))
+        published, entries = (self.paths.root / name for name in ("published.yaml", "experiments.yaml"))
+        self.published = read_yaml(published) if published.exists() else {}
+        self.experiments = dict(expand(read_yaml(entries)["experiments"] if entries.exists() else {}))
         self.board = read_json(self.results / "leaderboard.json", [])
         self.significance = read_json(self.results / "significance.json", {})
         self.judged: dict[str, list[bool | None]] = {}  # by part of the paper: whether its statements hold
@@ -101,16 +101,13 @@ class Findings:
 
     def csv(self, name: str) -> Table | None:
         path = self.results / name
-        return pl.read_csv(path).rows(named=True) if path.exists() and path.stat().st_size > 1 else None
+        return read_csv(path, REPRO).rows(named=True) if path.exists() and path.stat().st_size > 1 else None
 
 
 def bold(value: float, least: float) -> str:
     return f"**{value:.4f}**" if value == least else f"{value:.4f}"
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def read_json(path: Path, default: Any) -> Any:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+    """Read a JSON file, or return `default` without one. Raises ValueError for a damaged file."""
+    return read_record(path, type(default) if default is not None else dict, REPRO) if path.exists() else default

@@ -45,7 +45,7 @@ def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[
         cell = cells.get(model, {})
         theirs = paper.get(model, {})
         mean, std = cell.get("test_rmse_mean"), cell.get("test_rmse_std")
-        judged, holds = verdict(mean, std, theirs.get("rmse"), own.get(model))
+        judged, holds = verdict(mean, theirs.get("rmse"), own.get(model))
         if cell and dataset != f"{family}-nfm":
             judged, holds = "other data", None
         if theirs:
@@ -103,14 +103,12 @@ def claims(findings: Findings, family: str, dataset: str | None) -> list[Stateme
     """Judge the paper's statements about pairs of models by the tests."""
     rows: list[Statement] = []
     pairs = {frozenset(pair["models"]): pair for pair in findings.significance.get(dataset, {}).get("pairs", [])}
-    for better, worse in findings.published["claims"]:
-        pair = pairs.get(frozenset((better, worse)))
-        rows.append({"says": "tested_better", "models": (better, worse), **judge(pair, better)})
-    for a, b in findings.published["similar"]:
-        if a in findings.published["test_rmse"][family]:
-            pair = pairs.get(frozenset((a, b)))
-            holds = not pair["differ"] if pair else None
-            rows.append({"says": "tested_similar", "models": (a, b), **judge(pair, a), "holds": holds})
+    rmse = {cell["model"]: cell["test_rmse_mean"] for cell in findings.board if cell["dataset"] == dataset}
+    for says, similar in (("claims", False), ("similar", True)):
+        for first, second in findings.published[says]:
+            if first in findings.published["test_rmse"][family]:
+                found = judge(pairs.get(frozenset((first, second))), first, rmse.get(second) or 0.0, similar)
+                rows.append({"says": f"tested_{says}", "models": (first, second), **found})
     return findings.statements("RQ1: order of models", rows)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from chapters.findings import Findings
-from chapters.verdicts import Statement, compared, is_better, lowest
+from chapters.verdicts import Statement, compared, is_better, is_lower, lowest
 from pipelines.data.catalog import get_dataset
 
 
@@ -16,13 +16,12 @@ def rq3(findings: Findings) -> dict[str, Any]:
             last, family = curves["IFM⁻"][-1], get_dataset(dataset).family
             if family in findings.published["overfit"]:
                 rows.append(is_better(dataset, curves, "IFM", "IFM⁻"))
-                start, rise = findings.published["overfit"][family], last["valid_rmse"] - best["IFM⁻"]
-                holds = rise > 0.001 or (False if last["epoch"] > start else None)
+                start, fall = findings.published["overfit"][family], best["IFM⁻"] - last["valid_rmse"]
+                rises = is_lower(fall, (fall, fall), best["IFM⁻"])
+                holds = rises or (False if last["epoch"] > start else None)
                 found = {"best": best["IFM⁻"], "last": last["valid_rmse"], "epoch": last["epoch"], "holds": holds}
                 rows.append({"says": "worse_again", "dataset": dataset, "start": start, **found})
             else:
                 found = compared(curves, "IFM", "IFM⁻")
-                if found["holds"] is not None:
-                    found["holds"] = abs(best["IFM"] / best["IFM⁻"] - 1) < 0.005
-                rows.append({"says": "as_good", "dataset": dataset, **found})
+                rows.append({"says": "as_good", "dataset": dataset, **found, "holds": found["equal"]})
     return {"runs": findings.by_label("factorization"), "statements": findings.statements("RQ3: Figure 3", rows)}

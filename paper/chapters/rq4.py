@@ -3,7 +3,7 @@
 from typing import Any
 
 from chapters.findings import Findings
-from chapters.verdicts import Statement, best_value, compared, inner, lowest, nearly_all, still_learning
+from chapters.verdicts import MARGIN, Statement, best_value, compared, inner, lowest, nearly_all, still_learning
 from pipelines.data.catalog import get_dataset
 
 
@@ -38,7 +38,7 @@ def l2_field(findings: Findings) -> list[Statement]:
             best = best_value(by_x)
             gain = 1 - lowest(by_x[best]) / lowest(by_x[0])
             paper = findings.published["l2_field"].get(get_dataset(dataset).family)
-            holds = gain >= (paper / 2 if paper else 1e-9)
+            holds = gain >= (paper / 2 if paper else MARGIN)
             learning = any(still_learning(curve) for x, curve in by_x.items() if (x > 0) != holds)
             found = {"paper": paper, "gain": gain, "best": best, "holds": None if learning else holds}
             rows.append({"says": "l2_improves", "dataset": dataset, **found})

@@ -1,4 +1,7 @@
-"""Judge by fixed rules whether a statement of the paper holds."""
+"""Judge by fixed rules whether a statement of the paper holds.
+
+There is one rule for equality (`is_equal`) and one for order (`is_lower`), for test and validation RMSE alike.
+"""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,42 +13,71 @@ Table = list[dict[str, Any]]  # a CSV's rows
 # `says`: a macro of templates/claims.md.j2; `holds`: True, False or None (open); the rest: the macro's values
 Statement = dict[str, Any]
 
+MARGIN = 0.005  # of the RMSE: models whose RMSE differ by less are about as good
 
-def verdict(mean: float | None, std: float | None, paper: float | None, own: float | None) -> tuple[str, bool | None]:
+
+def is_equal(interval: tuple[float, float], rmse: float) -> bool | None:
+    """Judge whether an interval of a difference lies within the margin.
+
+    False where it lies outside; None where it has an end on either side. A difference without a test is its own
+    interval.
+    """
+    margin = MARGIN * rmse
+    if -margin <= interval[0] and interval[1] <= margin:
+        return True
+    return False if interval[0] > margin or interval[1] < -margin else None
+
+
+def is_lower(difference: float, interval: tuple[float, float], rmse: float, shown: bool | None = None) -> bool | None:
+    """Judge whether a difference is below zero.
+
+    `shown` says what the tests say of the difference; None where nothing was tested, and then a difference counts that
+    is larger than the margin. A difference that is not shown is False where both are equal, else None.
+    """
+    equal = is_equal(interval, rmse)
+    if equal is False if shown is None else shown:
+        return difference < 0
+    return False if equal else None
+
+
+def verdict(mean: float | None, paper: float | None, own: float | None) -> tuple[str, bool | None]:
     """Judge in words and as a truth value whether a published test RMSE is reproduced."""
     if mean is None or paper is None:
         return ("–" if paper is None else "not run yet"), None
-    slack = 2 * (std or 0.0)
     best = min(paper, own or paper)
-    if mean <= best + slack:
+    if is_lower(best - mean, (best - mean, best - mean), best) is not True:
         return "reproduced", True
-    if mean <= paper + slack:
+    if is_lower(paper - mean, (paper - mean, paper - mean), paper) is not True:
         return f"as in this paper; {mean - best:+.4f} to its own", True
     return f"not reproduced: {mean - paper:+.4f}", False
 
 
-def judge(pair: Mapping[str, Any] | None, better: str) -> Statement:
-    """Judge by the tests of a pair whether model `better` is shown to be better."""
+def judge(pair: Mapping[str, Any] | None, first: str, rmse: float, similar: bool = False) -> Statement:
+    """Judge by a pair's tests whether model `first` is better, or about as good."""
     if pair is None:
         return {"difference": None, "holds": None}
-    sign = 1 if pair["models"][0] == better else -1
-    difference, interval = sign * pair["difference"], sorted(sign * bound for bound in pair["interval"])
-    holds = pair["differ"] and difference < 0
-    return {"difference": difference, "interval": interval, "p": significance.shown_p(pair["p"]), "holds": holds}
+    sign = 1 if pair["models"][0] == first else -1
+    low, high = sorted(sign * bound for bound in pair["interval"])
+    difference = sign * pair["difference"]
+    holds = is_equal((low, high), rmse) if similar else is_lower(difference, (low, high), rmse, pair["differ"])
+    return {"difference": difference, "interval": (low, high), "p": significance.shown_p(pair["p"]), "holds": holds}
 
 
 def compared(curves: dict[str, Table], better: str, worse: str) -> Statement:
     """Judge by the best epochs whether run `better` is better than run `worse`.
 
-    Open while the run that is behind could catch up: its last epoch was its best, or it is behind by no more than it
-    gained in the second half of its epochs.
+    `equal` says whether both are about as good. Both are open while the run that is behind could catch up: its last
+    epoch was its best, or it is behind by no more than it gained in the second half of its epochs.
     """
     if not {better, worse} <= curves.keys():
-        return {"best": None, "learning": False, "holds": None}
+        return {"best": None, "learning": False, "holds": None, "equal": None}
     best = [lowest(curves[better]), lowest(curves[worse])]
     behind = curves[better if best[0] >= best[1] else worse]
-    learning = still_learning(behind) or abs(best[0] - best[1]) <= gained_late(behind)
-    return {"best": best, "learning": learning, "holds": None if learning else best[0] < best[1]}
+    difference = best[0] - best[1]
+    learning = still_learning(behind) or abs(difference) <= gained_late(behind)
+    holds = None if learning else is_lower(difference, (difference, difference), best[1])
+    equal = None if learning else is_equal((difference, difference), best[1])
+    return {"best": best, "learning": learning, "holds": holds, "equal": equal}
 
 
 def is_better(dataset: str, curves: dict[str, Table], better: str, worse: str) -> Statement:
@@ -67,13 +99,15 @@ def nearly_all(pairs: Sequence[bool | None]) -> Statement:
 
 
 def inner(model: str, dataset: str, by_x: dict[float, Table], parameter: str) -> Statement:
-    """State that neither end of a hyperparameter's range is its best value.
+    """State that a value within a hyperparameter's range is better than both ends.
 
     Open while a run that could change this was still learning.
     """
     best, ends = best_value(by_x), {min(by_x), max(by_x)}
     rivals = [curve for x, curve in by_x.items() if (x in ends) != (best in ends)]
-    holds = None if any(map(still_learning, rivals)) else best not in ends
+    within, at_end = (min(lowest(by_x[x]) for x in values) for values in (by_x.keys() - ends, ends))
+    difference = within - at_end
+    holds = None if any(map(still_learning, rivals)) else is_lower(difference, (difference, difference), at_end)
     return {"says": "inner", "model": model, "dataset": dataset, "parameter": parameter, "best": best, "holds": holds}
 
 

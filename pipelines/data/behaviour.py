@@ -17,7 +17,7 @@ def prepare_behaviour() -> Figures:
     """Prepare a log of up to 60 lines, and return its schema and first rows."""
     dataset, rng = get_dataset("synthetic"), np.random.default_rng(SEED)
     log = pl.DataFrame({field: rng.integers(9, size=60) for field in dataset.fields}).unique(maintain_order=True)
-    params = Params(seed=SEED, datasets=[], models=[], tune=TuneParams(num_trials=1))
+    params = Params(seed=SEED, datasets=[dataset.name], models=["fm"], tune=TuneParams(num_trials=1))
     with tempfile.TemporaryDirectory(prefix="factorbench-") as folder:
         paths = Paths(Path(folder))
         paths.raw(dataset.name).mkdir(parents=True)

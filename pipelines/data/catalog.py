@@ -1,22 +1,30 @@
-"""Read the data sets of `datasets/`: where each comes from, its licence, and what its log means."""
+"""Read the data sets of `datasets/`: where each comes from, its licence, and what its rows mean."""
 
-from functools import cache
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, get_args
 
-import yaml
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, Strict, model_validator
 
+from pipelines.data.own import OwnDataset
 from pipelines.project.cli import one_of
-from pipelines.project.records import Schema, explain
+from pipelines.project.params import distinct
+from pipelines.project.paths import shipped
+from pipelines.project.records import Schema, check, read_yaml
 
-# `datasets/` of the repository, or its copy in an installed package.
-FOLDER = next(
-    folder
-    for folder in (Path(__file__).parents[2] / "datasets", Path(__file__).with_name("datasets"))
-    if (folder / "synthetic.yaml").exists()
-)
+FOLDER = shipped("datasets")
+FRAPPE_COLUMNS = (
+    "user", "item", "cnt", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country",
+    "city",
+)  # fmt: skip
+TAGS_COLUMNS = ("user", "movie", "tag", "timestamp")
+Format = Literal["frappe", "tags.dat", "tags.csv", "libfm", "synthetic"]
+FORMATS = (*get_args(Format), "table")  # the last is a user's own
+COLUMNS = {"frappe": FRAPPE_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS}  # of formats that fix them
+RESERVED = ("label", "value:")  # columns of the prepared rows: the label, and the values of fields
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
+
+Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
 
 
 class Source(Schema):
@@ -24,7 +32,7 @@ class Source(Schema):
 
     url: str
     checksum: str  # ALGORITHM:HEX; git-blob is the SHA-1 that git gives the content
-    members: tuple[str, ...] = ()  # the files wanted from a zip archive; none: the file itself
+    members: Names = ()  # the files wanted from a zip archive; none: the file itself
     variants: dict[str, str] = Field(default={})  # by checksum: how a file that a mirror may have differs from this one
 
     @property
@@ -44,11 +52,11 @@ class Dataset(Schema):
     title: str
     licence: str
     citation: str
-    format: Literal["frappe", "tags.dat", "tags.csv", "libfm", "synthetic"]
-    fields: Annotated[tuple[str, ...], Field(min_length=1)]
-    sources: tuple[Source, ...] = ()
+    format: Format
+    fields: Annotated[Names, Field(min_length=1)]
+    sources: Annotated[tuple[Source, ...], Strict(False)] = ()
     replace: str = ""
-    given: tuple[str, ...] = ()
+    given: Names = ()
     published_rmse: dict[str, float] = Field(default={})  # Table 2 of the IFM paper, where this is its data
 
     @property
@@ -57,23 +65,82 @@ class Dataset(Schema):
         return self.name.split("-")[0]
 
     @property
+    def generated(self) -> bool:
+        """Tell whether `download` generates the log."""
+        return self.name == "synthetic"
+
+    @property
     def pair(self) -> tuple[str, ...]:
         """Return the fields that a model may know again: `given` and `replace`, or else the first two fields."""
         return (*self.given, self.replace) if self.replace else self.fields[:2]
 
+    @property
+    def files(self) -> list[str]:
+        """Name the files in data/raw/NAME. Without sources, the user puts them there."""
+        if not self.sources:
+            return ["train.libfm", "valid.libfm", "test.libfm"] if self.format == "libfm" else ["log.csv"]
+        members = [member for source in self.sources for member in source.members or (source.name,)]
+        return [PurePosixPath(member).name for member in members]
 
-def list_datasets() -> list[str]:
+    @model_validator(mode="after")
+    def have_usable_fields(self) -> "Dataset":
+        for field in self.fields:
+            if not field or field.startswith(RESERVED):
+                raise ValueError(f"fields: {field!r} can't be a field's name")
+            if field not in COLUMNS.get(self.format, self.fields):
+                raise unknown_field("fields", field, f"a file of format {self.format}", COLUMNS[self.format])
+        return self
+
+    @model_validator(mode="after")
+    def say_what_a_negative_is(self) -> "Dataset":
+        if self.format == "libfm" and not (self.replace or self.given):
+            return self
+        if not (self.replace and self.given):
+            raise ValueError(f"replace and given: the negatives of format {self.format} need both")
+        for key, field in [("replace", self.replace), *(("given", field) for field in self.given)]:
+            if field not in self.fields:
+                raise unknown_field(key, field, "the data set", self.fields)
+        if self.replace in self.given:
+            raise ValueError(f"given: {self.replace!r} is the field that a negative replaces")
+        return self
+
+    @model_validator(mode="after")
+    def have_as_many_files_as_the_format_needs(self) -> "Dataset":
+        files = self.files
+        if self.format == "libfm" and len(files) != 3:
+            raise ValueError(f"sources: libfm needs three files, train, valid and test in this order; got {len(files)}")
+        if len({*files}) < len(files):
+            raise ValueError(f"sources: two files have the same name; they are {', '.join(files)}")
+        return self
+
+
+def unknown_field(key: str, field: str, what: str, known: Sequence[str]) -> ValueError:
+    return ValueError(f"{key}: {what} has no field {field!r}; its fields are: {', '.join(known)}")
+
+
+def files(root: Path) -> dict[str, Path]:
+    """Find the file of each data set: those of `datasets/` beside params.yaml or above it hide built-in ones."""
+    root = root.resolve()
+    folders = [FOLDER, *(folder / "datasets" for folder in (*reversed(root.parents), root))]
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.yaml"))}
+
+
+def list_datasets(root: Path = Path()) -> list[str]:
     """List the names of all data sets."""
-    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+    return sorted(files(root))
 
 
-@cache
-def get_dataset(name: str) -> Dataset:
+def get_dataset(name: str, root: Path = Path()) -> Dataset | OwnDataset:
     """Read datasets/NAME.yaml. Raises ValueError for an unknown name, and for a file with a wrong key or value."""
-    file = FOLDER / f"{one_of('data set', name, list_datasets())}.yaml"
-    try:
-        return Dataset.model_validate({"name": name, **yaml.safe_load(file.read_text(encoding="utf-8"))})
-    except (yaml.YAMLError, TypeError) as error:
-        raise ValueError(f"{file}: not YAML: {error}") from error
-    except ValidationError as error:
-        raise ValueError(f"{file}: {explain(error, Dataset)}") from error
+    known = files(root)
+    file = known[one_of("data set", name, known)]
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: it must have keys, such as format and fields")
+    for key in {"name", "folder"} & content.keys():
+        raise ValueError(f"{file}: {key}: no such key; the file's name and folder say it")
+    if (format := content.get("format", FORMATS[0])) not in FORMATS:
+        raise ValueError(f"{file}: format: unknown format {format!r}; choose one of: {', '.join(FORMATS)}")
+    if format == "table":
+        return check(OwnDataset, {**content, "name": name, "folder": file.parents[1]}, f"{file}: ")
+    return check(Dataset, {**content, "name": name}, f"{file}: ")

@@ -12,12 +12,13 @@ class Encoded:
     """Hold a log as feature ids.
 
     `ids` is int32 [rows, fields]. `vocabulary` has the columns field, feature_id and raw_value, sorted by feature_id.
-    `field_dims` is the number of features of each field.
+    `field_dims` is the number of features of each field. Ids from `num_features` on stand for `lists` of features.
     """
 
     ids: np.ndarray
     vocabulary: pl.DataFrame
     field_dims: list[int]
+    lists: pl.Series | None = None
 
     @property
     def num_features(self) -> int:

@@ -1,18 +1,20 @@
 """Fetch the files of a data set into the cache.
 
-$FACTORBENCH_MIRROR, a folder or a URL prefix, is tried before a source's URL. If the mirror's SHA256SUMS lists a file,
-the mirrored file must have that checksum. All other files must have the checksum in the catalogue.
+$FACTORBENCH_MIRROR, a folder or a URL prefix (also `file:///…`), is tried before a source's URL. If the mirror's
+SHA256SUMS lists a file, the mirrored file must have that checksum. All other files must have the checksum in the
+catalogue.
 """
 
 import hashlib
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from pipelines.data.catalog import Source
+from pipelines.project.cli import note
 from pipelines.project.files import file_digest
 from pipelines.project.paths import cache_folder
 
@@ -90,10 +92,10 @@ def read_listing(place: str) -> dict[str, str]:
     """
     if is_url(place):
         text = get_text(place)
-    elif not Path(place).parent.is_dir():
-        raise Unavailable(f"no such folder: {Path(place).parent}")
+    elif not (file := local(place)).parent.is_dir():
+        raise Unavailable(f"no such folder: {file.parent}")
     else:
-        text = Path(place).read_text(encoding="utf-8", errors="replace") if Path(place).is_file() else ""
+        text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     lines = re.findall(r"^([0-9a-fA-F]{64}) [ *](?:\./)?(.+?)\s*$", text, re.MULTILINE)
     return {name: f"sha256:{digest.lower()}" for digest, name in lines}
 
@@ -123,7 +125,7 @@ def fetch_from(place: str, expected: str, cached: Path) -> None:
     if is_url(place):
         transfer(place, part)
     else:
-        copy(Path(place), part)
+        copy(local(place), part)
     if has_checksum(part, expected):
         part.replace(cached)
         return
@@ -213,9 +215,15 @@ def has_checksum(path: Path, expected: str) -> bool:
     return checksum_like(expected, path) == expected
 
 
+def local(place: str) -> Path:
+    """Return the path that a path or a `file:` URL names. Raises Unavailable for another URL."""
+    url = urlsplit(place)
+    if "://" not in place and url.scheme != "file":
+        return Path(place)
+    if url.scheme != "file" or url.netloc not in ("", "localhost"):
+        raise Unavailable(f"{place}: it must be a folder, or a URL that begins with https://, http:// or file:///")
+    return Path(unquote(url.path))
+
+
 def is_url(place: str) -> bool:
     return place.startswith(("http://", "https://"))
-
-
-def note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr)

@@ -1,5 +1,6 @@
 """Read libfm files, and find each index's field. A line is `label index:value index:value …`."""
 
+import functools
 import re
 from array import array
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ import numpy as np
 
 from pipelines.data.logs import bad_line, shorten, text_lines
 
-LABELS = {b"1": 1, b"+1": 1, b"1.0": 1, b"+1.0": 1, b"-1": -1, b"-1.0": -1}
+LABELS = {1.0: 1, -1.0: -1, 0.0: 0}
 INDEX = re.compile(rb"\d{1,18}")
 NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+TRIPLE = re.compile(rb"\d+:\d+:" + NUMBER.pattern)
 MAX_INDEX = 2**31 - 1
 
 
@@ -44,10 +46,10 @@ class Pairs(dict[bytes, int]):
 def read_libfm(path: Path, num_fields: int) -> LibfmRows:
     """Read a libfm file whose rows have one feature per field. Skips blank lines and `# comments`.
 
-    Raises ValueError, with file, line number and the bad text, for invalid UTF-8, NUL bytes, a line above 1 MiB, a
-    label other than 1 or -1, a feature not of the form `index:value`, an index that is no integer from 0 to 2³¹−1 or
-    occurs twice in one row, a value that is not finite, and a wrong number of features. Raises ValueError for a file
-    without rows, and OSError when the file can't be read.
+    Labels are 1 and -1, or 1 and 0, in any notation. Raises ValueError, with file, line number and the bad text, for
+    invalid UTF-8, NUL bytes, a line above 1 MiB, another label, labels 0 and -1 in one file, a feature not of the form
+    `index:value`, an index that is no integer from 0 to 2³¹−1 or occurs twice in one row, a value that is not finite,
+    and a wrong number of features. Raises ValueError for a file without rows, and OSError when the file can't be read.
     """
     labels, lines, codes, pairs = array("b"), array("q"), array("q"), Pairs()
     for number, line in text_lines(path):
@@ -64,21 +66,30 @@ def read_libfm(path: Path, num_fields: int) -> LibfmRows:
         lines.append(number)
     if not lines:
         raise ValueError(f"{path}: the file has no rows")
+    if 0 in labels and -1 in labels:
+        later = max(labels.index(0), labels.index(-1))
+        raise bad_line(path, lines[later], "a file has labels 1 and -1 or 1 and 0, but this has both -1 and 0, as in")
     parsed = np.array(pairs.parsed)[np.array(codes)].reshape(len(lines), num_fields, 2)
     indices = parsed[..., 0].astype(np.int32)
     reject_repeats(path, indices, lines)
-    return LibfmRows(np.array(labels, dtype=np.int8), indices, parsed[..., 1].astype(np.float32))
+    signs = np.where(np.array(labels) == 1, 1, -1).astype(np.int8)
+    return LibfmRows(signs, indices, parsed[..., 1].astype(np.float32))
 
 
+@functools.cache
 def parse_label(text: bytes) -> int:
-    if text not in LABELS:
-        raise ValueError(f"the label must be 1 or -1: {shorten(text)}")
-    return LABELS[text]
+    """Parse a label: 1, -1 or 0. Raises ValueError for another text."""
+    if not NUMBER.fullmatch(text) or float(text) not in LABELS:
+        raise ValueError(f"the label must be 1 or -1 (or 1 or 0): {shorten(text)}")
+    return LABELS[float(text)]
 
 
 def parse_pair(text: bytes) -> tuple[int, float]:
     """Parse `index:value`. Raises ValueError that describes the problem."""
     index, colon, value = text.partition(b":")
+    if TRIPLE.fullmatch(text):
+        hint = r"remove the fields: sed -E 's/[0-9]+:([0-9]+:)/\1/g' FILE"
+        raise ValueError(f"libffm's field:index:value, where index:value is expected ({hint}): {shorten(text)}")
     if not (index and colon and value):
         raise ValueError(f"expected index:value: {shorten(text)}")
     if index.startswith(b"-"):

@@ -10,28 +10,26 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.data.catalog import Dataset
+from pipelines.data.catalog import FRAPPE_COLUMNS, TAGS_COLUMNS, Dataset
 
-FRAPPE_COLUMNS = (
-    "user", "item", "cnt", "daytime", "weekday", "isweekend", "homework", "cost", "weather", "country",
-    "city",
-)  # fmt: skip
-TAGS_COLUMNS = ("user", "movie", "tag", "timestamp")
 TAGS_HEADER = ("userId", "movieId", "tag", "timestamp")
 
 SHOWN_CHARACTERS = 60  # of a bad line, in an error message
 CHUNK_ROWS = 10_000  # of a CSV file, in memory at a time
 BLOCK_BYTES = 1 << 22  # of any other file, in memory at a time
 MAX_LINE_BYTES = 1 << 20  # also the limit of a CSV row with several lines
+NUMBER = "timestamp"  # the column that must have a number: else the line is a header, or of another format
+JOINED = r"::\s*[0-9]{9,}[^:]*::[^:]+::"  # in a tag: a timestamp, and the first columns of the next line
 
 
 def read_log(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
     """Read the log of `dataset` in blocks of lines. The columns are the fields, as text.
 
     Any format but libfm is supported. Texts are not stripped, lower-cased or read as missing: two texts are one feature
-    only if they are equal. Raises ValueError, with file, line number and text, for invalid UTF-8, NUL bytes, a line
-    above 1 MiB, a wrong header, a wrong number of columns and broken quoting. Raises ValueError for a file without log
-    lines, and OSError when the file can't be read.
+    only if they are equal. Blank lines at the end of the file are skipped. Raises ValueError, with file, line number
+    and text, for invalid UTF-8, NUL bytes, a line above 1 MiB, a wrong header, a wrong number of columns, a timestamp
+    that is no number, two joined lines and broken quoting. Raises ValueError for a file without log lines, and OSError
+    when the file can't be read.
     """
     empty = True
     for lines in filter(len, by_format(path, dataset)):
@@ -65,18 +63,19 @@ def tab_cells(lines: pl.Series) -> pl.DataFrame:
 
 
 def tag_cells(lines: pl.Series) -> pl.DataFrame:
-    """Split lines of `user::movie::tag::timestamp`. Tags may contain `::`. A tag is null if cells are missing."""
+    """Split lines of `user::movie::tag::timestamp`. Tags may contain `::`. The last column is null without it."""
     cells = lines.str.splitn("::", 3).struct.unnest()
-    cells.columns = TAGS_COLUMNS[:3]
-    return cells.with_columns(pl.col("tag").str.extract("(?s)^(.*)::"))
+    rest = cells.to_series(2).str.extract_groups("(?s)^(.*)::(.*)$").struct.unnest()
+    cells = cells.select(pl.nth(0, 1)).hstack(rest)
+    cells.columns = TAGS_COLUMNS
+    return cells
 
 
 def delimited(
     path: Path, split: Callable[[pl.Series], pl.DataFrame], columns: tuple[str, ...], separator: str, header: bool
 ) -> Iterator[pl.DataFrame]:
     """Read a text file in blocks of lines. Lines end with LF or CR LF; there is no quoting."""
-    for number, block in text_blocks(path):
-        lines = pl.Series([block.decode().removesuffix("\n")]).str.split("\n").explode().str.strip_suffix("\r")
+    for number, lines in line_blocks(path):
         if number == 1 and header:
             if lines[0] != separator.join(columns):
                 raise bad_line(path, 1, f"the header must be {' '.join(columns)}, got")
@@ -85,7 +84,45 @@ def delimited(
         if (bad := cells.to_series(-1).is_null().arg_true()).len():
             got = lines[bad[0]].count(separator) + 1
             raise bad_line(path, number + bad[0], f"expected {len(columns)} columns, got {got}")
+        check_tags(path, number, cells)
         yield cells
+
+
+def line_blocks(path: Path) -> Iterator[tuple[int, pl.Series]]:
+    """Yield blocks of lines, each with the number of its first line.
+
+    Blank lines at the end of the file are left out.
+    """
+    blank = 0  # how many lines before the block are blank
+    for number, block in text_blocks(path):
+        lines = pl.Series([block.decode().removesuffix("\n")]).str.split("\n").explode().str.strip_suffix("\r")
+        filled = (lines != "").arg_true()
+        if not len(filled):
+            blank += len(lines)
+            continue
+        if blank:
+            yield number - blank, pl.Series([""])
+        yield number, lines[: filled[-1] + 1]
+        blank = len(lines) - filled[-1] - 1
+
+
+def check_tags(path: Path, number: int, cells: pl.DataFrame) -> None:
+    """Raise ValueError for a timestamp that is no number, and for two joined lines.
+
+    Joined lines have a tag in which a timestamp and the next line's first columns stand.
+    """
+    if NUMBER not in cells.columns:
+        return
+    if (bad := (~cells[NUMBER].str.contains("^[0-9]+$")).arg_true()).len():
+        raise bad_line(path, number + bad[0], no_number(number + bad[0]))
+    if (bad := cells["tag"].str.contains(JOINED).arg_true()).len():
+        raise bad_line(path, number + bad[0], "two lines are joined: put a line end after the first timestamp")
+
+
+def no_number(number: int) -> str:
+    """Say what is wrong with a line whose timestamp is no number."""
+    header = ": remove it if it is a header" if number == 1 else ""
+    return f"the last column, {NUMBER}, must be a number{header}"
 
 
 def comma_separated(path: Path, header: tuple[str, ...], columns: tuple[str, ...]) -> Iterator[pl.DataFrame]:
@@ -165,13 +202,22 @@ def is_utf8(text: bytes) -> bool:
 
 
 def checked(path: Path, rows: Iterator[tuple[int, list[str]]], header: tuple[str, ...]) -> Iterator[list[str]]:
-    """Yield the cells of each row after the header. Raises ValueError for a wrong header or number of cells."""
+    """Yield the cells of each row after the header.
+
+    Raises ValueError for a wrong header, number of cells or timestamp. Blank lines may only be at the end.
+    """
+    blank = None
     for number, cells in rows:
         if number == 1:
             if tuple(cells) != header:
                 raise bad_line(path, number, f"the header must be {' '.join(header)}, got")
-        elif len(cells) != len(header):
-            raise bad_line(path, number, f"expected {len(header)} columns, got {len(cells)}")
+        elif not cells:
+            blank = blank or number
+        elif blank or len(cells) != len(header):
+            got = 0 if blank else len(cells)
+            raise bad_line(path, blank or number, f"expected {len(header)} columns, got {got}")
+        elif header[-1] == NUMBER and not (cells[-1].isascii() and cells[-1].isdecimal()):
+            raise bad_line(path, number, no_number(number))
         else:
             yield cells
 

@@ -5,6 +5,7 @@ import polars as pl
 
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded
+from pipelines.project.cli import note
 
 MAX_ROUNDS = 10  # of redrawing rejected values, before the rest is drawn from lists of free values
 PIECE = 1 << 20  # draws checked together: limits memory, does not change the result
@@ -17,7 +18,8 @@ def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: 
     that never occur in the log with the line's features of the fields `dataset.given`. No negative occurs twice. The
     released Frappe and MovieLens files were made in this way, with two negatives per line.
 
-    Raises ValueError that names the given features if too few features are left.
+    A line with too few such features gets −1, and a note says so. Raises ValueError that names the given features if
+    this holds for more than half of the lines.
     """
     column = dataset.fields.index(dataset.replace)
     first, size = sum(encoded.field_dims[:column]), encoded.field_dims[column]
@@ -26,9 +28,15 @@ def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: 
     given = group_rows(encoded.ids[:, given_columns])
     context = given if given_columns == context_columns else group_rows(encoded.ids[:, context_columns])
     known = sorted_distinct(given * size + encoded.ids[:, column] - first)
-    check_enough_left(encoded, dataset, given, context, known, num_negatives)
-    values = draw_values(given, context, num_negatives, known, size, rng)
-    return (values + np.int32(first)).reshape(len(encoded.ids), num_negatives)
+    enough = enough_left(encoded, dataset, given, context, known, num_negatives)
+    lines = slice(None) if enough.all() else enough
+    values = draw_values(given[lines], context[lines], num_negatives, known, size, rng)
+    drawn = (values + np.int32(first)).reshape(-1, num_negatives)
+    if enough.all():
+        return drawn
+    negatives = np.full((len(encoded.ids), num_negatives), -1, dtype=np.int32)
+    negatives[enough] = drawn
+    return negatives
 
 
 def group_rows(ids: np.ndarray) -> np.ndarray:
@@ -40,28 +48,37 @@ def group_rows(ids: np.ndarray) -> np.ndarray:
     return groups
 
 
-def check_enough_left(
+def enough_left(
     encoded: Encoded,
     dataset: Dataset,
     given: np.ndarray,
     context: np.ndarray,
     known: np.ndarray,
     num_negatives: int,
-) -> None:
-    """Raise ValueError if a row needs more distinct negatives than are possible."""
+) -> np.ndarray:
+    """Tell of each line whether enough distinct negatives are left, bool [lines].
+
+    Lines that differ only in the replaced field share them. Raises ValueError if there are too few for more than half
+    of the lines.
+    """
     size = encoded.field_dims[dataset.fields.index(dataset.replace)]
     num_known = np.bincount(known // size)[given]
     num_needed = np.bincount(context)[context] * num_negatives
-    if not (short := num_needed > size - num_known).any():
-        return
+    short = num_needed > size - num_known
+    if not short.any():
+        return ~short
     row = short.argmax()
     ids = [int(encoded.ids[row, dataset.fields.index(field)]) for field in dataset.given]
     values = encoded.vocabulary["raw_value"].gather(ids)
-    raise ValueError(
-        f"data set {dataset.name!r}: no {dataset.replace} left for a negative with "
+    why = (
+        f"no {dataset.replace} left for a negative with "
         f"{', '.join(f'{field} {value!r}' for field, value in zip(dataset.given, values, strict=True))}: "
         f"{num_known[row]} of all {size} occur with it in the log, and {num_needed[row]} more are needed"
     )
+    if 2 * short.sum() > len(short):
+        raise ValueError(f"data set {dataset.name!r}: {why}")
+    note(f"data set {dataset.name!r}: {short.sum():,} of {len(short):,} lines are left out, the first for this: {why}")
+    return ~short
 
 
 def draw_values(

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +14,14 @@ import polars as pl
 from pipelines.data.card import Card, Known, KnownPairs, described
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
+from pipelines.data.fitting import encode_own, labels_of, split_of
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import draw_negatives, group_rows
+from pipelines.data.own import OwnDataset
 from pipelines.data.splitting import split_groups, split_rows
+from pipelines.data.tables import read_table
+from pipelines.project.cli import note
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
@@ -37,7 +42,7 @@ class Split(NamedTuple):
     table: pl.LazyFrame
 
 
-def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
+def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict[str, Any]:
     """Write the processed files and the card of `dataset`, and return its schema.
 
     `train.parquet`, `valid.parquet`, `test.parquet`: `label` (±1, Int8), one Int32 column of feature ids per field,
@@ -51,23 +56,31 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
     Raises ValueError for raw files that are missing or invalid, for a log with too few values to draw negatives from,
     and for a split that lacks a class. Raises OSError when a file can't be read or written.
     """
-    files = raw_files(dataset, paths.raw(dataset.name))
     folder = paths.processed(dataset.name)
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
-    if dataset.format == "libfm":
+    if isinstance(dataset, OwnDataset):
+        files = [file for part in dataset.paths().values() for file in part]
+        encoded, splits = splits_of_table(dataset, params, seeds["split"])
+    elif dataset.format == "libfm":
         if (asked := params.prepare.split) != "random":
             whose = f"data set {dataset.name!r} comes with its split"
             raise ValueError(f"{whose}: prepare.split must be random, not {asked}")
+        files = raw_files(dataset, paths.raw(dataset.name))
         encoded, splits = splits_as_released(dataset, files)
         seeds = dict.fromkeys(seeds)  # nothing was drawn
     else:
-        encoded, splits = splits_of_log(dataset, files[0], params, seeds)
+        files = raw_files(dataset, paths.raw(dataset.name))
+        encoded, splits = splits_of_log(dataset, files, params, seeds)
     check_classes(dataset, splits)
     (folder / "schema.json").unlink(missing_ok=True)
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
+    if encoded.lists is not None:
+        tables["lists"] = encoded.lists.to_frame("elements").lazy()
     digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
     write_json(folder / "files.json", digests)
     values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
+    if encoded.lists is not None:
+        values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()
     schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
     write_record(paths.card(dataset.name), card_of(dataset, schema, params, folder, files))
     write_json(folder / "schema.json", schema)
@@ -76,8 +89,7 @@ def prepare(dataset: Dataset, params: Params, paths: Paths) -> dict[str, Any]:
 
 def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
     """List the raw files that the download stage wrote to `folder`. Raises ValueError if one is missing."""
-    members = [member for source in dataset.sources for member in source.members or (source.name,)]
-    files = [folder / Path(member).name for member in members or ["log.csv"]]
+    files = [folder / name for name in dataset.files]
     for file in files:
         if not file.exists():
             raise ValueError(f"{file} is missing; run `python -m pipelines.download --dataset {dataset.name}`")
@@ -102,22 +114,24 @@ def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Sp
     return encoded, dict(zip(("train", "valid", "test"), splits, strict=True))
 
 
-def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
-    """Encode a log, draw negatives, and split lines and negatives together."""
+def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
+    """Encode the files of a log, draw negatives, and split lines and negatives together."""
     shares = params.prepare
-    encoded = encode(read_log(file, dataset), dataset.fields)
+    encoded = encode(chain.from_iterable(read_log(file, dataset) for file in files), dataset.fields)
     rng = np.random.default_rng(seeds["negatives"])
-    negatives = draw_negatives(encoded, dataset, shares.num_negatives, rng)
-    num_lines, replaced = len(encoded.ids), dataset.fields.index(dataset.replace)
+    negatives, ids = draw_negatives(encoded, dataset, shares.num_negatives, rng), encoded.ids
+    if (left_out := negatives[:, 0] < 0).any():
+        negatives, ids = negatives[~left_out], ids[~left_out]
+    num_lines, replaced = len(ids), dataset.fields.index(dataset.replace)
 
     def make(rows: pl.DataFrame) -> pl.DataFrame:
         """Make rows from row numbers. The lines of the log come first, then the negatives of each line in turn."""
         row = rows["row"].to_numpy()
         positive = row < num_lines
         line, draw = np.divmod(row - num_lines, shares.num_negatives)
-        ids = encoded.ids[np.where(positive, row, line)]
-        ids[~positive, replaced] = negatives[line[~positive], draw[~positive]]
-        return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), ids)
+        made = ids[np.where(positive, row, line)]
+        made[~positive, replaced] = negatives[line[~positive], draw[~positive]]
+        return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), made)
 
     def split(rows: np.ndarray) -> Split:
         table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
@@ -129,6 +143,7 @@ def splits_of_log(dataset: Dataset, file: Path, params: Params, seeds: dict[str,
         rows = split_groups(pairs, shares.train, shares.valid, rng)
     else:
         rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, rng)
+    note_repeats(dataset, ids, {name: part[part < num_lines] for name, part in rows.items()})
     return encoded, {name: split(part) for name, part in rows.items()}
 
 
@@ -140,7 +155,36 @@ def pairs_of_log(encoded: Encoded, dataset: Dataset, negatives: np.ndarray) -> n
     return np.column_stack([lines, np.concatenate([replaced, negatives.ravel()])])
 
 
-def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None) -> pl.DataFrame:
+def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]) -> None:
+    """Print how many test positives are in train too, because the log repeats lines."""
+    group = group_rows(ids)
+    in_train = np.zeros(len(ids), dtype=bool)
+    in_train[group[lines["train"]]] = True
+    repeated = in_train[group[lines["test"]]]
+    if repeated.any():
+        note(
+            f"data set {dataset.name!r}: {repeated.sum():,} of {len(repeated):,} test positives are in train too, "
+            "because the log repeats lines; remove the repeats from it if a model should not have seen them"
+        )
+
+
+def splits_of_table(dataset: OwnDataset, params: Params, seed: int) -> tuple[Encoded, Splits]:
+    """Split a user's own table, and encode it by its training rows."""
+    table = read_table(dataset)
+    rng = np.random.default_rng(seed)
+    rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
+    labels = labels_of(table, dataset)
+    encoded, values = encode_own(table, dataset, rows["train"])
+    made = {
+        part: to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
+        for part, at in rows.items()
+    }
+    return encoded, {part: Split(len(t), int((t["label"] == 1).sum()), t.lazy()) for part, t in made.items()}
+
+
+def to_table(
+    dataset: Dataset | OwnDataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None
+) -> pl.DataFrame:
     """Make a table of labels and ids. Feature values become columns `value:FIELD` (Float32)."""
     columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
     if values is not None:
@@ -148,7 +192,7 @@ def to_table(dataset: Dataset, labels: np.ndarray, ids: np.ndarray, values: np.n
     return pl.DataFrame({"label": labels, **columns})
 
 
-def check_classes(dataset: Dataset, splits: Splits) -> None:
+def check_classes(dataset: Dataset | OwnDataset, splits: Splits) -> None:
     """Raise ValueError for a split without rows or with one class, which has no AUC."""
     for name, (num_rows, num_positives, _) in splits.items():
         problem = None
@@ -160,7 +204,7 @@ def check_classes(dataset: Dataset, splits: Splits) -> None:
             raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
 
 
-def schema_of(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
+def schema_of(dataset: Dataset | OwnDataset, encoded: Encoded, splits: Splits) -> dict[str, Any]:
     """Describe the data for schema.json. `sparsity` is the share of ones in a one-hot row."""
     num_rows = {name: split.num_rows for name, split in splits.items()}
     num_positives = {name: split.num_positives for name, split in splits.items()}
@@ -175,11 +219,16 @@ def schema_of(dataset: Dataset, encoded: Encoded, splits: Splits) -> dict[str, A
     }
 
 
-def card_of(dataset: Dataset, schema: dict[str, Any], params: Params, folder: Path, files: list[Path]) -> Card:
+def card_of(
+    dataset: Dataset | OwnDataset, schema: dict[str, Any], params: Params, folder: Path, files: Sequence[Path]
+) -> Card:
     """Make the card of the data that was written to `folder`."""
+    split = "released" if dataset.format == "libfm" else params.prepare.split
+    if isinstance(dataset, OwnDataset):
+        split = dataset.split.by
     return Card(
         dataset=dataset.name,
-        split="released" if dataset.format == "libfm" else params.prepare.split,
+        split=split,
         field_dims=dict(zip(schema["fields"], schema["field_dims"], strict=True)),
         num_rows=schema["num_rows"],
         num_positives=schema["num_positives"],

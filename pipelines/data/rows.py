@@ -1,18 +1,46 @@
 """Load prepared data as tensors."""
 
-import json
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 import torch
+from pydantic import ConfigDict, model_validator
 from torch import Tensor
 
+from models.kernels.features import Bags
+from models.layers.batch import Batch
 from pipelines.project.files import file_digest
+from pipelines.project.records import Missing, Record, damaged, read_record
+
+R = TypeVar("R")
 
 PIECE = 262_144  # rows per read when the split is not held in memory: one row group of the files
+
+
+class DataSchema(Record):
+    """Describe the data in schema.json. `values` has the digest of each split's values."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dataset: str
+    fields: list[str]
+    field_dims: list[int]
+    num_features: int
+    num_rows: dict[str, int]
+    values: dict[str, str]
+
+    @model_validator(mode="after")
+    def fit_together(self) -> "DataSchema":
+        if len(self.fields) != len(self.field_dims) or sum(self.field_dims) != self.num_features:
+            raise ValueError("fields, field_dims and num_features don't fit together")
+        for name, there in (("num_rows", self.num_rows), ("values", self.values)):
+            if missing := {"train", "valid", "test"} - there.keys():
+                raise ValueError(f"{name} lacks {min(missing)}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -20,45 +48,62 @@ class Rows:
     """Hold the rows of one split.
 
     `features` `[rows, fields]` are global feature ids (int32); `labels` `[rows]` are ±1 (float32). `values`
-    `[rows, fields]` are the values of the features (float32), or None if all are 1.
+    `[rows, fields]` are the values of the features (float32), or None if all are 1. `bags` are the lists of features
+    that ids stand for, or None without such fields.
     """
 
     features: Tensor
     labels: Tensor
     values: Tensor | None = None
+    bags: Bags | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def inputs(self, rows: Tensor | slice) -> tuple[Tensor, ...]:
-        """Select the ids and any values of some rows."""
-        tensors = [self.features] if self.values is None else [self.features, self.values]
-        return tuple(t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors)
+    def batch(self, rows: Tensor | slice, kernels: bool = False) -> Batch:
+        """Select some rows as a batch."""
+        tensors = (self.features, self.values)
+        ids, values = (
+            t if t is None else t[rows] if isinstance(rows, slice) else t.index_select(0, rows) for t in tensors
+        )
+        return Batch(ids, values, kernels, self.bags)  # type: ignore[arg-type]
 
     def to(self, device: str | torch.device) -> "Rows":
         values = None if self.values is None else self.values.to(device)
-        return Rows(self.features.to(device), self.labels.to(device), values)
+        bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
+        return Rows(self.features.to(device), self.labels.to(device), values, bags)
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
     """Read the schema of a prepared data set. Raises ValueError that names the stage to run."""
-    return read_json(folder, "schema.json")
+    return read_prepared(folder, "schema.json", DataSchema).model_dump()
 
 
-def read_json(folder: Path, name: str) -> dict[str, Any]:
+def read_prepared(folder: Path, name: str, kind: type[R]) -> R:
     """Read a JSON file of a prepared data set. Raises ValueError that names the stage to run."""
-    path, run_again = folder / name, f"run python -m pipelines.prepare --dataset {folder.name}"
-    if not path.exists():
-        raise ValueError(f"no prepared data in {folder}: {run_again}")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # invalid JSON or UTF-8
-        raise ValueError(f"{path} is damaged: {run_again}") from error
+    if not (folder / name).exists():
+        raise Missing(f"no prepared data in {folder}: run {command(folder)}")
+    return read_record(folder / name, kind, command(folder))
+
+
+def command(folder: Path) -> str:
+    """Name the command that prepares a data set."""
+    return f"python -m pipelines.prepare --dataset {folder.name}"
 
 
 def load_rows(folder: Path, split: str) -> Rows:
     """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed."""
-    return to_rows(pl.read_parquet(split_file(folder, split)))
+    return dataclasses.replace(to_rows(pl.read_parquet(split_file(folder, split))), bags=load_bags(folder))
+
+
+def load_bags(folder: Path) -> Bags | None:
+    """Load the lists of features of a prepared data set; None where no field holds lists."""
+    if "lists.parquet" not in read_prepared(folder, "files.json", dict[str, str]):
+        return None
+    lists = pl.read_parquet(split_file(folder, "lists"))["elements"]
+    elements = torch.tensor(lists.explode().to_numpy(), dtype=torch.int32)
+    offsets = torch.tensor([0, *lists.list.len().cum_sum().to_list()])
+    return Bags(load_schema(folder)["num_features"], elements, offsets)
 
 
 def pieces(file: Path) -> Iterator[Rows]:
@@ -75,9 +120,9 @@ def read_rows(file: Path, start: int, num_rows: int) -> Rows:
 def split_file(folder: Path, split: str) -> Path:
     """Return the path of a split's file. Raises ValueError if it is missing or has changed since `prepare`."""
     path = folder / f"{split}.parquet"
-    files = read_json(folder, "files.json")
-    if not path.exists() or file_digest(path) != files[path.name]:
-        raise ValueError(f"{path} is damaged: run python -m pipelines.prepare --dataset {folder.name}")
+    files = read_prepared(folder, "files.json", dict[str, str])
+    if not path.exists() or file_digest(path) != files.get(path.name):
+        raise damaged(path, "it is not the file that was prepared", command(folder))
     return path
 
 

@@ -14,11 +14,11 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from pipelines.evaluation.results import Best, read_best, read_summary
+from pipelines.evaluation.results import Best, command, read_best, read_summary
 from pipelines.project.metric import Metric
 from pipelines.project.paths import Paths
+from pipelines.project.records import read_csv
 
 LEVEL = 0.05
 # By model: the test metric of each seed, and on each resample of the test rows the mean over the seeds.
@@ -39,7 +39,9 @@ def compare(paths: Paths, dataset: str, models: Sequence[str], metric: Metric) -
         else:
             tested[model] = figures
     if len({len(resampled) for _, resampled in tested.values()}) > 1:
-        raise ValueError(f"the models of {dataset} have different numbers of resamples: run pipelines.evaluate again")
+        raise ValueError(
+            f"the models of {dataset} have different numbers of resamples: run python -m pipelines.evaluate again"
+        )
     ranked = sorted(tested, key=lambda model: metric.score(statistics.fmean(tested[model][0])))
     pairs = compare_pairs({model: tested[model] for model in ranked})
     return {
@@ -72,7 +74,7 @@ def read_figures(paths: Paths, dataset: str, model: str, metric: Metric) -> tupl
         return "one seed does not show the spread over seeds"
     if not (folder / "resamples.csv").exists():
         return "evaluated without resamples of the test rows"
-    table = pl.read_csv(folder / "resamples.csv").drop("resample")
+    table = read_csv(folder / "resamples.csv", command("evaluate", model, dataset), numbers=True).drop("resample")
     return summary.values(f"test_{metric.name}"), table.to_numpy().mean(axis=1)
 
 

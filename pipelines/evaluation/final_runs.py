@@ -16,12 +16,13 @@ from rich.console import Console
 from rich.progress import track
 
 from pipelines.data.rows import Rows
-from pipelines.evaluation.results import Run, Seed, Summary, command
+from pipelines.evaluation.results import Run, Seed, Summary
+from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line, resources_per_run
 from pipelines.project.files import locked
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params
-from pipelines.project.records import read_record, write_record
+from pipelines.project.records import command, read_record, write_record
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training import loop, start
@@ -67,8 +68,8 @@ def train_seeds(
     with cluster() as there_is:
         wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
         task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
-        shared = ray.put((cell, test_rows, setting))
-        pending = {task.remote(shared, seed, params.tune.cpus_per_trial): seed for seed in files}
+        shared, running = ray.put((cell, test_rows, setting)), code.digest(code.at_start())
+        pending = {task.remote(shared, seed, params.tune.cpus_per_trial, running): seed for seed in files}
         for _ in track(files, f"{cell.model} on {cell.dataset}: seeds", console=Console(stderr=True)):
             (ended,), _rest = ray.wait(list(pending))
             seed = pending.pop(ended)
@@ -81,8 +82,9 @@ def train_seeds(
     return done
 
 
-def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int) -> dict[str, Any]:
+def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int, running: str) -> dict[str, Any]:
     """Train with one seed in a Ray worker, and test the best epoch; return a `Run` without its origin."""
+    code.check_same(running)
     prepare_process(threads)
     cell, test_rows, setting = shared
     model, epochs = cell.train(setting, final_seed(cell, seed))

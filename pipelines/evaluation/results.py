@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipelines.project.metric import MetricName
 from pipelines.project.provenance import Origin
-from pipelines.project.records import ABSENT, Record, read_record
+from pipelines.project.records import ABSENT, Record, command, read_record
 
 
 class Declined(Record):
@@ -86,6 +86,14 @@ class Summary(Record):
         """Compute the standard deviation of a sample (n − 1); None under two seeds."""
         return statistics.stdev(self.values(name)) if len(self.seeds) > 1 else None
 
+    @model_validator(mode="before")
+    @classmethod
+    def have_all_seeds(cls, content: Any) -> Any:
+        """Raise ValueError for a file that lacks seeds which it counts."""
+        if isinstance(content, dict) and content.get("num_seeds", 0) > len(content.get("seeds", {})):
+            raise ValueError(f"num_seeds is {content['num_seeds']}, but the file has fewer seeds")
+        return content
+
     @model_serializer(mode="wrap")
     def with_spread(self, as_written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Add the number of seeds, and each figure's mean and standard deviation."""
@@ -101,11 +109,15 @@ def read_best(folder: Path, model: str, dataset: str) -> Best | Declined:
     return read_record(folder / "best.json", kind, command("tune", model, dataset))
 
 
+def check_metric(best: Best, metric: str) -> None:
+    """Raise ValueError for a setting that another metric has chosen."""
+    if best.metric != metric:
+        raise ValueError(
+            f"the search of {best.model} on {best.dataset} had training.metric {best.metric}, not {metric}: run "
+            + command("tune", best.model, best.dataset)
+        )
+
+
 def read_summary(folder: Path, model: str, dataset: str) -> Summary:
     """Read metrics.json in a cell's folder. Raises ValueError that names the evaluation to run."""
     return read_record(folder / "metrics.json", Summary, command("evaluate", model, dataset))
-
-
-def command(stage: str, model: str, dataset: str) -> str:
-    """Name the command that makes a result."""
-    return f"python -m pipelines.{stage} --model {model} --dataset {dataset}"

@@ -26,7 +26,7 @@ def written_whole(path: Path) -> Iterator[Path]:
             os.fsync(file.fileno())  # otherwise a power cut may leave an empty file
         partial.replace(path)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # Polars gives no number
     finally:
         partial.unlink(missing_ok=True)
 
@@ -46,6 +46,33 @@ def locked(folder: Path, who: str) -> Iterator[None]:
     except Timeout:
         name = holder.read_text(encoding="utf-8") if holder.exists() else "another process"
         raise ValueError(f"{who} is at work already: {name} holds {folder / 'lock'}") from None
+
+
+FAILED = "failed.txt"  # in the folder of a cell's studies: why its last search or evaluation failed
+
+
+@contextlib.contextmanager
+def noted_failure(folder: Path) -> Iterator[None]:
+    """Note in a folder why a block fails, for pages that show what is missing. A block that succeeds removes the note.
+
+    The folder need not exist, and a note that can't be written is left out.
+    """
+    note = folder / FAILED
+    try:
+        yield
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            note.write_text(" ".join(str(error).split()) or type(error).__name__, encoding="utf-8")
+        raise
+    with contextlib.suppress(OSError):
+        note.unlink(missing_ok=True)
+
+
+def failure(folder: Path) -> str | None:
+    """Read why the last search or evaluation of a cell failed; None where it did not."""
+    note = folder / FAILED
+    return note.read_text(encoding="utf-8") if note.exists() else None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from pipelines.project.files import write_text
 from pipelines.project.params import TrainingParams
+from pipelines.project.paths import shipped
+from pipelines.project.records import Missing, read_record
 
-FOLDER = Path(__file__).parents[2] / "behaviour"
+FOLDER = shipped("behaviour")
 TOLERANCE = 1e-6  # relative: far above float64 rounding, far below the effect of a changed constant
 SEED = 2019
 NEARLY_ZERO = 0.01  # smaller figures are differences of larger ones: their tolerance is relative to this
@@ -25,12 +27,10 @@ def golden_file(name: str) -> Path:
 def accepted(name: str) -> Figures | None:
     """Read a golden file. Returns None if it does not exist. Raises ValueError for a damaged file."""
     file = golden_file(name)
-    if not file.exists():
-        return None
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # invalid JSON or UTF-8
-        raise ValueError(f"{file} is damaged: run python -m pipelines.behaviour --accept {name}") from error
+        return read_record(file, Figures, f"python -m pipelines.behaviour --accept {name}")
+    except Missing:
+        return None
 
 
 def accept(name: str, figures: Figures) -> None:

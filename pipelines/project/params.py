@@ -1,23 +1,34 @@
 """Define every key of params.yaml, with its type and default. An unknown key is an error."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import (
+    AfterValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
 from pipelines.project.metric import MetricName
-from pipelines.project.records import Schema, explain
+from pipelines.project.records import Schema, check, read_schema
+
+Strings = TypeVar("Strings", list[str], tuple[str, ...])
+
+
+def distinct(names: Strings) -> Strings:
+    """Return names. Raises ValueError for one that occurs twice."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} occurs twice")
+    return names
+
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Names = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
 
 
 class PrepareParams(Schema):
@@ -56,6 +67,20 @@ class TrainingParams(Schema):
     pretrained: Literal["fm"] | None = None  # the model whose embeddings and linear terms a run starts from
     # processes or machines that train one model together (docs/clusters.md); 1 is omitted from dumps and study names
     num_workers: PositiveInt = Field(default=1, exclude_if=lambda num_workers: num_workers == 1)
+
+    @model_validator(mode="after")
+    def know_touched_rows(self) -> "TrainingParams":
+        if self.kernels == "plain" and (self.l2_rows == "touched" or self.optimizer == "lazy_adam"):
+            raise ValueError("l2_rows touched and optimizer lazy_adam need kernels fast: plain gradients have all rows")
+        return self
+
+    @model_validator(mode="after")
+    def have_an_optimizer_that_takes_l1(self) -> "TrainingParams":
+        if self.l1 and self.optimizer != "ftrl":
+            raise ValueError(
+                f"l1 is {self.l1:g}, but optimizer {self.optimizer} has no l1: set optimizer ftrl, or l1 0"
+            )
+        return self
 
 
 class PretrainParams(Schema):
@@ -100,22 +125,20 @@ class Params(Schema):
     """Hold all of params.yaml."""
 
     seed: int
-    datasets: list[str]
-    models: list[str]
+    datasets: Names
+    models: Names
     prepare: PrepareParams = PrepareParams()
     training: TrainingParams = TrainingParams()
     pretrain: PretrainParams = PretrainParams()
     tune: TuneParams
     evaluate: EvaluateParams = EvaluateParams()
 
+    @model_validator(mode="after")
+    def pretrain_with_known_keys(self) -> "Params":
+        check(TrainingParams, {**self.training.model_dump(), **self.pretrain.training}, "pretrain.training.")
+        return self
+
 
 def load_params(path: Path) -> Params:
     """Read params.yaml. Raises ValueError with file, key and allowed values; OSError when the file can't be read."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
-    try:
-        return Params.model_validate(content)
-    except ValidationError as error:
-        raise ValueError(f"{path}: {explain(error, Params)}") from error
+    return read_schema(path, Params)

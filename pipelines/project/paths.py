@@ -10,6 +10,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FACTORBENCH_CACHE") or Path.home() / ".cache" / "factorbench")
 
 
+def shipped(name: str) -> Path:
+    """Return a top-level folder of the repository, or its copy in an installed package."""
+    package = Path(__file__).parents[1]
+    copy = package / "shipped" / name
+    return copy if copy.exists() else package.parent / name
+
+
 @dataclass(frozen=True)
 class Paths:
     """Name the folders and files of one pipeline."""
@@ -38,6 +45,11 @@ class Paths:
 
     def card(self, dataset: str) -> Path:
         return self.root / "results" / dataset / "card.json"
+
+    @property
+    def cells(self) -> Path:
+        """Return the folder of the lists of cells, one for each data set."""
+        return self.root / "results" / "cells"
 
     @property
     def leaderboard(self) -> Path:

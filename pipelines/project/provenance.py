@@ -30,7 +30,7 @@ def made_by(behaviour: str, data: dict[str, dict[str, Any]] | None = None) -> Or
         commit=git("rev-parse", "HEAD"),
         dirty=None if changes is None else bool(changes),
         behaviour=behaviour,
-        versions={"python": platform.python_version(), **{name: version_of(name) for name in VERSIONS}},
+        versions=versions(),
         cpu=cpu(),
         data=data,
     )
@@ -44,6 +44,11 @@ def git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that compute results."""
+    return {"python": platform.python_version(), **{name: version_of(name) for name in VERSIONS}}
 
 
 def version_of(package: str) -> str | None:

@@ -3,10 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from pipelines.project.params import TrainingParams, explain
+from pipelines.project.params import TrainingParams
+from pipelines.project.records import check, parse_yaml
 
 Setting = Mapping[str, Any]
 
@@ -24,9 +22,8 @@ def parse(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        parsed = yaml.safe_load(value)
-        return float(parsed) if isinstance(parsed, str) else parsed  # YAML reads 1e-4 as text
-    except (yaml.YAMLError, ValueError):
+        return parse_yaml(value)
+    except ValueError:  # a text that is no YAML stands for itself
         return value
 
 
@@ -42,7 +39,4 @@ def resolve(setting: Setting, training: TrainingParams) -> tuple[dict[str, Any],
         if part not in ("model", "training") or not name:
             raise ValueError(f"unknown key {key!r}: keys are model.* and training.*")
         (model if part == "model" else changes)[name] = parse(value)
-    try:
-        return model, TrainingParams(**{**training.model_dump(), **changes})
-    except ValidationError as error:
-        raise ValueError(f"training.{explain(error, TrainingParams)}") from error
+    return model, check(TrainingParams, {**training.model_dump(), **changes}, "training.")

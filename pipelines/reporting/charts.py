@@ -27,6 +27,7 @@ COLOURS = {  # of models; no chart that relies on colour alone has two models of
     "lr": BLACK, "fm": GREY, "ffm": ORANGE, "afm": PURPLE, "afm_ffm": OLIVE, "nfm": GREEN, "deepfm": WINE,
     "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
 }  # fmt: skip
+JOINED = "joined: no difference shown"
 FRAME = {"ec": RED, "lw": 1.4}
 STROKES = ("solid", "dashed", "dotted", "dashdot")  # of the variants of a model
 STYLE: dict[Any, Any] = {
@@ -160,12 +161,13 @@ def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
         axis.grid(axis="x")
         axis.grid(visible=False, axis="y")
         axis.tick_params(axis="y", length=0)
-        axis.set(title=dataset, xlabel=f"test {metric.title}")
+        axis.set(title=dataset, xlabel=f"test {metric.title} ({'better →' if metric.higher_is_better else '← better'})")
+    joined = any(result["groups"] for result in results.values())
     meanings = [
         (Line2D([], [], color=INK, marker="o", ls="", ms=5), "mean over seeds"),
         (Line2D([], [], color=INK, lw=2), "± standard deviation over seeds"),
         (Line2D([], [], color=INK, lw=6, alpha=0.3), "95 % over test rows"),
-        (Line2D([], [], color=BLACK, marker="|", ms=10, mew=3.5, ls=""), "joined: no difference shown"),
+        *([(Line2D([], [], color=BLACK, marker="|", ms=10, mew=3.5, ls=""), JOINED)] if joined else []),
     ]
     figure.legend(*zip(*meanings, strict=True), loc="outside lower center", ncols=2)
     return figure

@@ -1,12 +1,18 @@
 """Keep the record of a search: an Optuna study in a journal, which survives a kill."""
 
+import itertools
+import json
 import logging
+import math
 import os
+from collections.abc import Generator, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import polars as pl
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -14,12 +20,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.project.metric import Metric
 from pipelines.project.params import TuneParams
+from search_spaces.shared import Space
 
 # Attributes of the study and of its trials.
 SECONDS = "seconds"  # how long its searches have run
 INTERRUPTED = "interrupted"  # a search ended before the trial had an epoch, or was killed: no part of the budget
 ENDED_BY_BUDGET = "ended_by_budget"  # the trial counts with the epochs that it had when the time budget was spent
 REASON = "reason"  # why the trial failed
+SURROUNDINGS = "surroundings"  # of a failure that is not its setting's: params, machine, versions
+TRIED_AGAIN = "tried_again"  # of the study: the numbers of failed trials whose settings were queued again
 NODE = "node"  # the address of the machine that ran the trial
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -37,7 +46,35 @@ def open_journal(path: Path) -> JournalStorage:
     if whole_lines != content:
         logging.getLogger(__name__).warning("%s: dropped a last line that was cut off", path)
         os.truncate(path, len(whole_lines))
-    return JournalStorage(JournalFileBackend(str(path)))
+    return read_journal(path)
+
+
+class Lines(JournalFileBackend):
+    """Read a journal's lines, and know the number of the last one that was read."""
+
+    number = 0
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        for self.number, entry in enumerate(super().read_logs(log_number_from), log_number_from + 1):
+            yield entry
+
+
+def read_journal(path: Path) -> JournalStorage:
+    """Open a journal without changing it. Raises ValueError with file and line for a damaged one, and OSError."""
+    lines = Lines(str(path))
+    try:
+        with path.open("rb") as content:
+            for lines.number, line in enumerate(content, 1):
+                if line.endswith(b"\n"):  # else a search is writing it, or a kill has cut it off
+                    json.loads(line)
+        return JournalStorage(lines)
+    except OSError:
+        raise
+    except Exception as error:  # of many types, as Optuna checks no entry
+        raise ValueError(
+            f"{path}:{lines.number}: the line is damaged; keep only the lines before it (head -n {lines.number - 1}) "
+            "to go on from there, or delete the file to search anew"
+        ) from error
 
 
 def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
@@ -50,14 +87,78 @@ def requeue_interrupted(storage: JournalStorage, study: Study) -> None:
         study.enqueue_trial(trial.params)
 
 
+def requeue_failed(study: Study, surroundings: dict[str, Any], all_failed: bool = False) -> None:
+    """Queue failed trials again whose cause may be gone; with `all_failed`, any failed trial.
+
+    The cause may be gone where a trial failed in other surroundings, and not for its setting.
+    """
+    again = [
+        trial
+        for trial in finished_trials(study)
+        if trial.state is TrialState.FAIL
+        and (all_failed or trial.user_attrs.get(SURROUNDINGS, surroundings) != surroundings)
+    ]
+    for trial in again:
+        study.enqueue_trial(trial.params)
+    if again:
+        numbers = [*study.user_attrs.get(TRIED_AGAIN, []), *(trial.number for trial in again)]
+        study.set_user_attr(TRIED_AGAIN, numbers)
+
+
 def ended_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that are over, also those that a kill has ended."""
-    return study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL))
 
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that are part of the budget: complete, stopped or failed."""
-    return [trial for trial in ended_trials(study) if INTERRUPTED not in trial.user_attrs]
+    again = study.user_attrs.get(TRIED_AGAIN, [])
+    return [trial for trial in ended_trials(study) if INTERRUPTED not in trial.user_attrs and trial.number not in again]
+
+
+def counted_trials(study: Study, budget: TuneParams) -> list[FrozenTrial]:
+    """Return the first `num_trials` of the finished trials. A study may have more, of a larger budget."""
+    return sorted(finished_trials(study), key=lambda trial: trial.number)[: budget.num_trials]
+
+
+def best_of(trials: list[FrozenTrial]) -> tuple[FrozenTrial, float]:
+    """Find the complete trial with the least score. Returns the trial and the score."""
+    complete = [(trial, trial.value) for trial in trials if trial.state is TrialState.COMPLETE]
+    return min(((trial, value) for trial, value in complete if value is not None), key=lambda found: found[1])
+
+
+def reasons_of_surroundings(trials: list[FrozenTrial]) -> list[str]:
+    """Return the reasons of trials that failed, but not for their setting."""
+    return [trial.user_attrs[REASON] for trial in trials if SURROUNDINGS in trial.user_attrs]
+
+
+def tried_settings(study: Study) -> list[dict[str, Any]]:
+    """Return the settings of all trials that are part of the budget, or that run."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.params for trial in (*finished_trials(study), *running)]
+
+
+def settings_left(space: Space, tried: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the settings of a finite space that were not tried; none of an infinite space."""
+    values = [values_of(distribution) for distribution in space.values()]
+    if None not in values:
+        settings = (dict(zip(space, setting, strict=True)) for setting in itertools.product(*values))  # type: ignore[arg-type]
+        yield from (setting for setting in settings if setting not in tried)
+
+
+def num_settings(space: Space) -> float:
+    """Count the settings of a space; infinity where a key is continuous."""
+    values = [values_of(distribution) for distribution in space.values()]
+    return math.prod(math.inf if each is None else len(each) for each in values)
+
+
+def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
+    """Return the values that a key can have; None for a continuous key."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    return None
 
 
 def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:
@@ -81,8 +182,8 @@ def seconds_of_trials(trials: list[FrozenTrial]) -> float:
     return seconds
 
 
-def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
-    """Return one row for each finished trial, with its setting and what it reached."""
+def trials_table(trials: list[FrozenTrial], metric: Metric) -> pl.DataFrame:
+    """Return one row for each trial, with its setting and what it reached."""
     rows = [
         {
             "trial": trial.number,
@@ -92,9 +193,11 @@ def trials_table(study: Study, metric: Metric) -> pl.DataFrame:
             "epochs": max(trial.intermediate_values, default=0),
             "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
             **trial.params,
-            REASON: trial.user_attrs.get(REASON),
+            REASON: "ended by tune.time_budget_s"
+            if ENDED_BY_BUDGET in trial.user_attrs
+            else trial.user_attrs.get(REASON),
         }
-        for trial in finished_trials(study)
+        for trial in trials
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
 

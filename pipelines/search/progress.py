@@ -32,7 +32,7 @@ class TrialTable(Callback):
         self.running: dict[str, tuple[str, int, float | None]] = {}  # trial id: setting, epoch, best
         self.reasons: dict[str, str] = {}  # trial id: why it failed
         self.console = Console(stderr=True)
-        self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2, transient=True)
+        self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the display out, as Tune pickles its callbacks."""

@@ -1,6 +1,7 @@
 """Stop trials that fall behind the others."""
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
@@ -10,8 +11,10 @@ from pipelines.search.journal import REASON
 METRIC = "best_score"  # the best epoch's validation metric, with its sign changed where higher is better
 
 
-def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
+def scheduler(name: str, max_epochs: int, stopped: set[str], kept: Collection[str] = ()) -> TrialScheduler:
     """Make a scheduler that may stop trials early, and then notes their names in `stopped`.
+
+    It never stops the trials that are named in `kept`.
 
     asha (Li et al. 2020): a third of the trials goes on after a ninth of `max_epochs`, and a third of these after a
     third of it. median (Golovin et al. 2017): from the same epoch on, a trial stops when its best value is worse than
@@ -25,19 +28,24 @@ def scheduler(name: str, max_epochs: int, stopped: set[str]) -> TrialScheduler:
         chosen = MedianStoppingRule(time_attr="epoch", grace_period=first, min_time_slice=never)
     else:
         chosen = FIFOScheduler()
-    return NotingScheduler(chosen, max_epochs, stopped)
+    return NotingScheduler(chosen, max_epochs, stopped, kept)
 
 
 class NotingScheduler(TrialScheduler):
     """Ask another scheduler, and note the trials that it stops before their end."""
 
-    def __init__(self, inner: TrialScheduler, max_epochs: int, stopped: set[str]) -> None:
-        self.inner, self.max_epochs, self.stopped = inner, max_epochs, stopped
+    def __init__(self, inner: TrialScheduler, max_epochs: int, stopped: set[str], kept: Collection[str]) -> None:
+        self.inner, self.max_epochs, self.stopped, self.kept = inner, max_epochs, stopped, kept
+        self.spared: set[str] = set()  # kept trials that would have been stopped: the other is not asked again
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        if REASON in result or result["epoch"] == self.max_epochs:  # it ends by itself
+        ends = REASON in result or result["epoch"] == self.max_epochs  # by itself
+        if ends or trial.trial_id in self.spared:
             return TrialScheduler.CONTINUE
         decision = self.inner.on_trial_result(tune_controller, trial, result)
+        if decision == TrialScheduler.STOP and trial.trial_id in self.kept:
+            self.spared.add(trial.trial_id)
+            return TrialScheduler.CONTINUE
         if decision == TrialScheduler.STOP:
             self.stopped.add(trial.trial_id)
         return decision

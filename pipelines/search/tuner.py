@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -21,28 +22,38 @@ import optuna
 import ray
 from optuna.samplers import TPESampler
 from optuna.study import Study
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from ray import tune
 from ray.tune import TuneError
 from ray.tune.search import ConcurrencyLimiter
 
+from models import registry
+from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line, resources_per_run
 from pipelines.project.files import locked
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TuneParams
+from pipelines.project.provenance import versions
+from pipelines.project.records import command
 from pipelines.project.settings import Setting
 from pipelines.search.journal import (
     REASON,
     SECONDS,
     budget_left,
+    counted_trials,
     ended_trials,
     finished_trials,
+    num_settings,
     open_journal,
+    reasons_of_surroundings,
+    requeue_failed,
     requeue_interrupted,
+    tried_settings,
 )
 from pipelines.search.progress import TrialTable
 from pipelines.search.scheduling import METRIC, scheduler
-from pipelines.search.study_search import StudySearch
+from pipelines.search.spaces import check_space
+from pipelines.search.study_search import OF_SETTING, OTHER_CODE, StudySearch
 from pipelines.training.cell import Cell, fingerprint
 from pipelines.training.loop import Epoch
 from pipelines.training.process import prepare_process
@@ -50,12 +61,12 @@ from search_spaces import shared
 from search_spaces.shared import Space
 
 
-def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
+def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = False) -> Study:
     """Search the hyperparameters of a cell until its budget is spent.
 
-    Goes on with the study in `folder`, if there is one. Raises ValueError when another search of the cell runs, when no
-    trial ends well (with the first reason), or for params that can't be served; OSError when the folder can't be
-    written.
+    Goes on with the study in `folder`, if there is one; with `retry`, its failed trials run again. Raises ValueError
+    when another search of the cell runs, when no trial ends well (with the first reason), when the code is edited
+    meanwhile, or for params that can't be served; OSError when the folder can't be written.
     """
     max_epochs = params.tune.max_epochs or cell.training.max_epochs
     cell = replace(cell, training=cell.training.model_copy(update={"max_epochs": max_epochs}))
@@ -64,21 +75,39 @@ def search(cell: Cell, family: str, params: Params, folder: Path) -> Study:
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
     paper = shared.paper_setting(cell.model, family)
+    check_space(cell, space, fixed, paper)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
         scheduled = {} if params.tune.scheduler == "none" else {"tune.scheduler": params.tune.scheduler}
         name = fingerprint(cell, space, {**fixed, **scheduled})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
-        enqueue_first(study, space, paper)
-        spend_budget(cell, space, fixed, params.tune, study)
-    check_result(cell, params.tune, study)
+        requeue_failed(study, surroundings(params.tune), retry)
+        known = enqueue_first(study, space, paper)
+        spend_budget(cell, space, fixed, params.tune, study, known)
+    check_result(cell, params.tune, study, num_settings(space))
     return study
 
 
-def enqueue_first(study: Study, space: Space, paper: Setting) -> None:
-    """Make the paper's setting the first trial of a new study."""
-    study.enqueue_trial({key: paper[key] for key in space}, skip_if_exists=True)
+def surroundings(budget: TuneParams) -> dict[str, Any]:
+    """Describe what may make a trial fail beside its setting."""
+    limits = budget.model_dump(include={"trial_timeout_s", "max_failures", "cpus_per_trial", "gpus_per_trial"})
+    return {
+        **limits,
+        "cluster": os.environ.get("RAY_ADDRESS") or socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "memory_gib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30,
+        "versions": versions(),
+        "code": code.digest(code.at_start()),
+    }
+
+
+def enqueue_first(study: Study, space: Space, paper: Setting) -> list[dict[str, Any]]:
+    """Make the paper's setting the first trial of a new study. Returns the settings that no scheduler may stop."""
+    known = [{key: paper[key] for key in space}]
+    for setting in known:
+        study.enqueue_trial(setting, skip_if_exists=True)
+    return known
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:
@@ -86,33 +115,49 @@ def fixed_setting(model: str, params: Params) -> dict[str, Any]:
 
     Raises ValueError for a key that is in no search space.
     """
-    known = {key for name in {model, *params.models} for key in shared.get_space(name)}
+    known = known_keys()
     for key in params.tune.fixed:
         if key not in known:
             raise ValueError(f"tune.fixed: {key!r} is in no search space; known: {', '.join(sorted(known))}")
     return {key: value for key, value in params.tune.fixed.items() if key in shared.get_space(model)}
 
 
-def spend_budget(cell: Cell, space: Space, fixed: Setting, budget: TuneParams, study: Study) -> None:
+def known_keys() -> set[str]:
+    """Collect the keys of all search spaces. A wrong file stops only the search of its own model."""
+    keys: set[str] = set()
+    for name in registry.list_models():
+        with contextlib.suppress(Exception):
+            keys |= shared.get_space(name).keys()
+    return keys
+
+
+def spend_budget(
+    cell: Cell, space: Space, fixed: Setting, budget: TuneParams, study: Study, known: list[dict[str, Any]]
+) -> None:
     """Run the trials that are missing from the budget, in parallel."""
     trials_left, seconds_left = budget_left(study, budget)
+    untried = num_settings(space) - len(tried_settings(study))
+    if untried < math.inf:
+        trials_left = max(0, min(int(untried), trials_left if trials_left >= 0 else int(untried)))
     if not trials_left:
         return
-    done, start = finished_trials(study), time.monotonic()
+    done = finished_trials(study)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
-    progress = TrialTable(
-        f"{cell.model} on {cell.dataset}",
-        METRICS[cell.training.metric],
-        len(done),
-        budget.num_trials,
-        seconds_left,
-        best=min((trial.value for trial in done if trial.value is not None), default=None),
-    )
     study.sampler = make_sampler(cell, drawn=len(ended_trials(study)))  # interrupted trials too: draw none twice
-    searcher = StudySearch(study, space)
+    searcher = StudySearch(study, space, known, surroundings(budget))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
+        start = time.monotonic()  # without the time in which Ray starts
+        progress = TrialTable(
+            f"{cell.model} on {cell.dataset}",
+            METRICS[cell.training.metric],
+            len(done),
+            budget.num_trials,
+            seconds_left,
+            best=min((trial.value for trial in done if trial.value is not None), default=None),
+        )
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
-        trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget)
+        running = code.digest(code.at_start())
+        trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget, running=running)
         algorithm: Any = searcher
         if budget.deterministic:
             at_once = max(1, int(there_is["CPU"] // budget.cpus_per_trial))
@@ -121,7 +166,7 @@ def spend_budget(cell: Cell, space: Space, fixed: Setting, budget: TuneParams, s
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=algorithm,
-                scheduler=scheduler(budget.scheduler, cell.training.max_epochs, searcher.stopped),
+                scheduler=scheduler(budget.scheduler, cell.training.max_epochs, searcher.stopped, searcher.kept),
                 num_samples=trials_left,
                 time_budget_s=seconds_left,
                 metric=METRIC,
@@ -138,7 +183,11 @@ def spend_budget(cell: Cell, space: Space, fixed: Setting, budget: TuneParams, s
             ),
         )
         tuner.fit()
+        if seconds_left is not None:
+            searcher.end_by_budget()
         study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + time.monotonic() - start)
+    if searcher.ended:
+        raise ValueError(searcher.ended)
 
 
 def make_sampler(cell: Cell, drawn: int) -> TPESampler:
@@ -157,11 +206,17 @@ def named_errors(path: Path) -> Iterator[Path]:
             below = below.__context__
         if below is None:
             raise
-        raise OSError(below.errno, below.strerror, below.filename or str(path)) from error
+        reason = below.strerror or " ".join(str(below).split()) or type(below).__name__
+        raise OSError(below.errno, reason, below.filename or str(path)) from error
 
 
-def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TuneParams) -> None:
+def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TuneParams, running: str) -> None:
     """Train one setting in a Ray worker, and report each epoch, or why training failed."""
+    try:
+        code.check_same(running)
+    except ValueError as error:
+        tune.report({METRIC: math.inf, "epoch": 0, REASON: str(error), OTHER_CODE: True})
+        return
     prepare_process(budget.cpus_per_trial)
     setting = {**fixed, **drawn}
     best, last, limit, start = math.inf, 0, budget.trial_timeout_s, time.monotonic()
@@ -179,7 +234,9 @@ def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TunePar
     try:
         cell.train(setting, trial_seed(cell, setting), report)
     except Exception as error:  # not raised again, as Tune would repeat the trial
-        tune.report({METRIC: math.inf, "epoch": last, REASON: f"{type(error).__name__}: {last_line(error)}"})
+        reason = f"{type(error).__name__}: {last_line(error)}"
+        of_setting = isinstance(error, ValueError | FloatingPointError)
+        tune.report({METRIC: math.inf, "epoch": last, REASON: reason, OF_SETTING: of_setting})
     finally:
         hangs.cancel()
 
@@ -189,18 +246,24 @@ def trial_seed(cell: Cell, setting: Setting) -> int:
     return cell.seed("tune", json.dumps(setting, sort_keys=True))
 
 
-def check_result(cell: Cell, budget: TuneParams, study: Study) -> None:
+def check_result(cell: Cell, budget: TuneParams, study: Study, num_settings: float = math.inf) -> None:
     """Raise ValueError for a search without a complete trial, or with a trial missing."""
-    done, name = finished_trials(study), f"{cell.model} on {cell.dataset}"
+    done, name = counted_trials(study, budget), f"{cell.model} on {cell.dataset}"
     if not any(trial.state is TrialState.COMPLETE for trial in done):
         if any(trial.state is TrialState.PRUNED for trial in done):
             raise ValueError(f"tune.scheduler stopped all trials of {name} that did not fail: give it a larger budget")
         if done:
-            reason = next(
-                (trial.user_attrs[REASON] for trial in done if REASON in trial.user_attrs),
-                "a reason that was lost with its search",
-            )
-            raise ValueError(f"all trials of {name} failed, the first with: {reason}")
-        raise ValueError(f"no trial of {name} finished an epoch in tune.time_budget_s, {budget.time_budget_s} s")
-    if budget.time_budget_s is None and len(done) < (budget.num_trials or 0):
+            again = f"; run {command('tune', cell.model, cell.dataset)} --retry to try them again"
+            hint = again if reasons_of_surroundings(done) else ""
+            raise ValueError(f"all trials of {name} failed, the first with: {first_reason(done)}{hint}")
+        raise ValueError(
+            f"no trial of {name} finished an epoch in tune.time_budget_s, {budget.time_budget_s} s: raise it"
+        )
+    if budget.time_budget_s is None and len(done) < min(budget.num_trials or 0, num_settings):
         raise ValueError(f"the search of {name} ended early: run it again to go on")
+
+
+def first_reason(trials: list[FrozenTrial]) -> str:
+    """Return why the first of the failed trials failed."""
+    reasons = (trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs)
+    return next(reasons, "a reason that was lost with its search")

@@ -40,9 +40,8 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "num_cross_layers": 2,
     "num_sampled": 2,
 }
-TRAINING = TrainingParams(
-    learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02, l1=0.01
-)
+TRAINING = TrainingParams(learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02)
+L1 = 0.01  # of FTRL-proximal, which alone has it
 
 
 class Split(NamedTuple):
@@ -206,7 +205,8 @@ def optimizer_behaviour(optimizer: str) -> Figures:
     for change in changes:
         torch.manual_seed(SEED)
         model = PlainModel(split.schema["field_dims"])
-        epochs = train(model, split.train, split.valid, TRAINING.model_copy(update=change))
+        training = TRAINING.model_copy(update={**change, "l1": L1 if optimizer == "ftrl" else 0.0})
+        epochs = train(model, split.train, split.valid, training)
         found[", ".join(list(change.values())[1:])] = figures(model, epochs, split)
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from optuna.distributions import BaseDistribution, distribution_to_json
 from torch import Tensor, nn
 
 from models import registry
@@ -20,7 +21,7 @@ from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
 from pipelines.training.loop import Epoch, no_report, train
-from pipelines.training.start import load_recipe, load_weights, new_model, pretrained_file
+from pipelines.training.start import check_pretrain, load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space
 
 
@@ -69,9 +70,10 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
 
     Raises ValueError for an unknown model or data set, and for data that is damaged or not there.
     """
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     registry.get_model(model)
     refuse_workers(params.training)
+    check_pretrain(params)
     folder = paths.processed(dataset)
     schema, card = load_schema(folder), read_card(paths, dataset)
     digests, pretrained = dict(schema["values"]), None
@@ -106,10 +108,17 @@ def fingerprint(cell: Cell, space: Space, fixed: Setting) -> str:
 
     That is data, params, search space, seed, and the behaviour of the code.
     """
-    distributions = {key: repr(distribution) for key, distribution in space.items()}
+    distributions = {key: text_of(distribution) for key, distribution in space.items()}
     training = cell.training.model_dump(exclude_defaults=True)  # so that a new key changes no name
     parts = (cell.root_seed, cell.digests, training, distributions, dict(fixed), cell.behaviour)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def text_of(distribution: BaseDistribution) -> str:
+    """Write a distribution as text, which no version of Python or Optuna changes."""
+    content = json.loads(distribution_to_json(distribution))
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content["attributes"].items()}
+    return f"{content['name']}({', '.join(f'{key}={values[key]!r}' for key in sorted(values))})"
 
 
 def generated_cell() -> Cell:

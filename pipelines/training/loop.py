@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.layers.batch import Batch
+from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
 from models.registry import is_closed_form
 from pipelines.data.rows import Rows
@@ -87,8 +87,10 @@ def train(
 
     A closed-form model is fitted in one epoch. Calls `report` after each epoch. Ends after `max_epochs`, after
     `patience` epochs without a better validation metric, or when `report` returns True. Raises FloatingPointError when
-    the loss is no longer finite.
+    the loss or a prediction is not finite, and ValueError for a model that does not do what
+    `models.registry.register_model` asks for.
     """
+    enough_rows(model, len(train_rows), training.batch_size)
     rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
     if is_closed_form(model):
         epochs = [fit(model, rows, valid_rows, training)]
@@ -102,22 +104,28 @@ def train(
         start = time.perf_counter()
         model.train()
         total = torch.zeros((), device=rows.labels.device)
-        for batch in workers.batches(rows, training.batch_size):
+        for number, batch in enumerate(workers.batches(rows, training.batch_size)):
+            first = not (epochs or number)
             optimizer.zero_grad()
-            logits = model(Batch(*rows.inputs(batch), kernels=kernels))
+            logits = model(rows.batch(batch, kernels))
+            if first:
+                check_logits(model, logits, len(batch))
             loss = summed_loss(logits, rows.labels[batch], training.loss)
             loss.backward()
+            if first:
+                check_gradients(model)
             workers.after_backward(model)
             optimizer.step()
             total += loss.detach()
         train_loss = workers.mean_loss(total, rows)
+        if not math.isfinite(train_loss):
+            epoch = len(epochs) + 1
+            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
         settle(model)
         workers.after_epoch(model)
         seconds = time.perf_counter() - start
         valid = workers.evaluate(model, valid_rows, training)
         epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, valid))
-        if not math.isfinite(train_loss + valid.rmse):
-            raise FloatingPointError(f"the loss is not finite in epoch {len(epochs)}: lower training.learning_rate")
         stopping.note(epochs[-1])
         if report(epochs[-1]) is True:
             break
@@ -126,11 +134,37 @@ def train(
     return epochs
 
 
+def check_logits(model: nn.Module, logits: Tensor, num_rows: int) -> None:
+    """Raise ValueError, which names the model's file, for logits of a wrong shape or type.
+
+    Another shape would be broadcast against the labels, without an error and to nonsense.
+    """
+    name = type(model).__module__
+    if not isinstance(logits, Tensor) or logits.shape != (num_rows,):
+        got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"{name}: forward must return one logit for each row, [{num_rows}], not {got}")
+    if not logits.is_floating_point():
+        raise ValueError(f"{name}: forward must return floating-point logits, not {logits.dtype}")
+    if not logits.isfinite().all():
+        raise FloatingPointError(f"{name}: the logits of the first batch are not finite")
+    if not logits.requires_grad:
+        raise ValueError(f"{name}: the logits depend on no parameter")
+
+
+def check_gradients(model: nn.Module) -> None:
+    """Raise ValueError for parameters that take no part in the first batch's logits."""
+    without = [name for name, each in model.named_parameters() if each.requires_grad and each.grad is None]
+    if without:
+        raise ValueError(f"{type(model).__module__}: no gradient reaches {', '.join(without)}")
+
+
 def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> Epoch:
-    """Fit a closed-form model to all rows at once."""
+    """Fit a closed-form model to all rows at once. Raises ValueError for fields that hold lists."""
+    if rows.bags:
+        raise ValueError(f"{type(model).__module__}: a model in closed form can't be fitted to fields that hold lists")
     refuse_untaken(model, training)
     start = time.perf_counter()
-    model.fit(Batch(rows.features, rows.values), rows.labels, training.loss)
+    model.fit(rows.batch(slice(None)), rows.labels, training.loss)
     seconds = time.perf_counter() - start
     total = summed_loss(predict(model, rows), rows.labels.cpu(), training.loss)
     return Epoch(1, seconds, total.item() / len(rows), evaluate(model, valid_rows, training.loss))
@@ -176,13 +210,27 @@ def best(epochs: list[Epoch], metric: str) -> Epoch:
     return min(epochs, key=lambda epoch: epoch.valid.score(metric))
 
 
-@torch.no_grad()
 def predict(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
-    """Compute logits `[rows]`, and return them on the CPU."""
+    """Compute logits `[rows]`, and return them on the CPU. Raises FloatingPointError for one that is not finite."""
+    return finite(compute_logits(model, rows, kernels))
+
+
+def finite(logits: Tensor) -> Tensor:
+    """Return logits that are all finite. Raises FloatingPointError otherwise."""
+    if wrong := int((~logits.isfinite()).sum()):
+        raise FloatingPointError(
+            f"{wrong:,} of {len(logits):,} predictions are not finite: lower training.learning_rate"
+        )
+    return logits
+
+
+@torch.no_grad()
+def compute_logits(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor:
+    """Compute logits `[rows]`, which may not be finite, and return them on the CPU."""
     model.eval()
     rows = rows.to(device_of(model))
     chunks = (slice(start, start + EVALUATION_ROWS) for start in range(0, len(rows), EVALUATION_ROWS))
-    return torch.cat([model(Batch(*rows.inputs(chunk), kernels=kernels)) for chunk in chunks]).cpu()
+    return torch.cat([model(rows.batch(chunk, kernels)) for chunk in chunks]).cpu()
 
 
 def evaluate(model: nn.Module, rows: Rows, loss: str, kernels: bool = True) -> Metrics:

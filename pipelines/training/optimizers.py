@@ -216,7 +216,7 @@ class Adam(torch.optim.Adam):
 class LazyAdam(torch.optim.Adam):
     """Update only touched rows by Adam: another algorithm than `Adam`, and faster.
 
-    In other rows the moments and L2 stand still. With plain kernels all gradients are dense, and the two are equal.
+    In other rows the moments and L2 stand still.
     """
 
     def __init__(self, param_groups: Any, lr: float) -> None:

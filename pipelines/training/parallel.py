@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from models.layers.embeddings import tables
 from models.registry import is_closed_form
 from pipelines.data.catalog import get_dataset
-from pipelines.data.rows import PIECE, Rows, load_schema, pieces, read_rows, split_file
+from pipelines.data.rows import PIECE, Rows, load_bags, load_schema, pieces, read_rows, split_file
+from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
-from pipelines.training.loop import Alone, Epoch, no_report, predict, train
+from pipelines.training.loop import Alone, Epoch, compute_logits, finite, no_report, predict, train
 from pipelines.training.metrics import Metrics, compute_metrics
 from pipelines.training.process import best_device, peak_memory_mb, prepare_process
 from pipelines.training.start import load_weights, new_model, pretrained_file
@@ -42,13 +43,17 @@ def train_together(
     Returns the model, with the weights of the best epoch, and the highest peak memory of a worker, in MiB. Only this
     machine needs the prepared data: Ray sends workers their rows piece by piece, and no process holds all rows. Raises
     ValueError for arguments that the model does not take, for more workers than the cluster or a batch has room for,
-    and when a worker fails; FloatingPointError when the loss is no longer finite.
+    and when a worker fails; FloatingPointError when the loss or a prediction is not finite.
     """
-    get_dataset(dataset)
+    get_dataset(dataset, paths.root)
     training, folder = params.training, paths.processed(dataset)
     schema = load_schema(folder)
     files = {split: split_file(folder, split).absolute() for split in ("train", "valid")}
     check_shares(schema["num_rows"], training)
+    if load_bags(folder):
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}: a field of {dataset} holds lists; set it to 1"
+        )
     file = pretrained_file(name, dataset, params, paths)
     pretrained = load_weights(file) if file else None
     start = (name, schema, arguments, seed_for(params.seed, "train", dataset, name), pretrained)
@@ -59,7 +64,7 @@ def train_together(
         scaling = workers(training.num_workers, there_is)
         node = ray.get_runtime_context().get_node_id()
         queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": on_node(node)})
-        shared = ray.put((start, training, files, node))
+        shared = ray.put((start, training, files, node, code.digest(code.at_start())))
         trainer = TorchTrainer(
             work,
             train_loop_config={"shared": shared, "queue": queue},
@@ -146,7 +151,8 @@ def work(config: dict[str, Any]) -> None:
 
     The first worker reports epochs, then weights and memory, or an error.
     """
-    (name, schema, arguments, seed, pretrained), training, files, node = ray.get(config["shared"])
+    (name, schema, arguments, seed, pretrained), training, files, node, running = ray.get(config["shared"])
+    code.check_same(running)
     queue, context = config["queue"], get_context()
     worker, num_workers = context.get_world_rank(), context.get_world_size()
     prepare_process(max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
@@ -186,7 +192,7 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
         rows = rows or [part.new_empty(stop - start, *part.shape[1:]) for part in parts]
         for tensor, part in zip(rows, parts, strict=True):
             tensor[at - start : at - start + len(part)] = part
-    return Rows(*rows)
+    return Rows(*rows[:2], values=rows[2] if len(rows) > 2 else None)
 
 
 class Together(Alone):
@@ -272,8 +278,9 @@ def evaluate_share(model: nn.Module, rows: Rows, training: TrainingParams) -> Me
 
     With figures of their own, workers might stop at different epochs.
     """
-    predicted = predict(model, rows, training.kernels == "fast")
-    logits, labels = joined(predicted.to(best_device()), rows.labels.to(best_device()))
+    own = compute_logits(model, rows, training.kernels == "fast")
+    logits, labels = joined(own.to(best_device()), rows.labels.to(best_device()))
+    finite(logits)  # of all workers, so that all raise
     figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=best_device())
     if dist.get_rank() == 0:
         figures.copy_(torch.tensor(compute_metrics(logits, labels, training.loss)))

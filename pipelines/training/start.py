@@ -1,6 +1,5 @@
 """Make a new model, with random weights or with a trained model's."""
 
-import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +12,16 @@ from models import registry
 from models.layers.embeddings import FeatureEmbedding, FieldAwareEmbedding
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
+from pipelines.project.records import Record, read_record
 from pipelines.training.process import best_device
 
 PRETRAINED = ("embedding.", "linear.")  # what a run starts from where training.pretrained is set
+
+
+class Recipe(Record):
+    """Hold the digits that stand for the origin of pretrained weights."""
+
+    fingerprint: str
 
 
 def new_model(
@@ -49,6 +55,14 @@ def new_model(
     return model.to(device or best_device())
 
 
+def check_pretrain(params: Params) -> None:
+    """Raise ValueError for an unknown key or a wrong type under pretrain.model."""
+    try:
+        registry.check_settings(params.training.pretrained or "fm", params.pretrain.model)
+    except ValueError as error:
+        raise ValueError(f"pretrain.model: {error}") from error
+
+
 def num_params(model: nn.Module) -> int:
     """Count a model's parameters without batch norm's, as the IFM paper's #PARAM does."""
     norms = (module for module in model.modules() if isinstance(module, nn.BatchNorm1d))
@@ -71,11 +85,8 @@ def pretrained_file(model: str, dataset: str, params: Params, paths: Paths) -> P
 
 def load_recipe(folder: Path) -> str:
     """Read the digits that stand for the origin of pretrained weights. Raises ValueError without them."""
-    path = folder / "recipe.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"no recipe in {path}: run python -m pipelines.pretrain --dataset {folder.name}") from error
+    command = f"python -m pipelines.pretrain --dataset {folder.name}"
+    return read_record(folder / "recipe.json", Recipe, command).fingerprint
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -3,5 +3,5 @@ import pytest
 
 @pytest.fixture
 def project(project, ray_cluster):
-    """A copy of the prepared project, whose searches use the cluster of all tests."""
+    """Copy the prepared project, and make its searches use the shared cluster."""
     return project

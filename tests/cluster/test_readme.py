@@ -1,4 +1,4 @@
-"""The README's example of a model can be pasted and run."""
+"""Paste the README's example of a model, and search with it."""
 
 import json
 import re
@@ -13,6 +13,7 @@ def test_the_example_of_a_model_can_be_pasted_and_run(project):
     accepted = run_python(project, "-m", "pipelines.behaviour", "--accept", "my_model")
     assert accepted.returncode == 0, accepted.stderr
     assert {file.name for file in (project.root / "behaviour").rglob("*.json")} == {"my_model.json"}
+    project.set(tune={"num_trials": 1})
     done = run_python(project, "-m", "pipelines.tune", "--model", "my_model", "--dataset", "synthetic")
     assert done.returncode == 0, done.stderr
     best = json.loads((project.results("my_model") / "best.json").read_text())

@@ -1,3 +1,4 @@
+import itertools
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 from searches import best, cell_of, made_trial, table
 
+from pipelines.project import code
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams, TuneParams
 from pipelines.search import journal as study_record
@@ -20,7 +22,7 @@ from pipelines.search import tuner
 
 
 def studies(project, model):
-    """The trials of each study in the journal, by its name."""
+    """Map the name of each study in the journal to its trials."""
     storage = JournalStorage(JournalFileBackend(str(project.study(model) / "journal.log")))
     names = optuna.get_all_study_names(storage)
     return {name: optuna.load_study(study_name=name, storage=storage).get_trials() for name in names}
@@ -96,14 +98,14 @@ def test_running_again_trains_nothing_and_writes_the_same(searched_project, no_c
 
 def test_more_trials_go_on_from_those_there_are(searched_project):
     before = table(searched_project, "fm")
-    searched_project.set(tune={"num_trials": 5})
+    searched_project.set(tune={"num_trials": 4})
     searched_project.tune("fm")
     rows = table(searched_project, "fm")
     assert rows.head(3).equals(before)
-    assert rows["trial"].to_list() == [0, 1, 2, 3, 4]
-    assert rows["training.learning_rate"].n_unique() == 5
+    assert rows["trial"].to_list() == [0, 1, 2, 3]
+    assert rows["training.learning_rate"].n_unique() == 4
     found = best(searched_project, "fm")
-    assert (found["num_trials"], found["budget"]["num_trials"]) == (5, 5)
+    assert (found["num_trials"], found["budget"]["num_trials"]) == (4, 4)
 
 
 @pytest.mark.fault("changed")
@@ -147,19 +149,28 @@ def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searche
     assert all(trial.intermediate_values for trial in pruned)
 
 
-def test_another_scheduler_is_another_study(searched_project):
-    first = best(searched_project, "fm")["study"]
+def test_another_scheduler_is_another_study(searched_project, monkeypatch):
+    class Started(Exception):  # noqa: N818
+        pass
+
+    def refuse():
+        raise Started
+
+    monkeypatch.setattr(tuner, "cluster", refuse)
+    (first,) = studies(searched_project, "fm")
     searched_project.set(tune={"scheduler": "asha", "num_trials": 1})
-    searched_project.tune("fm")
-    assert best(searched_project, "fm")["study"] != first
+    with pytest.raises(Started):  # another study has its budget left
+        searched_project.tune("fm")
+    assert len(studies(searched_project, "fm").keys() - {first}) == 1
 
 
 def test_a_trial_may_have_fewer_epochs_than_the_final_runs(searched_project):
     before = best(searched_project, "fm")
-    searched_project.set(tune={"max_epochs": 2}, training={"max_epochs": 4, "patience": 4})
+    training = {"max_epochs": 4, "patience": 4}
+    searched_project.set(tune={"max_epochs": 2, "num_trials": 1}, training=training, evaluate={"num_seeds": 1})
     searched_project.tune("fm")
     found = best(searched_project, "fm")
-    assert table(searched_project, "fm")["epochs"].to_list() == [2, 2, 2]
+    assert table(searched_project, "fm")["epochs"].to_list() == [2]
     assert len({before["study"], found["study"]}) == 2
     searched_project.evaluate("fm")
     assert pl.read_csv(searched_project.results("fm") / "curves.csv")["epoch"].max() == 4
@@ -215,14 +226,14 @@ def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
 
 
 def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(project):
-    project.set(tune={"num_trials": 6, "deterministic": True})
+    project.set(tune={"num_trials": 4, "deterministic": True})
     tables = []
     for _ in range(2):
         project.tune("fm")
         tables.append(table(project, "fm").drop("seconds"))
         shutil.rmtree(project.study("fm"))
     assert tables[0].equals(tables[1])
-    assert tables[0]["training.learning_rate"].n_unique() == 6
+    assert tables[0]["training.learning_rate"].n_unique() == 4
 
 
 def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(searched_project, monkeypatch):
@@ -231,18 +242,21 @@ def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(sea
     study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
     study.add_trial(made_trial(0, 1000))
     seconds = 4 + 1e6 - study_record.budget_left(study, TuneParams(time_budget_s=1e6))[1]
+    spent = study.user_attrs[study_record.SECONDS]
     searched_project.set(tune={"num_trials": 300, "time_budget_s": seconds})
     ended, real_cluster = [], tuner.cluster
     monkeypatch.setattr(tuner, "cluster", lambda: Timed(real_cluster(), ended))
     searched_project.tune("fm")
     assert 3 < ended[0] < 20
+    study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
+    assert study.user_attrs[study_record.SECONDS] - spent <= ended[0]  # without the start of Ray
     found = best(searched_project, "fm")
     assert 4 <= found["num_trials"] == table(searched_project, "fm").height < 300
     assert found["budget"] == {"num_trials": 300, "time_budget_s": seconds}
 
 
 class Timed:
-    """A context that also notes how many seconds it was open."""
+    """Record how many seconds a context was open."""
 
     def __init__(self, context, seconds):
         self.context, self.seconds = context, seconds
@@ -255,3 +269,66 @@ class Timed:
     def __exit__(self, *error):
         self.seconds.append(time.monotonic() - self.start)
         return self.context.__exit__(*error)
+
+
+@pytest.mark.fault("trial")
+def test_trials_that_the_time_budget_ends_count_with_their_epochs(project, monkeypatch):
+    endless = {"max_epochs": 100_000, "patience": 100_000}
+    project.set(training=endless, tune={"num_trials": None, "time_budget_s": 12})
+    project.tune("fm")
+    rows, found = table(project, "fm"), best(project, "fm")
+    assert set(rows["state"]) == {"complete"}
+    assert set(rows["reason"]) == {"ended by tune.time_budget_s"}
+    assert rows["epochs"].min() > 0
+    assert found["valid_rmse"] == rows["valid"].min()
+    assert found["num_trials"] == rows.height == 2  # as many as run side by side
+    before = files(project, "fm")
+    monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
+    project.tune("fm")  # the budget is spent
+    assert files(project, "fm") == before
+
+
+@pytest.mark.fault("trial")
+def test_trials_that_failed_for_a_limit_run_again_with_another(project):
+    project.set(training={"max_epochs": 2}, tune={"num_trials": 2, "trial_timeout_s": 0.01, "max_failures": 0})
+    with pytest.raises(ValueError, match=r"^all trials of fm on synthetic failed, .*--retry to try them again$"):
+        project.tune("fm")
+    project.set(tune={"trial_timeout_s": 600})
+    project.tune("fm")
+    rows = table(project, "fm")
+    assert rows["state"].to_list() == ["complete"] * 2
+    assert rows["model.dropout"][0] == 0.3  # the paper's setting, again
+    assert best(project, "fm")["num_trials"] == 2
+
+
+def test_a_lowered_number_of_trials_has_the_best_of_as_many(searched_project, no_cluster):
+    before = table(searched_project, "fm")
+    searched_project.set(tune={"num_trials": 1})
+    searched_project.tune("fm")
+    assert table(searched_project, "fm").equals(before.head(1))
+    assert (best(searched_project, "fm")["trial"], best(searched_project, "fm")["num_trials"]) == (0, 1)
+    searched_project.set(tune={"num_trials": 3})
+    searched_project.tune("fm")
+    assert table(searched_project, "fm").equals(before)
+
+
+def test_a_search_whose_code_is_edited_is_an_error_and_nothing_is_recorded(project, monkeypatch):
+    kept = code.on_disk()
+    calls = itertools.count()
+    monkeypatch.setattr(code, "on_disk", lambda: kept if next(calls) < 3 else {**kept, "models/fm.py": "0"})
+    monkeypatch.setattr(code, "at_start", lambda: kept)
+    with pytest.raises(
+        ValueError, match=r"^models/fm\.py changed while this ran, so nothing is recorded: run it again"
+    ):
+        project.tune("fm")
+    assert not (project.results("fm") / "best.json").exists()
+
+
+def test_a_worker_with_other_code_trains_nothing(project, monkeypatch):
+    other = {**code.on_disk(), "models/fm.py": "0"}
+    monkeypatch.setattr(code, "on_disk", lambda: other)
+    monkeypatch.setattr(code, "at_start", lambda: other)
+    with pytest.raises(ValueError, match=r"^[\d.]+: the code in .* is not that of the command that started this"):
+        project.tune("fm")
+    assert {trial.state.name for trial in trials(project, "fm")} == {"FAIL"}
+    assert all("interrupted" in trial.user_attrs for trial in trials(project, "fm"))

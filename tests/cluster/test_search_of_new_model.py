@@ -21,11 +21,12 @@ def test_a_model_that_declines_a_data_set_is_told_of_in_the_leaderboard(searched
     searched_project.set(models=["picky", "fm"])
     script = """
 from pathlib import Path
-from pipelines import evaluate, leaderboard, tune
+from pipelines import evaluate, leaderboard, significance, tune
 params = Path("params.yaml")
 tune.main("picky", "synthetic", params)
 evaluate.main("picky", "synthetic", params)
 leaderboard.main(params)
+significance.main(params)
 """
     done = run_python(searched_project, "-c", script)
     assert done.returncode == 0, done.stderr
@@ -37,6 +38,9 @@ leaderboard.main(params)
     assert (folder / "curves.csv").exists()
     assert not searched_project.study("picky").exists()
     results = searched_project.root / "results"
+    compared = json.loads((results / "significance.json").read_text())["synthetic"]
+    assert compared["left_out"] == {"picky": "it declines the data set"}
+    assert [entry["model"] for entry in compared["models"]] == ["fm"]
     text = (results / "leaderboard.md").read_text()
     assert f"picky is not here: {reason}" in text
     assert "| picky " not in text

@@ -1,4 +1,4 @@
-"""One model that several workers of a cluster train."""
+"""Train one model with several workers of a cluster."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from pipelines.training.start import new_model
 
 @pytest.fixture
 def call(project, monkeypatch, capsys):
-    """Runs a stage in this process: its exit code, records and error."""
+    """Return a function that runs a stage here and returns exit code, stdout, stderr."""
 
     def call(*arguments, stage=train, model="fm"):
         words = ["", *(() if stage is pretrain else ("--model", model)), "--dataset", "synthetic"]

@@ -1,4 +1,4 @@
-"""The golden files of behaviour/ say what the code does, and name what is stale when that changes."""
+"""Compare the code with the golden files, and ask what edits of it make stale."""
 
 import contextlib
 import json
@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.dvcfile import load_file
 from dvc.repo import Repo
+from trees import run_module
 
 from models import registry
 from pipelines import behaviour as command
@@ -39,16 +41,11 @@ def test_there_is_no_golden_file_but_those():
     assert files == command.behaviours().keys()
 
 
-def run_behaviour(root, *arguments, **environment):
-    """Run the command on a tree, with that tree's code."""
-    command = [sys.executable, "-m", "pipelines.behaviour", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(root), **environment}
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, env=environment, timeout=300)
-
-
 @pytest.mark.edits
 def test_other_instructions_of_the_cpu_give_the_same():
-    done = run_behaviour(ROOT, "ifm", "ffm", "protocol", ATEN_CPU_CAPABILITY="default")
+    command = [sys.executable, "-m", "pipelines.behaviour", "ifm", "ffm", "protocol"]
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -75,7 +72,7 @@ def test_a_new_default_is_no_other_behaviour_but_another_value_is():
 
 @pytest.fixture
 def goldens(tmp_path, monkeypatch):
-    """A copy of the golden files, for a test to change."""
+    """Copy the golden files, for a test to change."""
     folder = Path(shutil.copytree(golden_files.FOLDER, tmp_path / "behaviour"))
     monkeypatch.setattr(golden_files, "FOLDER", folder)
     return folder
@@ -113,7 +110,7 @@ def test_wrong_names_and_damaged_files_are_said_in_a_line(goldens):
     with pytest.raises(ValueError, match=r"unknown behaviour 'fmm'; choose one of: .*ifm"):
         command.main(["fmm"])
     (goldens / "fm.json").write_text('{"defaults": ')
-    with pytest.raises(ValueError, match=r"fm\.json is damaged: run python -m pipelines\.behaviour --accept fm"):
+    with pytest.raises(ValueError, match=r"fm\.json is damaged \(.*\): run python -m pipelines\.behaviour --accept fm"):
         command.main(["fm"])
 
 
@@ -137,19 +134,17 @@ def test_digits_stand_for_the_golden_file_or_for_what_the_code_does_instead(gold
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
-    """A copy of the project, which DVC takes for a repository, and its status as it stands."""
+    """Copy the project into a folder; return it with its stale deps."""
     root = tmp_path_factory.mktemp("tree")
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     for file in filter(None, files):
         if (ROOT / file).exists():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, root / file)
-    config = root / ".dvc" / "config"
-    config.write_text(config.read_text().replace("[core]", "[core]\n    no_scm = true"))
     return root, stale(root)
 
 
-PAPER_CELLS = [  # of which DVC is asked, as it takes a second for each fifty
+PAPER_CELLS = [  # the stages of paper/ that DVC is asked about: it takes a second for each fifty
     *(f"{stage}@frappe-nfm-{model}" for stage in ("tune", "evaluate") for model in ("fm", "nfm", "ifm", "inn")),
     *(f"experiment@{name}" for name in ("aspect-frappe-fm", "keep-frappe-ifm", "pretrained-nfm-none", "longer-inn")),
     *("pretrain@frappe-nfm", "importance@frappe-nfm"),
@@ -157,9 +152,12 @@ PAPER_CELLS = [  # of which DVC is asked, as it takes a second for each fifty
 
 
 def stale(root):
-    """The deps that DVC finds changed, by stage."""
-    with contextlib.chdir(root), Repo(str(root)) as repo:
-        found = repo.status(["dvc.yaml", *(f"paper/dvc.yaml:{name}" for name in PAPER_CELLS)])
+    """Map each stage to the deps that DVC finds changed."""
+    with contextlib.chdir(root), Repo(str(root)) as repo, repo.lock:
+        main, paper = (load_file(repo, file).stages for file in ("dvc.yaml", "paper/dvc.yaml"))  # parse each lock once
+        found = {}
+        for stage in [*main.values(), *(paper[name] for name in PAPER_CELLS)]:
+            found |= stage.status(check_updates=True)
     return {
         stage.rpartition("dvc.yaml:")[2] if stage.startswith("paper") else f"main {stage}": {
             dep for problem in problems for dep in problem.get("changed deps", ())
@@ -169,7 +167,7 @@ def stale(root):
 
 
 def newly_stale(tree):
-    """The stages that train whose deps have changed since the copy, and those deps."""
+    """Map each stage that trains to the deps that became stale since the copy."""
     root, before = tree
     changed = {stage: deps - before.get(stage, set()) for stage, deps in stale(root).items()}
     return {stage: deps for stage, deps in changed.items() if deps and TRAINS.match(stage)}
@@ -180,7 +178,7 @@ TRAINS = re.compile("(main )?(pretrain|tune|evaluate|experiment|importance)(@|$)
 
 @contextlib.contextmanager
 def changed(root, edits):
-    """Replace texts in files for the time of a block, with all golden files as they were at its end."""
+    """Replace texts in files for the time of a block; restore them and all golden files at its end."""
     before = {root / file: (root / file).read_text() for file in edits}
     before |= {path: path.read_text() for path in (root / "behaviour").rglob("*.json")}
     try:
@@ -204,13 +202,13 @@ def test_comments_renames_and_moves_make_nothing_that_trains_stale(tree):
         rows.rename(renamed)
         try:
             assert newly_stale(tree) == {}
-            assert "pipelines/data" in stale(root)["main prepare@frappe"]  # DVC has looked
-            assert run_behaviour(root, "ifm", "fm").returncode == 0
+            assert "pipelines/data" in stale(root)["main prepare@frappe"]  # DVC has seen the edits
+            assert run_module(root, "pipelines.behaviour", "ifm", "fm").returncode == 0
         finally:
             renamed.rename(rows)
 
 
-# Of what a change does not concern, these stand for all others, unless it concerns all models
+# The golden files that stand for all others that a change does not concern
 OTHERS = {
     "fm",
     "nfm",
@@ -247,7 +245,7 @@ def test_a_change_is_red_until_accepted_and_then_makes_stale_what_it_concerns(tr
     root, _ = tree
     with changed(root, {file: (old, new)}):
         asked = ["all"] if stages == ALL else sorted(files | OTHERS)
-        done = run_behaviour(root, *(word for name in asked for word in ("--accept", name)))
+        done = run_module(root, "pipelines.behaviour", *(word for name in asked for word in ("--accept", name)))
         assert done.returncode == 0, done.stderr
         red = {line.partition(":")[0] for line in done.stdout.splitlines() if " differ, most of all " in line}
         assert red == files

@@ -8,7 +8,8 @@ import pytest
 import typer
 
 import pipelines
-from pipelines.project.cli import one_of, run
+from pipelines.project import code
+from pipelines.project.cli import WITH_PARAMS, one_of, run
 
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
@@ -46,13 +47,43 @@ def test_a_command_that_ends_well(program):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        ([], ""),
+        (["--params", "a/params.yaml"], " --params a/params.yaml"),
+        (["--params=my file.yaml"], " --params 'my file.yaml'"),
+    ],
+)
+def test_a_command_that_an_error_proposes_has_the_params_of_the_failed_one(program, arguments, shown):
+    def command(params: str = "params.yaml") -> None:
+        raise ValueError(
+            "no data: run python -m pipelines.prepare --dataset x, then `python -m pipelines.tune`; "
+            "only python -m pipelines.train has it; run python -m pipelines.behaviour --accept fm"
+        )
+
+    assert program(command, *arguments)[2] == (
+        f"error: no data: run python -m pipelines.prepare{shown} --dataset x, then `python -m pipelines.tune{shown}`; "
+        "only python -m pipelines.train has it; run python -m pipelines.behaviour --accept fm\n"
+    )
+
+
+def test_params_are_added_to_the_commands_that_take_them():
+    takes = {stage for stage in STAGES if "ParamsOption" in (FOLDER / f"{stage}.py").read_text()}
+    assert {stage for stage in STAGES if WITH_PARAMS.search(f"run python -m pipelines.{stage}")} == takes
+
+
+@pytest.mark.parametrize(
     ("error", "line"),
     [
         (ValueError("no such model"), "error: no such model\n"),
         (ValueError("several\nlines\n\n  of text "), "error: several lines of text\n"),
         (FileNotFoundError(2, "No such file", "a.yaml"), "error: [Errno 2] No such file: 'a.yaml'\n"),
         (OSError(28, "No space left on device", "b"), "error: [Errno 28] No space left on device: 'b'\n"),
+        (OSError(None, "polars failed", "c"), "error: polars failed: c\n"),
+        (OSError("a connection broke"), "error: a connection broke\n"),
+        (TimeoutError(), "error: TimeoutError\n"),
         (FloatingPointError("the loss is not finite"), "error: the loss is not finite\n"),
+        (MemoryError(), "error: out of memory: lower training.batch_size or the model's sizes\n"),
     ],
 )  # fmt: skip
 def test_an_error_of_input_or_machine_is_one_line(program, error, line):
@@ -71,6 +102,31 @@ def test_a_bug_is_not_hidden(monkeypatch, error):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(error):
         run(failing(error("oops")))
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_some_characters_does_not_stop_a_command(encoding):
+    script = "import sys; from pipelines.project.cli import run; run(lambda: print('0.3 – 0.4 ± 0.1'))"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment)
+    shown = "0.3 – 0.4 ± 0.1\n".encode(encoding, errors="replace")
+    assert (done.returncode, done.stdout, done.stderr) == (0, shown, b"")
+
+
+@pytest.mark.parametrize("folder", code.FOLDERS)
+def test_code_that_is_edited_while_a_command_runs_is_an_error(tmp_path, folder):
+    for name in code.FOLDERS:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.py").write_text("1")
+    script = f"from pathlib import Path; from pipelines.project import cli, code; code.ROOT = Path({str(tmp_path)!r}); "
+    edit = f"Path({str(tmp_path / folder / 'file.py')!r}).write_text('2')"
+    for change, error in (("None", ""), (edit, f"error: {folder}/file.py changed while this ran, so nothing is ")):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{script} cli.run(lambda: {change})"], capture_output=True, text=True
+        )
+        assert done.returncode == bool(error)
+        assert done.stderr.startswith(error)
+        assert done.stderr.count("\n") == bool(error)
 
 
 def test_an_unknown_option_is_a_usage_error(program):

@@ -1,5 +1,6 @@
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 
 from pipelines.project.golden_files import golden_names
 from pipelines.project.params import TrainingParams, load_params
+from pipelines.project.records import read_yaml
 
 ROOT = Path(__file__).parents[2]
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -21,17 +24,21 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 SPLITS_PARAMS = yaml.safe_load((ROOT / "splits" / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 
-CODE = (".py", ".j2")  # what a stage's results depend on beside data
+CODE = (".py", ".j2")
 TEMPLATES = "pipelines/reporting/templates"
-PLUMBING = {f"pipelines/project/{name}.py" for name in ("cli", "paths", "files", "metric")}  # they only show or store
+PLUMBING = {
+    f"pipelines/project/{name}.py" for name in ("cli", "code", "paths", "files", "metric")
+}  # only show and store
 GATHER = ("leaderboard", "significance")  # the stages that read the cells of all data sets
-TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # what takes hours
+TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
 def imported_files(path):
-    """The repository's files that a file imports, anywhere in it, and the templates of pipelines/ that it names; a
-    script of paper/ may import those beside it."""
+    """Return the repository's files that a file imports, and the templates that it names.
+
+    Imports inside functions count. A script of paper/ may import the files beside it.
+    """
     if not path.endswith(".py"):
         return set()
     found, places = set(), ["", "paper/"] if path.startswith("paper/") else [""]
@@ -52,7 +59,7 @@ def imported_files(path):
 
 
 def closure(*paths):
-    """The files, and all that they import, directly or not."""
+    """Return the files with all that they import, directly or not."""
     found, pending = set(), set(paths)
     while pending:
         path = pending.pop()
@@ -62,7 +69,7 @@ def closure(*paths):
 
 
 def assert_code_is_named(code, deps):
-    """Each file is a dep, or in a folder that is one; and no dep is of other code."""
+    """Assert that each file is in a dep, and that no dep is other code."""
     named = {dep for dep in deps if dep.endswith(CODE) or dep.startswith(("pipelines/", "paper/chapters"))}
     of_file = {file: {dep for dep in named if file == dep or file.startswith(f"{dep}/")} for file in code}
     assert not [file for file, found in of_file.items() if not found]
@@ -70,7 +77,10 @@ def assert_code_is_named(code, deps):
 
 
 def stage_names(stages, params):
-    """What DVC calls the stages: NAME, or NAME@VALUE-VALUE for each of a matrix, or NAME@KEY for each of a foreach."""
+    """Return DVC's names of the stages.
+
+    A plain stage is NAME, one of a matrix is NAME@VALUE-VALUE, one of a foreach is NAME@KEY.
+    """
     names = set()
     for stage, content in stages.items():
         if each := content.get("foreach"):
@@ -125,8 +135,10 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
             break
         outs = [*content["outs"], *content.get("metrics", [])]
         earlier |= {out if isinstance(out, str) else next(iter(out)) for out in outs}
-    if stage in GATHER:  # a folder with the outputs of all its cells
-        earlier = {f"results/{dataset}" for dataset in PARAMS["datasets"]}
+    if stage == "cells":  # a folder with the outputs of all its cells
+        earlier = {"results/${item.dataset}"}
+    if stage in GATHER:  # a folder with the lists of all cells
+        earlier = {str(Path(next(iter(out))).parent) for out in STAGES["cells"]["outs"]}
     deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(CODE) and "behaviour" not in dep}
     deps = {dep for dep in deps if not dep.startswith(("pipelines/", "datasets"))}
     assert {dep.removesuffix("/recipe.json").removesuffix("/schema.json") for dep in deps} <= earlier
@@ -148,11 +160,25 @@ def test_no_dep_is_missing_or_listed_twice(stage):
 
 
 @pytest.mark.parametrize("stage", GATHER)
-def test_what_gathers_the_cells_waits_for_the_data_sets_of_params(stage):
+def test_what_gathers_the_cells_names_no_data_set_and_keeps_its_page_when_it_fails(stage):
     folders = {dep for dep in STAGES[stage]["deps"] if dep.startswith("results/")}
-    assert folders == {f"results/{dataset}" for dataset in PARAMS["datasets"]}
+    assert folders == {"results/cells"}
+    assert all(options["persist"] for out in STAGES[stage]["outs"] for options in out.values())
     shown = {"leaderboard": {"training", "tune"}, "significance": {"training.metric"}}
     assert set(STAGES[stage]["params"]) == {"datasets", "models"} | shown[stage]
+
+
+@pytest.mark.parametrize("name", [".", "paper"])
+def test_pages_come_after_the_cells_of_all_data_sets_of_params(tmp_path, name):
+    folder = copy_of_pipeline(tmp_path, name)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params |= {"datasets": ["frappe", "frappe-nfm", "movielens"], "models": ["lr", "nfm"]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    for stage in GATHER:
+        before = run_dvc(folder, "dag", "--mermaid", stage)
+        assert before.returncode == 0, before.stderr
+        cells = {f"evaluate@{'-'.join(cell)}" for cell in product(params["datasets"], params["models"])}
+        assert {*re.findall(r"evaluate@[\w-]+", before.stdout)} == cells
 
 
 @pytest.mark.parametrize(
@@ -176,6 +202,25 @@ def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages
                 value = value[part]
 
 
+@pytest.mark.parametrize("file", sorted(file for file in ROOT.rglob("*.yaml") if not {".venv", "data"} & {*file.parts}))
+def test_dvc_reads_a_file_of_yaml_as_the_commands_do(file):
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_dvc_reads_odd_values_as_the_commands_do(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("a: [010, 1:30, yes, off, 1e-8, 0o10, 1_000, .inf, null, '1', on, 0x1f]\n")
+    assert load_yaml(str(file)) == read_yaml(file)
+
+
+def test_one_reader_reads_all_configuration():
+    files = [
+        file for folder in ("pipelines", "models", "search_spaces", "paper") for file in ROOT.glob(f"{folder}/**/*.py")
+    ]
+    readers = {str(file.relative_to(ROOT)) for file in files if re.search(r"import (yaml|.*YAML)\b", file.read_text())}
+    assert readers == {"pipelines/project/records.py"}
+
+
 @pytest.mark.parametrize("stage", ["prepare", "tune", "evaluate"])
 def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     def words(stages):
@@ -185,16 +230,14 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     assert set(DEMO_STAGES[stage]["params"]) == set(STAGES[stage]["params"])
 
 
-@pytest.mark.parametrize(("folder", "params"), [("paper", PAPER_PARAMS), ("splits", SPLITS_PARAMS)])
+@pytest.mark.parametrize("folder", ["paper", "splits"])
 @pytest.mark.parametrize("stage", STAGES)
-def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(stage, folder, params):
+def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(stage, folder):
     def deps(content):
-        return {dep for dep in content.get("deps", []) if not dep.startswith("results/") or "${" in dep}
+        return set(content.get("deps", []))
 
     stages = yaml.safe_load((ROOT / folder / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
-    folders = {dep for dep in stages[stage]["deps"]} - deps(stages[stage])
     assert deps(stages[stage]) == deps(STAGES[stage])
-    assert folders == ({f"results/{name}" for name in params["datasets"]} if stage in GATHER else set())
     rest = stages[stage].keys() - {"deps"}
     assert {key: stages[stage][key] for key in rest} == {
         key: value for key, value in STAGES[stage].items() if key in rest
@@ -217,8 +260,11 @@ def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
         "../docs/figures",
         "experiments.yaml",
     }
-    results |= {f"results/{dataset}" for dataset in PAPER_PARAMS["datasets"]}
-    assert set(deps) >= results | {"published.yaml", "results/leaderboard.json", "results/significance.json"}
+    assert set(deps) >= {"results/cells"} | results | {
+        "published.yaml",
+        "results/leaderboard.json",
+        "results/significance.json",
+    }
 
 
 def test_the_report_on_splits_waits_for_the_code_and_the_results_that_it_shows():
@@ -245,19 +291,31 @@ def test_the_two_boards_have_the_same_budget():
     ids=["root", "demo", "paper", "splits"],
 )
 def test_what_a_search_goes_on_from_is_no_output(stages):
-    """DVC deletes outputs before it runs a stage."""
+    """Check this because DVC deletes outputs before it runs a stage."""
     for stage in stages.values():
         stage = stage.get("do", stage)
         outs = [*stage["outs"], *stage.get("metrics", [])]
         assert not any("studies" in str(out) for out in outs)
 
 
-def run_dvc(folder, *arguments):
+def run_dvc(folder, *arguments, **environment):
     program = Path(sys.prefix) / "bin" / "dvc"
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1"}
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", **environment}
     return subprocess.run(
         [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment
     )
+
+
+def copy_of_pipeline(tmp_path, name):
+    """Copy a pipeline without its results: the real one may be at work."""
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    for file in ROOT.joinpath(name).glob("*.yaml"):
+        shutil.copy(file, folder)
+    project = ROOT / name if (ROOT / name / ".dvc").exists() else ROOT  # paper/ is a folder of the project above it
+    (tmp_path / ".dvc").mkdir()
+    shutil.copy(project / ".dvc" / "config", tmp_path / ".dvc")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -266,17 +324,7 @@ def run_dvc(folder, *arguments):
     ids=["root", "demo", "paper", "splits"],
 )
 def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages):
-    """In a copy of the pipeline: the real one may be at work."""
-    folder = tmp_path / "pipeline"
-    folder.mkdir()
-    for file in ROOT.joinpath(name).glob("*.yaml"):
-        shutil.copy(file, folder)
-    project = ROOT / name if (ROOT / name / ".dvc").exists() else ROOT  # paper/ is a folder of the project above it
-    config = (project / ".dvc" / "config").read_text()
-    (tmp_path / ".dvc").mkdir()
-    if "no_scm" not in config:
-        config = config.replace("[core]", "[core]\nno_scm = true")
-    (tmp_path / ".dvc" / "config").write_text(config)
+    folder = copy_of_pipeline(tmp_path, name)
     listed = run_dvc(folder, "stage", "list", "--name-only")
     assert listed.returncode == 0, listed.stderr
     params = {}
@@ -285,6 +333,28 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     assert set(listed.stdout.split()) == stage_names(stages, params)
     status = run_dvc(folder, "status")
     assert status.returncode == 0, status.stderr
+
+
+def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
+    for name in ("pipelines", "datasets", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["mine"]}))
+    described = yaml.safe_load((ROOT / "datasets" / "movielens.yaml").read_text())
+    (tmp_path / "datasets" / "mine.yaml").write_text(yaml.safe_dump({**described, "sources": []}))
+    file = tmp_path / "data" / "raw" / "mine" / "log.csv"
+    file.parent.mkdir(parents=True)
+    (file.parent / "notes.txt").write_text("precious")
+    refused = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+    assert refused.returncode != 0
+    assert f"at {file.relative_to(tmp_path)}, and run this command again" in refused.stderr
+    for content in ("the first", "another"):
+        file.write_text(content)
+        done = run_dvc(tmp_path, "repro", "download@mine", PYTHONPATH=str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert file.read_text() == content
+    assert (file.parent / "notes.txt").read_text() == "precious"
 
 
 def test_the_demo_has_a_stage_a_model_and_the_benchmark_one_a_data_set_and_model():
@@ -318,7 +388,7 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
 
 
 def test_no_pattern_for_models_reaches_below_the_top():
-    """Else hatchling leaves the package out."""
+    """Check this because hatchling would leave the package out."""
     patterns = (ROOT / ".gitignore").read_text().splitlines()
     assert not [pattern for pattern in patterns if pattern.strip("/*") == "models"]
 

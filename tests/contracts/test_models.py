@@ -10,7 +10,7 @@ from pairwise import pairwise
 from torch import nn
 
 from models import registry
-from models.layers.batch import Batch
+from models.layers.batch import Batch, OnTensors
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
@@ -79,6 +79,38 @@ def shaken(model, seed=1):
         for parameter in model.parameters():
             parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+@pytest.mark.parametrize("kernels", ["fast", "plain"])
+@every_model
+def test_a_model_trains_on_one_field_or_says_why_not(name, kernels):
+    if reason := registry.why_declined(name, ["user"]):
+        assert reason.startswith("needs ")
+        assert reason.endswith(", got user")
+        with pytest.raises(ValueError, match=f"^{name}: {reason}$"):
+            registry.create(name, [5], small(name), ["user"])
+        return
+    rows = Rows(random_rows([5], 20), torch.tensor([1.0, -1.0] * 10))
+    model = registry.create(name, [5], small(name), ["user"])
+    (epoch,) = train(model, rows, rows, TrainingParams(max_epochs=1, kernels=kernels))
+    assert epoch.valid.rmse < 2
+
+
+@every_model
+def test_batch_norm_of_batches_of_one_row_is_refused_and_other_models_train(name):
+    settings = {"batch_norm": True} if "batch_norm" in registry.hyperparameters(name) else {}
+    model, field_dims = create(name, **settings)
+    rows = Rows(random_rows(field_dims, 4), torch.tensor([1.0, -1.0] * 2))
+    one = Rows(rows.features[:1], rows.labels[:1])
+    for train_rows, batch_size in ((rows, 1), (one, 2)):
+        training = TrainingParams(max_epochs=1, batch_size=batch_size)
+        if has_batch_norm(model):
+            with pytest.raises(
+                ValueError, match=r"^batch norm needs batches of two rows or more: training\.batch_size"
+            ):
+                train(model, train_rows, rows, training)
+        else:
+            assert len(train(model, train_rows, rows, training)) == 1
 
 
 def is_constant(model):
@@ -302,6 +334,7 @@ def test_kernels_give_the_same_logits_and_gradients_with_values(name, mode):
         with_kernels, model, field_dims = with_and_without_kernels(name, **settings)
         x = random_rows(field_dims, 64)
         values = torch.randn(x.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+        values[::3, 0] = values[1::9] = 0.0
         assert_same_gradients(with_kernels.train(mode), model.train(mode), x, values)
 
 
@@ -371,8 +404,6 @@ def test_lazy_adam_is_adam_when_each_batch_has_all_features_and_another_algorith
     assert_same_training(lazy, adam)
     lazy, adam = (train_curve(name, optimizer=one, l2=0.1) for one in ("lazy_adam", "adam"))
     assert (lazy[1]["embedding.weight"] - adam[1]["embedding.weight"]).abs().max() > 0.01
-    plain = train_curve(name, optimizer="lazy_adam", l2=0.1, kernels="plain")
-    assert_same_training(plain, adam)
 
 
 def generated_rows(name, num_rows=90, with_values=False):
@@ -538,3 +569,16 @@ def test_a_setting_of_a_kind_that_fits_is_taken():
 def test_a_model_without_a_search_space_says_which_file_to_add():
     with pytest.raises(ValueError, match=r"svd has no search space: add search_spaces/svd.py with SPACE and PAPER"):
         get_space("svd")
+
+
+@pytest.mark.parametrize("name", ["lr", "ffm", "ifm", "inn", "nfm", "fnn", "pnn", "dcn"])
+def test_a_model_trained_with_kernels_can_be_exported(name):
+    model, field_dims = create(name)
+    rows = Rows(random_rows(field_dims, 40).int(), torch.ones(40).where(torch.arange(40) % 2 == 0, -1.0))
+    train(model, rows, rows, TrainingParams(max_epochs=1))
+    ids, values = random_rows(field_dims, 5, seed=1).int(), torch.rand(5, len(field_dims))
+    for inputs in ((ids,), (ids, values)):
+        dynamic = {key: {0: torch.export.Dim("rows")} for key, _ in zip(("ids", "values"), inputs, strict=False)}
+        exported = torch.export.export(OnTensors(model), inputs, dynamic_shapes=dynamic).module()
+        two = [tensor[:2] for tensor in inputs]
+        assert torch.allclose(exported(*two), model(Batch(*two, kernels=True)), atol=1e-6)

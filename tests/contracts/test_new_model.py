@@ -33,3 +33,39 @@ def test_a_setting_is_for_a_model_that_takes_the_data(project):
 @pytest.mark.parametrize("package", ["models", "search_spaces", "pipelines"])
 def test_the_packages_are_packages_lest_others_of_their_name_win(package):
     assert (REPOSITORY / package / "__init__.py").exists()
+
+
+WRONG = {  # what is wrong with a file: its text
+    "{file}, line 1: ": "def forward(",
+    "{file} can't be imported: ModuleNotFoundError: No module named 'nothing'": "import nothing",
+    "{file} can't be imported: ZeroDivisionError: division by zero": "1 / 0",
+    "{file} registers no model: put @register_model above its class": TOY.replace("@register_model", ""),
+    "{file} can't be imported: ValueError: Toy and Other are both registered: a file has one model": TOY
+    + TOY.partition("\n\n\n")[2].replace("Toy", "Other"),
+}
+
+
+@pytest.mark.edits
+def test_a_wrong_file_is_one_line_that_names_it_and_breaks_no_other_model(project):
+    add_model(project, "wrong0", "", TOY_SPACE)
+    files = {project.root / "models" / f"wrong{number}.py": text for number, text in enumerate(WRONG.values())}
+    for file, text in files.items():
+        file.write_text(text)
+    script = "from models.registry import *\nprint(*list_models())\nfor number in range(5):\n"
+    script += "    try: get_model(f'wrong{number}')\n    except ValueError as error: print(error)"
+    names, *errors = run_python(project, "-c", script).stdout.splitlines()
+    assert "lr" in names.split()
+    assert "wrong" not in names
+    for file, problem, error in zip(files, WRONG, errors, strict=True):
+        assert error.startswith(problem.format(file=file))
+    done = run_python(project, "-m", "pipelines.train", "--dataset", "synthetic", "--model", "lr")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.edits
+def test_a_models_package_in_the_current_folder_is_not_ours(project):
+    (project.root / "models").mkdir()
+    (project.root / "models" / "__init__.py").write_text("raise ImportError('another package')")
+    train = ("-m", "pipelines.train", "--dataset", "synthetic", "--model", "lr")
+    done = run_python(project, *train)
+    assert (done.returncode, done.stderr) == (0, "")

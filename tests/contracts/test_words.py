@@ -16,7 +16,7 @@ SENTENCE = re.compile(r"""(.*?[.:;!?]["')\]]*)(\s|$)""")
 
 
 def first_sentence(docstring):
-    """Return the first sentence, up to a colon if it has one, or the first paragraph. Code becomes one word."""
+    """Return the first sentence, up to a colon, or the first paragraph. Code becomes one word."""
     paragraph = " ".join(docstring.strip().split("\n\n")[0].split())
     plain = ABBREVIATION.sub(lambda match: match[0].replace(".", ""), CODE.sub("CODE", paragraph))
     found = SENTENCE.match(plain)

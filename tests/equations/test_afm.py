@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -27,7 +28,7 @@ def create(**settings):
 def pooled(weights, ids, values, temperature=1.0):
     # Σ_{i<j} T_ij (V_i ⊙ V_j) x_i x_j, as a list of numbers
     products = products_of(embedded(weights, ids, values))
-    T = attention(weights, products, temperature)
+    T = attention(weights, products, temperature, there=are_interactions(values))
     return [sum(t * product[k] for t, product in zip(T, products, strict=True)) for k in range(3)]
 
 
@@ -45,8 +46,8 @@ def equation(temperature=1.0):
 def test_inert_attention_gives_each_interaction_the_weight_1(batch_norm):
     inert = randomize(create(inert_attention=True, batch_norm=batch_norm, dropout=0.0)).train()
     even = randomize(create(batch_norm=batch_norm, dropout=0.0)).train()
-    even.attention.forward = lambda V: torch.ones(len(x), 6, dtype=torch.float64)  # type: ignore[method-assign]
-    even.attention.softmax = torch.ones_like  # type: ignore[method-assign]
+    even.attention.forward = lambda V, *rest: torch.ones(len(x), 6, dtype=torch.float64)  # type: ignore[method-assign]
+    even.attention.softmax = lambda logits, *rest: torch.ones_like(logits)  # type: ignore[method-assign]
     x, values = random_input(num_rows=5)
     assert torch.allclose(inert(Batch(x, values)), even(Batch(x, values)))
     inert(Batch(x, values)).sum().backward()
@@ -58,9 +59,11 @@ def test_the_equation(settings):
     x, values = random_input()
     assert_equals_loops(randomize(create(**settings)), equation(**settings), x, values)
     assert_equals_loops(randomize(create(**settings), 1), equation(**settings), x)
+    assert_equals_loops(randomize(create(**settings)), equation(**settings), *random_input(zeros=True))
 
 
-def test_batch_norm_normalises_the_pooled_interactions():
+@pytest.mark.parametrize("zeros", [False, True])
+def test_batch_norm_normalises_the_pooled_interactions(zeros):
     model = randomize(create(batch_norm=True, dropout=0.0)).train()
 
     def loops(weights, x, values):
@@ -77,7 +80,7 @@ def test_batch_norm_normalises_the_pooled_interactions():
             ]
         return torch.stack(logits)
 
-    assert_equals_loops(model, loops, *random_input(num_rows=5))
+    assert_equals_loops(model, loops, *random_input(num_rows=5, zeros=zeros))
 
 
 def test_with_even_attention_and_p_of_ones_it_is_an_fm_divided_by_the_number_of_pairs():

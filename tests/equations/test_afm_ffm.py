@@ -2,7 +2,16 @@ from itertools import combinations
 
 import pytest
 import torch
-from reference import FIELD_DIMS, assert_equals_loops, attention, by_row, linear_terms, random_input, randomize
+from reference import (
+    FIELD_DIMS,
+    are_interactions,
+    assert_equals_loops,
+    attention,
+    by_row,
+    linear_terms,
+    random_input,
+    randomize,
+)
 
 from models import registry
 from models.layers.batch import Batch
@@ -25,7 +34,9 @@ def equation(temperature=1.0):
             for f, g in combinations(range(len(ids)), 2)
         ]
         total = linear_terms(weights, ids, values)
-        for t, product in zip(attention(weights, products, temperature), products, strict=True):
+        for t, product in zip(
+            attention(weights, products, temperature, there=are_interactions(values)), products, strict=True
+        ):
             total = total + t * sum(p * v for p, v in zip(weights["p"], product, strict=True))
         return total
 
@@ -37,6 +48,7 @@ def test_the_equation(settings):
     x, values = random_input()
     assert_equals_loops(randomize(create(**settings)), equation(**settings), x, values)
     assert_equals_loops(randomize(create(**settings), 1), equation(**settings), x)
+    assert_equals_loops(randomize(create(**settings)), equation(**settings), *random_input(zeros=True))
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

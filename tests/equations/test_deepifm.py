@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -31,7 +32,12 @@ def equation(temperature=10.0, placement="logits"):
         vectors = embedded(weights, ids, values)
         products, F = products_of(vectors), field_aspect(weights)
         total = linear_terms(weights, ids, values)
-        for t, f, product in zip(attention(weights, products, temperature, placement), F, products, strict=True):
+        for t, f, product in zip(
+            attention(weights, products, temperature, placement, there=are_interactions(values)),
+            F,
+            products,
+            strict=True,
+        ):
             total = total + t * sum(a * b for a, b in zip(f, product, strict=True))
         return total + relu_network(weights, [v for vector in vectors for v in vector])
 
@@ -39,9 +45,10 @@ def equation(temperature=10.0, placement="logits"):
 
 
 @pytest.mark.parametrize(("temperature", "placement"), [(0.5, "logits"), (10.0, "logits"), (2.0, "hidden")])
-def test_the_equation(temperature, placement):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation(temperature, placement, zeros):
     model = randomize(create(temperature=temperature, temperature_placement=placement))
-    assert_equals_loops(model, equation(temperature, placement), *random_input())
+    assert_equals_loops(model, equation(temperature, placement), *random_input(zeros=zeros))
 
 
 @pytest.mark.parametrize("hidden_dims", [[], [2, 3], [4, 3, 2]])

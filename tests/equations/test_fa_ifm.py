@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -28,7 +29,9 @@ def equation(temperature=10.0, placement="logits"):
     def logit(weights, ids, values):
         products = products_of(embedded(weights, ids, values))
         total = linear_terms(weights, ids, values)
-        for t, product in zip(attention(weights, products, temperature, placement), products, strict=True):
+        for t, product in zip(
+            attention(weights, products, temperature, placement, there=are_interactions(values)), products, strict=True
+        ):
             total = total + t * sum(product)
         return total
 
@@ -36,9 +39,10 @@ def equation(temperature=10.0, placement="logits"):
 
 
 @pytest.mark.parametrize(("temperature", "placement"), [(0.5, "logits"), (10.0, "logits"), (2.0, "hidden")])
-def test_the_equation(temperature, placement):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation(temperature, placement, zeros):
     model = randomize(create(temperature=temperature, temperature_placement=placement))
-    assert_equals_loops(model, equation(temperature, placement), *random_input())
+    assert_equals_loops(model, equation(temperature, placement), *random_input(zeros=zeros))
 
 
 def test_the_equation_without_values_is_that_of_ones():

@@ -1,6 +1,7 @@
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     by_row,
     embedded,
@@ -22,11 +23,13 @@ def create(**settings):
 
 
 def equation(weights, ids, values):
-    # w_0 + Σ_i w_i x_i + 1/P Σ_{i<j} (U_i ⊙ U_j)ᵀ D (V_i ⊙ V_j) x_i x_j
+    # w_0 + Σ_i w_i x_i + 1/P Σ_{i<j} (U_i ⊙ U_j)ᵀ D (V_i ⊙ V_j) x_i x_j over the P pairs with x_i x_j ≠ 0
     products = products_of(embedded(weights, ids, values))
     total = linear_terms(weights, ids, values)
-    for f, product in zip(field_aspect(weights), products, strict=True):
-        total = total + sum(a * b for a, b in zip(f, product, strict=True)) / 6
+    there = are_interactions(values)
+    for f, product, is_there in zip(field_aspect(weights), products, there, strict=True):
+        if is_there:
+            total = total + sum(a * b for a, b in zip(f, product, strict=True)) / sum(there)
     return total
 
 
@@ -34,6 +37,7 @@ def test_the_equation():
     x, values = random_input()
     assert_equals_loops(randomize(create()), by_row(equation), x, values)
     assert_equals_loops(randomize(create(), 1), by_row(equation), x)
+    assert_equals_loops(randomize(create()), by_row(equation), *random_input(zeros=True))
 
 
 def test_it_is_the_limit_of_ifm_at_a_high_temperature():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -31,7 +32,10 @@ def equation(temperature, placement="logits"):
     def logit(weights, ids, values):
         products = products_of(embedded(weights, ids, values))
         total = linear_terms(weights, ids, values)
-        T, F = attention(weights, products, temperature, placement), field_aspect(weights)
+        T, F = (
+            attention(weights, products, temperature, placement, there=are_interactions(values)),
+            field_aspect(weights),
+        )
         for t, f, product in zip(T, F, products, strict=True):
             total = total + t * sum(a * b for a, b in zip(f, product, strict=True))
         return total
@@ -41,10 +45,10 @@ def equation(temperature, placement="logits"):
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 10.0])
 @pytest.mark.parametrize("placement", ["logits", "hidden"])
-def test_the_equation(temperature, placement):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation(temperature, placement, zeros):
     model = randomize(create(temperature=temperature, temperature_placement=placement))
-    x, values = random_input()
-    assert_equals_loops(model, equation(temperature, placement), x, values)
+    assert_equals_loops(model, equation(temperature, placement), *random_input(zeros=zeros))
 
 
 def test_the_equation_without_values_is_that_of_ones():

@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -30,7 +31,7 @@ def equation(temperature=10.0, placement="logits"):
 
     def logit(weights, ids, values):
         products, F = products_of(embedded(weights, ids, values)), weights["field_aspect.F"]
-        T = attention(weights, products, temperature, placement)
+        T = attention(weights, products, temperature, placement, there=are_interactions(values))
         total = linear_terms(weights, ids, values)
         for p, (t, product) in enumerate(zip(T, products, strict=True)):
             for k, factor in enumerate(product):
@@ -41,9 +42,10 @@ def equation(temperature=10.0, placement="logits"):
 
 
 @pytest.mark.parametrize(("temperature", "placement"), [(0.5, "logits"), (10.0, "logits"), (2.0, "hidden")])
-def test_the_equation(temperature, placement):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation(temperature, placement, zeros):
     model = randomize(create(temperature=temperature, temperature_placement=placement))
-    assert_equals_loops(model, equation(temperature, placement), *random_input())
+    assert_equals_loops(model, equation(temperature, placement), *random_input(zeros=zeros))
 
 
 def test_the_equation_without_values_is_that_of_ones():

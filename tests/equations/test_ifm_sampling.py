@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 from itertools import combinations
 
@@ -5,6 +6,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -30,13 +32,30 @@ def create(**settings):
     return registry.create("ifm_sampling", FIELD_DIMS, {**SIZES, "dropout": 0.0, **settings})
 
 
-def equation(drawn, temperature=10.0, placement="logits"):
-    # w_0 + Σ_i w_i x_i + Σ T_p F_pᵀ (V_i ⊙ V_j) x_i x_j over the drawn pairs p = (i, j); T is a softmax over them
+def chances(weights, num_sampled):
+    # π_p = 1 − exp(−t ‖F_p‖) of each pair, with Σ π_p = c, by bisection over t; the norms are data here
+    norms = [float(sum(f.detach() ** 2 for f in row) ** 0.5) for row in field_aspect(weights)]
+    low, high = 0.0, 1e6
+    for _ in range(200):
+        t = (low + high) / 2
+        chances = [1 - math.exp(-t * norm) for norm in norms]
+        low, high = (t, high) if sum(chances) < num_sampled else (low, t)
+    assert sum(chances) == pytest.approx(num_sampled)
+    return chances
+
+
+def equation(drawn, temperature=10.0, placement="logits", num_sampled=None):
+    # w_0 + Σ_i w_i x_i + Σ T_p F_pᵀ (V_i ⊙ V_j) x_i x_j over the drawn pairs p = (i, j). T is a softmax over them; with
+    # `num_sampled`, it is that of the logits + log π_p: each exponential is times π_p
 
     def logit(weights, ids, values):
         all_products, F = products_of(embedded(weights, ids, values)), field_aspect(weights)
         products = [all_products[p] for p in drawn]
-        T = attention(weights, products, temperature, placement)
+        there = [are_interactions(values)[p] for p in drawn]
+        T = attention(weights, products, temperature, placement, there=there)
+        if num_sampled and any(there):
+            T = [t * chance for t, chance in zip(T, chances(weights, num_sampled), strict=True)]
+            T = [t / sum(T) for t in T]
         total = linear_terms(weights, ids, values)
         for p, t, product in zip(drawn, T, products, strict=True):
             total = total + t * sum(a * b for a, b in zip(F[p], product, strict=True))
@@ -68,25 +87,35 @@ def chi_squared(counts, expected):
 
 
 @pytest.mark.parametrize(("temperature", "placement"), [(0.5, "logits"), (10.0, "logits"), (2.0, "hidden")])
-def test_the_equation_in_prediction_is_that_of_ifm(temperature, placement):
-    model = randomize(create(num_sampled=2, temperature=temperature, temperature_placement=placement))
-    assert_equals_loops(model, equation(PAIRS, temperature, placement), *random_input())
+@pytest.mark.parametrize("num_sampled", [1, 2, 5])
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation_in_prediction_weighs_each_pair_by_its_chance(temperature, placement, num_sampled, zeros):
+    model = randomize(create(num_sampled=num_sampled, temperature=temperature, temperature_placement=placement))
+    assert_equals_loops(model, equation(PAIRS, temperature, placement, num_sampled), *random_input(zeros=zeros))
 
 
 def test_the_equation_without_values_is_that_of_ones():
-    assert_equals_loops(randomize(create(num_sampled=2)), equation(PAIRS), random_input()[0])
+    assert_equals_loops(randomize(create(num_sampled=2)), equation(PAIRS, num_sampled=2), random_input()[0])
 
 
-def test_the_equation_in_training_is_over_the_drawn_pairs(monkeypatch):
+@pytest.mark.parametrize("num_rows", [4, 400])  # each row's pairs, and shared pairs
+def test_kernels_predict_as_the_plain_formulas(num_rows):
+    model, ids = randomize(create(num_sampled=2)), random_input(num_rows)[0]
+    torch.testing.assert_close(model(Batch(ids, kernels=True)), model(Batch(ids)), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation_in_training_is_over_the_drawn_pairs(monkeypatch, zeros):
     model = randomize(create(num_sampled=3)).train()
     monkeypatch.setattr(model, "sample", lambda norms: torch.tensor([4, 0, 3]))
-    assert_equals_loops(model, equation([0, 3, 4]), *random_input())
+    assert_equals_loops(model, equation([0, 3, 4]), *random_input(zeros=zeros))
 
 
 @pytest.mark.parametrize("num_sampled", [6, 7, 1000])
-def test_with_all_pairs_training_is_that_of_ifm(num_sampled):
-    model = randomize(create(num_sampled=num_sampled)).train()
-    ifm = registry.create("ifm", FIELD_DIMS, {**SIZES, "dropout": 0.0}).double().train()
+@pytest.mark.parametrize("training", [True, False])
+def test_with_all_pairs_the_model_is_ifm(num_sampled, training):
+    model = randomize(create(num_sampled=num_sampled)).train(training)
+    ifm = registry.create("ifm", FIELD_DIMS, {**SIZES, "dropout": 0.0}).double().train(training)
     ifm.load_state_dict(model.state_dict())
     x, values = random_input(8)
     output, expected = model(Batch(x, values)), ifm(Batch(x, values))
@@ -119,6 +148,42 @@ def test_two_pairs_are_drawn_without_replacement():
     assert sum(expected.values()) == pytest.approx(num_draws)
     assert counts.keys() == expected.keys()
     assert chi_squared(counts, expected) < CHI_SQUARED_999[14]
+
+
+@pytest.mark.parametrize("spread", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize(("num_sampled", "error"), [(1, 0.07), (2, 0.03), (5, 0.03), (9, 0.03), (23, 0.03), (44, 0.08)])
+def test_chances_are_the_shares_of_many_draws(spread, num_sampled, error):
+    # Frappe's 45 pairs, with norms from nearly equal to spread over several orders of magnitude
+    model = registry.create("ifm_sampling", [2] * 10, {**SIZES, "num_sampled": num_sampled})
+    generator, num_draws = torch.Generator().manual_seed(0), 20_000
+    norms = (spread * torch.randn(45, generator=generator, dtype=torch.float64)).exp()
+    torch.manual_seed(1)
+    drawn = model.sample(norms.expand(num_draws, -1)).flatten().bincount(minlength=45) / num_draws
+    chances = model.chances(norms)
+    assert chances.sum() == pytest.approx(num_sampled)
+    assert (chances - drawn).abs().max() < error
+
+
+@pytest.mark.parametrize("num_sampled", [1, 3, 5, 6])
+def test_chances_of_pairs_without_norm_are_what_the_others_leave(num_sampled):
+    chances = create(num_sampled=num_sampled).chances
+    assert chances(torch.zeros(7)).tolist() == pytest.approx([num_sampled / 7] * 7)
+    found = chances(torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0])).tolist()
+    left = max(0, num_sampled - 3) / 4
+    assert found == pytest.approx([1 - max(0, 3 - num_sampled) / 3, left] * 3 + [left], abs=1e-9)
+    assert min(found) > 0
+
+
+def test_a_pair_that_training_never_draws_takes_no_weight():
+    model = randomize(create(num_sampled=3)).float()
+    with torch.no_grad():
+        model.field_aspect.U[3] = 0.0  # no norm for the pairs of the last field, nor an effect
+    ids, without = random_input()[0], []
+    for changed in (False, True):
+        with torch.no_grad():
+            model.embedding.weight[9:] *= 1 + changed  # the last field's embeddings
+        without.append(model(Batch(ids)) - model.linear(Batch(ids)))
+    torch.testing.assert_close(*without)
 
 
 def test_a_pair_without_weight_is_drawn_last():

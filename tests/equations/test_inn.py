@@ -2,6 +2,7 @@ import pytest
 import torch
 from reference import (
     FIELD_DIMS,
+    are_interactions,
     assert_equals_loops,
     attention,
     by_row,
@@ -29,7 +30,10 @@ def equation(temperature, placement="logits"):
 
     def logit(weights, ids, values):
         products = products_of(embedded(weights, ids, values))
-        T, F = attention(weights, products, temperature, placement), field_aspect(weights)
+        T, F = (
+            attention(weights, products, temperature, placement, there=are_interactions(values)),
+            field_aspect(weights),
+        )
         h = [a * t * b for t, f, product in zip(T, F, products, strict=True) for a, b in zip(f, product, strict=True)]
         return linear_terms(weights, ids, values) + relu_network(weights, h)
 
@@ -37,9 +41,10 @@ def equation(temperature, placement="logits"):
 
 
 @pytest.mark.parametrize("hidden_dims", [(), (5,), (4, 3)])
-def test_the_equation(hidden_dims):
+@pytest.mark.parametrize("zeros", [False, True])
+def test_the_equation(hidden_dims, zeros):
     model = randomize(create(hidden_dims=hidden_dims, temperature=2.0))
-    assert_equals_loops(model, equation(2.0), *random_input())
+    assert_equals_loops(model, equation(2.0), *random_input(zeros=zeros))
 
 
 def test_the_equation_without_values_and_with_the_temperature_of_the_released_code():

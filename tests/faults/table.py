@@ -1,4 +1,7 @@
-"""Makes the table of faults from what `pytest -m fault --junitxml=FILE` wrote: python tests/faults/table.py FILE …"""
+"""Make the table of faults from test reports.
+
+Usage: python tests/faults/table.py FILE …, where `pytest -m fault --junitxml=FILE` wrote each FILE.
+"""
 
 import sys
 from collections import defaultdict
@@ -11,7 +14,7 @@ from pipelines.project.files import write_text
 from pipelines.reporting.pages import render
 
 TABLE = Path(__file__).parents[2] / "results" / "faults.md"
-MANY = 8  # from so many on, a row names the files of its tests and not each test
+MANY = 8  # a row of at least so many tests names only their files
 
 KILLED = "no finished trial is lost and none counted twice, the budget is spent as without the kill; "
 ROWS = {  # what a test is marked with: the fault, and what holds
@@ -47,7 +50,7 @@ ROWS = {  # what a test is marked with: the fault, and what holds
 
 
 def main(files: list[str]) -> int:
-    """Write the table; 1 if a fault was not held or not tried."""
+    """Write the table; return 1 if a fault was not held or not tried."""
     cases = defaultdict(list)
     for case in (case for file in files for case in ElementTree.parse(file).iter("testcase")):
         for found in case.iterfind("properties/property[@name='fault']"):
@@ -63,7 +66,7 @@ def main(files: list[str]) -> int:
 
 
 def tests(cases: list[ElementTree.Element]) -> str:
-    """The names of tests, without their parameters, or only of their files."""
+    """List the names of tests without parameters, or only their files if there are MANY."""
     names = sorted(
         {(case.get("classname", "").replace(".", "/"), case.get("name", "").split("[")[0]) for case in cases}
     )
@@ -73,7 +76,7 @@ def tests(cases: list[ElementTree.Element]) -> str:
 
 
 def outcome(cases: list[ElementTree.Element]) -> str:
-    """What came of tests, how often something was killed in them, and how long they took."""
+    """Say how many tests passed, how many moments they tried and how long they took."""
     failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
     if failed or skipped == len(cases):

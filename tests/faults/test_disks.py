@@ -1,4 +1,4 @@
-"""Disks that are full or can't be written, and a stranger on the network of this machine's cluster."""
+"""Fill disks, make folders read-only, and connect to a cluster without its token."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 @pytest.fixture
 def mount():
-    """Mounts over a folder, where that is allowed."""
+    """Return a function that mounts something over a folder; skip the test where that is forbidden."""
     mounted = []
 
     def make(folder, *options):
@@ -33,7 +33,7 @@ def mount():
 
 
 def fill(folder, spare=0):
-    """A file that leaves only so many bytes of a disk."""
+    """Write a file that leaves only `spare` bytes of a disk."""
     filler = folder / "filler"
     with filler.open("wb") as file:
         file.write(bytes(os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize - spare))
@@ -86,7 +86,7 @@ def test_a_folder_that_can_t_be_written_is_one_line_that_names_it(project, mount
 
 
 def listening(processes):
-    """The addresses on which processes wait for connections."""
+    """Return the addresses on which processes listen."""
     sockets = [found for process in processes for found in process.net_connections("inet")]
     return {found.laddr.ip.removeprefix("::ffff:") for found in sockets if found.status == psutil.CONN_LISTEN}
 

@@ -1,6 +1,6 @@
-"""Processes killed, interrupted and run twice: nothing that was finished is lost.
+"""Kill and interrupt processes, and run them twice: no finished work is lost.
 
-FAULT_MOMENTS is at how many random moments each process is killed; `make faults` tries more than a test run.
+FAULT_MOMENTS is the number of random moments at which each process is killed. `make faults` tries more than a test run.
 """
 
 import contextlib
@@ -31,14 +31,12 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 class Run:
-    """A command that works on a project, as it runs: in a session of its own, as from a terminal."""
+    """Run a command on a project in a new session, as a terminal does."""
 
     def __init__(self, project, command):
         self.project, self.before, self.started = project, num_ended(project), time.monotonic()
         self.errors = project.root / f"stderr-{time.monotonic_ns()}.txt"
-        handler = signal.signal(
-            signal.SIGINT, signal.default_int_handler
-        )  # not ignored, as in the background of a shell
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         with self.errors.open("w") as stderr:
             self.process = subprocess.Popen(
                 command, cwd=project.root, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True
@@ -46,19 +44,22 @@ class Run:
         signal.signal(signal.SIGINT, handler)
 
     def below(self):
-        """All processes that it started, directly or not."""
+        """Return all descendants of the command's process."""
         try:
             return psutil.Process(self.process.pid).children(recursive=True)
         except psutil.NoSuchProcess:
             return []
 
     def below_at_work(self):
-        """Those without two agents of Ray's, which know at once that they are alone, try for a minute to tell the
-        cluster, which is gone, and only then end. They hold neither a lock nor a core."""
+        """Return the descendants that work: all but two agents of Ray.
+
+        When their cluster is gone, the agents try for a minute to reach it before they end. They hold no lock and use
+        no core.
+        """
         return [process for process in self.below() if process.name() not in AGENTS]
 
     def wait_for(self, found):
-        """What a function finds, as soon as it does; None when the run ended before."""
+        """Return what a function finds as soon as it finds something; None if the run ends first."""
         deadline = time.monotonic() + WAIT
         while self.process.poll() is None and time.monotonic() < deadline:
             if result := found():
@@ -68,7 +69,10 @@ class Run:
         return None
 
     def at_a_moment(self, dice, name):
-        """Wait for a random moment, a quarter of them while the run still starts: the process of that name."""
+        """Wait for a random moment, then return the process of that name.
+
+        A quarter of the moments are in the first five seconds of the run, the others just after a trial has ended.
+        """
         if dice.random() < 0.25:
             time.sleep(dice.uniform(0, 5))
         else:
@@ -77,7 +81,7 @@ class Run:
         return self.wait_for(lambda: self.process_called(name))
 
     def process_called(self, name):
-        """A process below it whose name starts so, or None; its own is "driver"."""
+        """Return a descendant whose name starts so, or None. "driver" is the command's own process."""
         if name == "driver":
             return psutil.Process(self.process.pid)
         for process in self.below():
@@ -89,16 +93,20 @@ class Run:
         return None
 
     def end(self):
-        """Its exit code and what it said on stderr."""
+        """Wait for the end; return exit code and stderr."""
         code = self.process.wait(WAIT)
         return code, self.errors.read_text()
 
 
 @pytest.fixture
 def run(project, monkeypatch):
-    """Runs a command with a cluster of its own on a project whose trials take about half a second each."""
+    """Return a function that runs a command with a cluster of its own.
+
+    Each trial takes about half a second.
+    """
     project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 2}')
     runs = []
 
     def start(command=None):
@@ -114,8 +122,14 @@ def run(project, monkeypatch):
 
 
 @pytest.fixture
-def dvc(project):
-    """The project with the stages of the demo."""
+def one_at_a_time(run, monkeypatch):
+    """Give the clusters one CPU, so that a run starts one worker and not two."""
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 1}')
+
+
+@pytest.fixture
+def dvc(project, one_at_a_time):
+    """Add the demo's DVC stages to the project."""
     shutil.copy(ROOT / "demo" / "dvc.yaml", project.root)
     shutil.copytree(ROOT / "demo" / ".dvc", project.root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
     return project
@@ -130,31 +144,28 @@ def all_ended(processes):
     return not psutil.wait_procs(processes, WAIT)[1]
 
 
-@pytest.mark.parametrize(
-    "victim",
-    [
-        pytest.param("driver", marks=pytest.mark.fault("driver")),
-        pytest.param("raylet", marks=pytest.mark.fault("raylet")),
-    ],
-)
-def test_a_search_killed_again_and_again_ends_as_if_it_had_not_been(project, run, victim, record_property):
+@pytest.mark.fault("driver")
+@pytest.mark.fault("raylet")
+def test_a_search_killed_again_and_again_ends_as_if_it_had_not_been(project, run, record_property):
     record_property("moments", MOMENTS)
-    dice, killed, kept, cut_off = random.Random(victim), 0, {}, []
-    while killed < MOMENTS:
-        more_trials(project, 8)
-        search = run()
-        found = search.at_a_moment(dice, victim)
-        if found is None:  # too late
-            continue
-        below, killed = search.below_at_work(), killed + 1
-        found.kill()
-        assert search.end()[0] != 0
-        assert all_ended(below)
-        now = finished(project)
-        assert kept.items() <= now.items()
-        kept = now
-        running = [trial.params for trial in recorded(project) if trial.state is TrialState.RUNNING]
-        cut_off += [params for params in running if len(params) == 2]
+    kept, cut_off = {}, []
+    for victim in ("driver", "raylet"):
+        dice, killed = random.Random(victim), 0
+        while killed < MOMENTS:
+            more_trials(project, 8)
+            search = run()
+            found = search.at_a_moment(dice, victim)
+            if found is None:  # too late
+                continue
+            below, killed = search.below_at_work(), killed + 1
+            found.kill()
+            assert search.end()[0] != 0
+            assert all_ended(below)
+            now = finished(project)
+            assert kept.items() <= now.items()
+            kept = now
+            running = [trial.params for trial in recorded(project) if trial.state is TrialState.RUNNING]
+            cut_off += [params for params in running if len(params) == 2]
     more_trials(project, 4)
     assert run().end()[0] == 0
     check_whole(project, kept)
@@ -193,7 +204,7 @@ def test_what_a_killed_dvc_leaves_running_and_a_second_one_are_never_both_at_wor
             continue
         below, killed = first.below_at_work(), killed + 1
         found.kill()
-        first.end()  # what is left of it, as DVC takes a process that is not waited for as alive
+        first.end()  # DVC takes a zombie for a live process
         code, errors = run(REPRO).end()
         assert code == 0 or "lr on synthetic is at work already: process " in errors
         assert all_ended(below)
@@ -201,7 +212,6 @@ def test_what_a_killed_dvc_leaves_running_and_a_second_one_are_never_both_at_wor
         assert kept.items() <= now.items()
         assert len(now) <= load_params(dvc.params).tune.num_trials
         kept = now
-    more_trials(dvc, 2)
     assert run(REPRO).end()[0] == 0
     check_whole(dvc, kept)
     assert is_recorded(dvc)
@@ -209,7 +219,7 @@ def test_what_a_killed_dvc_leaves_running_and_a_second_one_are_never_both_at_wor
 
 @pytest.mark.fault("interrupt")
 def test_ctrl_c_is_an_error_to_dvc_too_and_the_search_goes_on_when_run_again(dvc, run):
-    """Once, and twice in the run that goes on."""
+    """Press Ctrl-C once, and twice in the run that goes on."""
     kept = {}
     for times in (1, 2):
         more_trials(dvc, 6)
@@ -232,11 +242,12 @@ def test_ctrl_c_is_an_error_to_dvc_too_and_the_search_goes_on_when_run_again(dvc
 
 
 @pytest.mark.fault("twice")
+@pytest.mark.usefixtures("one_at_a_time")
 def test_a_second_run_of_a_cell_at_work_says_who_holds_it_and_stops(project, run):
     first = run()
     assert first.wait_for(lambda: num_ended(project) > 0)
     holder = f"process {first.process.pid} on {socket.gethostname()} holds {project.study('lr') / 'lock'}"
-    first.process.send_signal(signal.SIGSTOP)  # else it may end before the second has started
+    first.process.send_signal(signal.SIGSTOP)  # else it may end before the second run starts
     second = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
     first.process.send_signal(signal.SIGCONT)
     assert (second.returncode, second.stdout) == (1, "")

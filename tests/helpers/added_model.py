@@ -1,4 +1,4 @@
-"""Projects with one more model than the repository has."""
+"""Add a model to a copy of the project's code."""
 
 import shutil
 import subprocess
@@ -41,15 +41,15 @@ PICKY = TOY + (
 
 
 def add_model(project, name, model, space):
-    """The repository's packages in the project's folder, with one more model."""
-    for package in ("pipelines", "models", "search_spaces"):
+    """Copy the repository's packages into the project's folder, and add a model to them."""
+    for folder in ("pipelines", "models", "search_spaces", "datasets"):
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(REPOSITORY / package, project.root / package, ignore=ignored)
+        shutil.copytree(REPOSITORY / folder, project.root / folder, ignore=ignored)
     (project.root / "models" / f"{name}.py").write_text(model)
     (project.root / "search_spaces" / f"{name}.py").write_text(space)
 
 
 def run_python(project, *arguments):
-    """Python in the project's folder, whose packages it finds first."""
+    """Run Python in the project's folder, so that it imports the packages there."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=project.root, capture_output=True, text=True, timeout=300)

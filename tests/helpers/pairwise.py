@@ -1,4 +1,4 @@
-"""Parameters for tests of several factors: each two values of two factors come together in some row."""
+"""Choose few test cases that contain every pair of values of every two factors."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations, product
@@ -8,7 +8,10 @@ import pytest
 
 
 def pairwise_rows(factors: Mapping[str, Iterable[Any]]) -> list[tuple[Any, ...]]:
-    """Choose rows of all combinations, one after the other, each of which has the most pairs not yet in any."""
+    """Choose combinations until they contain every pair of values.
+
+    Each chosen row is one that adds the most missing pairs.
+    """
     possible = list(product(*(range(len(list(values))) for values in factors.values())))
     pairs_of = {row: set(combinations(enumerate(row), 2)) for row in possible}
     missing, chosen = set().union(*pairs_of.values()), []
@@ -21,6 +24,6 @@ def pairwise_rows(factors: Mapping[str, Iterable[Any]]) -> list[tuple[Any, ...]]
 
 
 def pairwise(indirect: Iterable[str] = (), **factors: Iterable[Any]) -> pytest.MarkDecorator:
-    """Parametrize a test with such rows; the names in `indirect` are fixtures, as `parametrize` has it."""
+    """Parametrize a test with `pairwise_rows(factors)`; `indirect` names the factors that are fixtures."""
     rows = [pytest.param(*row, id=", ".join(map(str, row))) for row in pairwise_rows(factors)]
     return pytest.mark.parametrize(tuple(factors), rows, indirect=list(indirect))

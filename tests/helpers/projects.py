@@ -1,4 +1,4 @@
-"""A small project for tests to work in."""
+"""Give tests a small project to work in."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ PARAMS = {
 
 
 class Project:
-    """A folder with params.yaml and all that hangs off it."""
+    """Hold the folder of params.yaml, its data, studies and results."""
 
     def __init__(self, root):
         self.root, self.params = root, root / "params.yaml"

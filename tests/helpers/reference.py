@@ -1,4 +1,4 @@
-"""The models' equations as plain loops over rows, pairs and coordinates, and what compares models to them."""
+"""Write the models' equations as plain loops, and compare models to them."""
 
 import inspect
 from itertools import combinations
@@ -13,8 +13,11 @@ FIELD_DIMS = (3, 4, 2, 5)
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0):
-    """Global feature ids [rows, fields] and values of both signs, in float64."""
+def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0, zeros=False):
+    """Draw global feature ids and float64 values of both signs, both `[rows, fields]`.
+
+    With zeros, some rows lack a field, some all but one, and some all.
+    """
     generator = torch.Generator().manual_seed(seed)
     starts = [sum(field_dims[:field]) for field in range(len(field_dims))]
     columns = [
@@ -22,11 +25,16 @@ def random_input(num_rows=4, field_dims=FIELD_DIMS, seed=0):
         for start, size in zip(starts, field_dims, strict=True)
     ]
     values = torch.randn(num_rows, len(field_dims), generator=generator, dtype=torch.float64)
+    if zeros:
+        values[1::4, 2] = values[2::4, 1:] = values[3::4] = 0.0
     return torch.stack(columns, 1), values
 
 
 def randomize(module, seed=0):
-    """The module in float64, every weight from N(0, 1) (so that no term is zero or negligible), in eval mode."""
+    """Draw every weight of a module from N(0, 1), so that no term is negligible.
+
+    The module becomes float64 and is put into eval mode.
+    """
     generator = torch.Generator().manual_seed(seed)
     module = module.double().eval()
     with torch.no_grad():
@@ -36,7 +44,10 @@ def randomize(module, seed=0):
 
 
 def assert_equals_loops(module, loops, *inputs):
-    """`loops(weights by name, *inputs)` gives the module's output, and the same gradients of all weights and inputs."""
+    """Assert that a module has the output and gradients of plain loops.
+
+    Call the loops as `loops(weights by name, *inputs)`. Compare the gradients of all weights and float inputs.
+    """
     weights = {name: parameter.detach().clone().requires_grad_() for name, parameter in module.named_parameters()}
     mine, theirs = (
         [t.detach().clone().requires_grad_(t.is_floating_point()) for t in inputs] for _ in ("module", "loops")
@@ -58,7 +69,7 @@ def assert_equals_loops(module, loops, *inputs):
 
 
 def by_row(equation):
-    """Loops over the rows: `equation(weights, ids of one row, values of one row)` gives a row's logit."""
+    """Return loops that call `equation(weights, ids, values)` for each row to get its logit."""
 
     def loops(weights, x, values=None):
         values = torch.ones(x.shape, dtype=torch.float64) if values is None else values
@@ -68,7 +79,7 @@ def by_row(equation):
 
 
 def linear_terms(weights, ids, values):
-    """w_0 + Σ_i w_i x_i"""
+    """Compute w_0 + Σ_i w_i x_i."""
     total = weights["linear.bias"]
     for i, x in zip(ids, values, strict=True):
         total = total + weights["linear.weight"][i] * x
@@ -76,23 +87,33 @@ def linear_terms(weights, ids, values):
 
 
 def products_of(vectors):
-    """The vectors V_i ⊙ V_j of all pairs i < j, for a list of vectors, each a list of numbers."""
+    """Compute V_i ⊙ V_j of all pairs i < j, as lists of numbers."""
     return [[a * b for a, b in zip(first, second, strict=True)] for first, second in combinations(vectors, 2)]
 
 
 def embedded(weights, ids, values):
-    """The vectors V_i x_i, as lists of numbers."""
+    """Compute the vectors V_i x_i, as lists of numbers."""
     V = weights["embedding.weight"]
     return [[V[i, k] * x for k in range(V.shape[1])] for i, x in zip(ids, values, strict=True)]
 
 
-def softmax(logits):
-    exponentials = [logit.exp() for logit in logits]
-    return [e / sum(exponentials) for e in exponentials]
+def are_interactions(values):
+    """Tell for all pairs i < j whether x_i x_j is not 0."""
+    return [bool(a != 0) and bool(b != 0) for a, b in combinations(values, 2)]
 
 
-def attention(weights, products, temperature, placement="logits", prefix="attention."):
-    """T_ij of all pairs: softmax(hᵀ Relu(W p + b) / τ), or the released code's softmax(hᵀ Relu(W p / τ + b))."""
+def softmax(logits, there):
+    """Compute the softmax over the logits that are there, and zeros for the others."""
+    exponentials = [logit.exp() if is_there else logit * 0 for logit, is_there in zip(logits, there, strict=True)]
+    return [e / sum(exponentials) if any(there) else e for e in exponentials]
+
+
+def attention(weights, products, temperature, placement="logits", prefix="attention.", there=None):
+    """Compute the attention T_ij of all pairs: softmax(hᵀ Relu(W p + b) / τ).
+
+    With placement "hidden", τ is where the released code has it: softmax(hᵀ Relu(W p / τ + b)).
+    The softmax is over the pairs that are `there` (None: all); the others have T_ij = 0.
+    """
     W, b, h = (weights[prefix + name] for name in "Wbh")
     logits = []
     for product in products:
@@ -103,11 +124,11 @@ def attention(weights, products, temperature, placement="logits", prefix="attent
             if hidden > 0:
                 logit = logit + h[a] * hidden
         logits.append(logit if placement == "hidden" else logit / temperature)
-    return softmax(logits)
+    return softmax(logits, there or [True] * len(logits))
 
 
 def field_aspect(weights, prefix="field_aspect."):
-    """F of all pairs of fields: Dᵀ (U_i ⊙ U_j), as lists of numbers."""
+    """Compute F of all pairs of fields, Dᵀ (U_i ⊙ U_j), as lists of numbers."""
     U, D = weights[prefix + "U"], weights[prefix + "D"]
     return [
         [sum(U[i, r] * U[j, r] * D[r, k] for r in range(D.shape[0])) for k in range(D.shape[1])]
@@ -116,7 +137,7 @@ def field_aspect(weights, prefix="field_aspect."):
 
 
 def relu_network(weights, inputs, prefix="mlp."):
-    """Linear layers with ReLU between them: layer after layer, unit after unit."""
+    """Compute linear layers with ReLU between them, unit by unit."""
     layers = sorted({int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix)})
     for layer in layers:
         W, b = weights[f"{prefix}{layer}.weight"], weights[f"{prefix}{layer}.bias"]

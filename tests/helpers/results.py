@@ -1,12 +1,18 @@
 """Write result files as the stages do, through the stages' own records, with chosen figures."""
 
 import statistics
+from datetime import datetime, timedelta
 
 import numpy as np
+from optuna.trial import TrialState, create_trial
 
-from pipelines.evaluation.results import Best, Declined, Seed, Summary
+from pipelines.evaluation import final_runs
+from pipelines.evaluation.results import Best, Declined, Run, Seed, Summary
+from pipelines.project.files import write_text
+from pipelines.project.metric import METRICS
 from pipelines.project.provenance import made_by
 from pipelines.project.records import write_record
+from pipelines.search.journal import trials_table
 
 FIGURES = {
     **{"test_rmse": 0.3, "test_auc": 0.9, "test_logloss": 0.2},
@@ -37,6 +43,30 @@ def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, **be
     record = Best(model=folder.name, dataset=folder.parent.name, metric=metric, **found)
     write_record(folder / "best.json", record)
     write_record(folder / "metrics.json", summary)
+
+
+def write_trials(folder, *trials):
+    """Write trials.csv; each trial is its state, its best epoch, its epochs and the value of its best epoch."""
+    made = []
+    for number, (state, best_epoch, epochs, value) in enumerate(trials):
+        values = {epoch: value + 0.1 * (epoch < best_epoch) for epoch in range(1, epochs + 1)}
+        trial = create_trial(state=TrialState[state], value=value, intermediate_values=values)
+        trial.number, trial.datetime_start = number, datetime(2024, 1, 1)
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=10 * epochs)
+        made.append(trial)
+    write_text(folder / "trials.csv", trials_table(made, METRICS["rmse"]).write_csv())
+
+
+def write_runs(folder, resamples, seconds=1.0):
+    """Write resamples.csv and curves.csv of one epoch; `resamples` has a list for each seed."""
+    figures = {name: value for name, value in FIGURES.items() if name.startswith("valid_")}
+    epochs = [{"epoch": 1, "seconds": seconds, "train_loss": 0.1, **figures}]
+    runs = [
+        Run(test={"test_rmse": 0.3}, resamples=values, num_params=1, epochs=epochs, made_by=made_by(""))
+        for values in resamples
+    ]
+    write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
+    write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
 
 
 def write_declined(folder, reason):

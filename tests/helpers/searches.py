@@ -1,4 +1,4 @@
-"""Cells and trials, and what stands in the journal and the results of a search for lr."""
+"""Read the journal and results of a search for lr; make cells and trials."""
 
 import json
 from datetime import datetime, timedelta
@@ -21,12 +21,12 @@ def journal(project):
 
 
 def num_ended(project):
-    """How many trials have ended well or by themselves, with little work."""
+    """Count the trials with a value by searching the journal's bytes, which is fast."""
     return journal(project).read_bytes().count(b'"values":[') if journal(project).exists() else 0
 
 
 def recorded(project):
-    """The trials in the journal."""
+    """Return the trials in the journal."""
     if not num_ended(project):
         return []
     storage = JournalStorage(JournalFileBackend(str(journal(project))))
@@ -35,19 +35,19 @@ def recorded(project):
 
 
 def finished(project):
-    """The trials that count: number, and what came of which setting."""
+    """Map the number of each trial that counts to its state, value and setting."""
     states = (TrialState.COMPLETE, TrialState.FAIL)
     counting = [trial for trial in recorded(project) if trial.state in states and INTERRUPTED not in trial.user_attrs]
     return {trial.number: (trial.state, trial.value, trial.params) for trial in counting}
 
 
 def more_trials(project, number):
-    """A budget that leaves so many trials."""
+    """Set the budget so that `number` trials are left."""
     project.set(tune={"num_trials": len(finished(project)) + number})
 
 
 def check_whole(project, kept):
-    """A search has come to the end of its budget: all trials that were finished before are there, each once."""
+    """Assert that a search has spent its budget, and has each trial of `kept` once."""
     now, rows = finished(project), pl.read_csv(project.results("lr") / "trials.csv")
     best = json.loads((project.results("lr") / "best.json").read_text())
     assert kept.items() <= now.items()
@@ -62,7 +62,7 @@ def cell_of(project, model):
 
 
 def made_trial(start, end, interrupted=False):
-    """A trial from one second of some day to another."""
+    """Make a trial that ran between two seconds of some day."""
     state = TrialState.FAIL if interrupted else TrialState.COMPLETE
     attributes = {study_record.INTERRUPTED: True} if interrupted else {}
     trial = create_trial(state=state, value=None if interrupted else 1.0, user_attrs=attributes)

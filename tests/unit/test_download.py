@@ -66,7 +66,7 @@ def test_it_is_said_what_is_known_of_a_file_of_the_mirror(params: Path, monkeypa
     dataset = get_dataset("frappe")
     source = dataset.sources[0].model_copy(update=known)
     monkeypatch.setattr(
-        "pipelines.download.get_dataset", lambda name: dataset.model_copy(update={"sources": (source,)})
+        "pipelines.download.get_dataset", lambda name, root: dataset.model_copy(update={"sources": (source,)})
     )
     main("frappe", params)
     (raw_file,) = json.loads((params.parent / "data" / "raw" / "frappe" / "sources.json").read_text())

@@ -14,6 +14,7 @@ from models import registry
 from pipelines.project.paths import Paths
 from pipelines.project.settings import resolve
 from pipelines.training.cell import Cell
+from results import write_cell, write_declined
 
 PAPER = Path(experiment.__file__).parent
 START = {"dataset": "synthetic", "start": str(PAPER.parent / "behaviour" / "spaces" / "ifm.json")}
@@ -140,11 +141,10 @@ def test_an_experiment_starts_from_the_best_setting_of_a_search(paper):
     change(paper, "keep", start="results/synthetic/ifm/best.json")
     with pytest.raises(ValueError, match=r"no .*best\.json: run the search first, or start from .*spaces/ifm\.json"):
         setting(paper, "keep")
-    best.parent.mkdir(parents=True)
-    best.write_text(json.dumps({"setting": {"model.temperature": 3.0, "model.embed_dim": 256}}))
+    write_cell(best.parent, [], setting={"model.temperature": 3.0, "model.embed_dim": 256})
     keep = setting(paper, "keep")
     assert (keep["model.temperature"], keep["model.embed_dim"], keep["model.dropout"]) == (3.0, 4, 0.5)
-    best.write_text(json.dumps({"declined": "needs a field tag"}))
+    write_declined(best.parent, "needs a field tag")
     with pytest.raises(ValueError, match="has no setting: needs a field tag"):
         setting(paper, "keep")
 
@@ -195,7 +195,7 @@ def test_the_papers_experiments_have_settings_that_their_models_take(name):
     assert training.max_epochs == training.patience == entry.max_epochs
     if entry.figure == "keep":
         assert arguments["dropout"] == pytest.approx(1 - entry.x)
-    if entry.figure == "l2_field":
+    if entry.figure in ("l2_field", "sampling_l2"):
         assert training.l2_field == entry.x
     if entry.figure == "field_embed_dim":
         assert arguments["field_embed_dim"] == entry.x
@@ -219,6 +219,51 @@ def test_a_grid_is_a_run_for_each_x():
         {"model.k": 1},
         {"model.k": 4},
     ]
+
+
+def test_sampling_has_the_l2_that_is_best_on_average_over_the_shares():
+    found, used = {}, set()
+    for name, entry in REAL[1].items():
+        if entry.figure == "sampling_l2":
+            curve = pl.read_csv(PAPER / "results" / "experiments" / f"{name}.csv")
+            found.setdefault(entry.x, []).append(curve["valid_rmse"].min())
+        if entry.figure == "sampling":
+            used.add(entry.set["training.l2_field"])
+    assert used == {min(found, key=lambda l2: sum(found[l2]))}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("max_epochs: 2", "max_epochs: 2\n  max_epochs: 3", "key 'max_epochs' occurs twice, again in line 8"),
+        ("max_epochs: 2", "max_epochs: 010x", "defaults.max_epochs: Input should be a valid integer (got '010x')"),
+        ("max_epochs: 2", "epochs: 2", "defaults.max_epochs: Field required"),
+        ("num_seeds: 2", "seeds: 2", "experiments.seeds.seeds: no such key; the keys here are: set, max_epochs, "),
+        ("experiments:", "experiment:", "it must have the keys defaults and experiments"),
+        ("x: 0.5", "x: 0.5\n    vary: model.dropout", "experiments.keep.x: a grid needs a list of numbers, got 0.5"),
+        (
+            "x: 0.5",
+            "x: [1, 1.0]\n    vary: model.dropout",
+            "experiments.keep: a grid needs different x and as many values",
+        ),
+        (
+            "x: 0.5",
+            "x: [1]\n    values: [1, 2]\n    vary: model.dropout",
+            "experiments.keep: a grid needs different x and",
+        ),
+    ],
+)
+def test_a_mistake_in_the_experiments_is_one_line(tmp_path, old, new, problem):
+    file = tmp_path / "experiments.yaml"
+    content = yaml.safe_dump(EXPERIMENTS, sort_keys=False)
+    assert old in content
+    file.write_text(
+        content.replace(f"  {old}", f"  {new}", 1) if f"  {old}" in content else content.replace(old, new, 1)
+    )
+    with pytest.raises(ValueError, match=r"experiments\.yaml: ") as caught:
+        load_experiments(file)
+    assert str(caught.value).startswith(f"{file}: {problem}")
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_the_settings_of_the_committed_runs_are_those_that_their_entries_ask_for_now():

@@ -235,6 +235,24 @@ def test_mirror_folder_goes_by_its_own_listing(mirror: Path, server: Server):
     assert server.requests == []
 
 
+@pytest.mark.parametrize("form", ["file://{}", "file://localhost{}", "file:{}"])
+def test_mirror_may_be_a_file_url(mirror: Path, server: Server, monkeypatch: pytest.MonkeyPatch, form: str):
+    folder = mirror.rename(mirror.with_name("a mirror"))
+    put(folder / "log.bin", b"the mirror's")
+    (folder / "SHA256SUMS").write_text(listing(log=b"the mirror's"))
+    monkeypatch.setenv("FACTORBENCH_MIRROR", form.format(str(folder).replace(" ", "%20")))
+    assert fetch(server.source()).read_bytes() == b"the mirror's"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/data", "ftp://host/data", "file://host/data"])
+def test_mirror_of_another_scheme_is_noted(server: Server, cache: Path, monkeypatch, capsys, place: str):
+    monkeypatch.setenv("FACTORBENCH_MIRROR", place)
+    assert fetch(server.source()).read_bytes() == CONTENT
+    note = f"note: FACTORBENCH_MIRROR: {place}/SHA256SUMS: it must be a folder, or a URL that begins with https://"
+    assert note in capsys.readouterr().err
+
+
 def test_file_of_a_mirror_is_refused_where_the_mirror_is_not_set(
     mirror: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ):

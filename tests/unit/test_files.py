@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from pipelines.project.files import file_digest, write_json, write_text, written_whole
+from pipelines.project.cli import describe
+from pipelines.project.files import failure, file_digest, noted_failure, write_json, write_text, written_whole
 
 
 def names(folder):
@@ -100,3 +101,29 @@ def test_the_digest_is_of_the_bytes(tmp_path):
     (tmp_path / "file").write_bytes(content)
     assert file_digest(tmp_path / "file") == hashlib.sha256(content).hexdigest()
     assert file_digest(tmp_path / "file", "md5") == hashlib.md5(content).hexdigest()
+
+
+def test_an_error_without_a_number_keeps_its_text_and_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="the library says no more") as raised, written_whole(tmp_path / "file"):
+        raise OSError("the library says no more")
+    assert describe(raised.value) == f"the library says no more: {tmp_path / 'file'}"
+
+
+def test_a_note_says_why_a_block_failed_until_one_succeeds(tmp_path):
+    folder = tmp_path / "studies" / "fm"
+    with noted_failure(folder):
+        pass
+    assert failure(folder) is None
+    assert not folder.exists()
+    with pytest.raises(ValueError, match="two"), noted_failure(folder):
+        raise ValueError("two\n lines")
+    assert failure(folder) == "two lines"
+    with noted_failure(folder):
+        pass
+    assert failure(folder) is None
+
+
+def test_a_note_that_can_not_be_written_hides_no_error(tmp_path):
+    (tmp_path / "studies").write_text("a file is in the way")
+    with pytest.raises(ValueError, match="the reason"), noted_failure(tmp_path / "studies" / "fm"):
+        raise ValueError("the reason")

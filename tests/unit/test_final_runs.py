@@ -7,9 +7,11 @@ import torch
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
 from pipelines.evaluation.results import Run
+from pipelines.project import code
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
+from pipelines.training import metrics
 from pipelines.training.cell import load_cell
 from pipelines.training.metrics import compute_metrics, on_resamples
 
@@ -28,7 +30,8 @@ def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
     paths, params = Paths(prepared.root), load_params(prepared.params)
     test_rows = load_rows(paths.processed("synthetic"), "test")
     cells = (load_cell(model, "synthetic", params, paths) for model in ("lr", "fm"))
-    found = [final_runs.run_seed((cell, test_rows, {}), 0, 1)["resamples"] for cell in cells]
+    running = code.digest(code.on_disk())
+    found = [final_runs.run_seed((cell, test_rows, {}), 0, 1, running)["resamples"] for cell in cells]
     assert np.corrcoef(found)[0, 1] > 0.5  # different rows would give about 0 ± 0.03
 
 
@@ -64,6 +67,20 @@ def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
         drawn = torch.tensor(rng.integers(60, size=60))
         expected.append(getattr(compute_metrics(logits[drawn], labels[drawn], loss), metric))
     assert on_resamples(metric, logits, labels, loss, seed=5, num_resamples=6) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("metric", ["rmse", "auc", "logloss"])
+def test_resamples_of_many_rows_spread_as_those_of_few_rows(metric, monkeypatch):
+    generator = torch.Generator().manual_seed(4)
+    labels = torch.randint(2, (40_000,), generator=generator) * 2.0 - 1
+    logits = (torch.randn(40_000, generator=generator) + labels / 2).round(decimals=2)  # so that some tie
+    exact = on_resamples(metric, logits, labels, "squared_error", seed=5, num_resamples=400)
+    monkeypatch.setattr(metrics, "MOST_ROWS", 39_999)
+    grouped = on_resamples(metric, logits, labels, "squared_error", seed=5, num_resamples=400)
+    whole = getattr(compute_metrics(logits, labels, "squared_error"), metric)
+    assert np.std(grouped) == pytest.approx(np.std(exact), rel=0.1)  # each known to 3.5 %
+    assert np.mean(grouped) == pytest.approx(whole, abs=np.std(exact) / 5)
+    assert grouped == on_resamples(metric, logits, labels, "squared_error", seed=5, num_resamples=400)
 
 
 def test_the_best_epoch_is_that_of_the_metric():

@@ -1,12 +1,16 @@
 import json
+import re
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from pipelines.data.card import Card, Known, KnownPairs, RawFile
 from pipelines.leaderboard import main
+from pipelines.project.files import noted_failure
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
+from pipelines.project.paths import Paths
 from pipelines.project.records import write_record
 from results import with_spread, write_cell, write_declined
 
@@ -40,7 +44,7 @@ class Board:
     def folder(self, dataset, model):
         return self.root / "results" / dataset / model
 
-    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's"):
+    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's", **best):
         known = accepted_behaviour(model, TrainingParams())
         figures = {
             "test_rmse": test_rmse,
@@ -54,7 +58,7 @@ class Board:
         spread = {name: with_spread(mean, std, 1 if std is None else 5) for name, mean in figures.items()}
         seeds = [dict(zip(spread, values, strict=True)) for values in zip(*spread.values(), strict=True)]
         behaviour = known if behaviour == "today's" else behaviour
-        write_cell(self.folder(dataset, model), seeds, behaviour=behaviour, num_params=1_234_567)
+        write_cell(self.folder(dataset, model), seeds, behaviour=behaviour, num_params=1_234_567, **best)
 
     def decline(self, dataset, model, reason):
         write_declined(self.folder(dataset, model), reason)
@@ -193,7 +197,7 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
 def test_the_note_says_how_long_trials_were(board):
     fill(board)
     tune = {"num_trials": 1, "max_epochs": 27, "scheduler": "asha", "fixed": {"model.embed_dim": 8}}
-    content = {"seed": 1, "datasets": ["frappe"], "models": ["lr"], "tune": tune, "training": {"max_epochs": 50}}
+    content = {"seed": 1, "datasets": ["frappe"], "models": ["fm"], "tune": tune, "training": {"max_epochs": 50}}
     (board.root / "params.yaml").write_text(json.dumps(content))
     board.gather()
     epochs = "at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others"
@@ -219,6 +223,34 @@ def test_so_far_leaves_out_what_is_missing_and_names_it(board):
         cell for cell in whole if (cell["dataset"], cell["model"]) != ("movielens", "fm")
     ]
     assert (board.root / "results" / "leaderboard.md").read_text().endswith("\nNot run yet: fm on movielens.\n")
+
+
+CONFLICT = '<<<<<<< ours\n{"num_seeds": 2}\n=======\n{"num_seeds": 5}\n>>>>>>> theirs\n'
+
+
+@pytest.mark.parametrize("so_far", [False, True])
+@pytest.mark.parametrize(("file", "stage"), [("best.json", "tune"), ("metrics.json", "evaluate")])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (CONFLICT, r"line 1 has a merge conflict, which git left there"),
+        ('{"num_seeds": 2}', r".+"),
+        ("", r".+"),
+        ("null", r".+"),
+    ],
+)
+def test_a_damaged_cell_is_named_and_no_cell_that_is_not_run_yet(board, so_far, file, stage, content, reason):
+    fill(board)
+    board.gather()
+    before = (board.root / "results" / "leaderboard.md").read_text()
+    path = board.root / "results" / "movielens" / "fm" / file
+    path.write_text(content)
+    if file == "metrics.json":
+        path.with_name("best.json").unlink()
+    command = rf"python -m pipelines\.{stage} --model fm --dataset movielens"
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))} is damaged \({reason}\): run {command}$"):
+        board.gather(so_far=so_far)
+    assert (board.root / "results" / "leaderboard.md").read_text() == before
 
 
 def test_an_unknown_data_set_lists_the_known_ones(board):
@@ -253,6 +285,57 @@ def test_without_such_a_row_there_is_no_footnote(board):
     board.add("frappe", "lr", 0.3)
     board.gather()
     assert "†" not in (board.root / "results" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize(("width", "most", "left"), [(160, "5", 0), (80, "0.3000", 5), (40, "0.3333 ± 0.0011", 8)])
+def test_a_narrow_terminal_shows_fewer_columns_and_cuts_none(board, monkeypatch, capsys, width, most, left):
+    fill(board)
+    monkeypatch.setattr("pipelines.leaderboard.console", lambda: Console(width=width))
+    board.gather()
+    shown = capsys.readouterr().out
+    row = next(line for line in shown.splitlines() if line.split()[:1] == ["fm"])
+    assert "0.3333 ± 0.0011" in row
+    assert most in row
+    assert "…" not in shown
+    assert (f"{left} more columns in " in shown) == bool(left)
+    assert "seeds" in (board.root / "results" / "leaderboard.md").read_text()
+
+
+def test_without_published_figures_there_is_no_column_for_them(board):
+    board.set_params(["movielens"], ["lr"])
+    board.add("movielens", "lr", 0.5)
+    board.gather()
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert "ublished" not in text
+    assert "The paper" not in text
+
+
+def test_a_cell_that_failed_leaves_the_rest_of_the_board_and_says_why(board):
+    fill(board)
+    whole = board.gather()
+    (board.root / "results" / "movielens" / "fm" / "best.json").unlink()
+    note = Paths(board.root).study("movielens", "fm")
+    with pytest.raises(ValueError, match="all trials failed"), noted_failure(note):
+        raise ValueError("all trials failed:\n the first with nan")
+    rest = [cell for cell in whole if (cell["dataset"], cell["model"]) != ("movielens", "fm")]
+    assert board.gather() == board.gather(so_far=True) == rest
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert text.endswith("\nfm on movielens failed: all trials failed: the first with nan\n")
+    board.add("movielens", "fm", 0.6)
+    assert board.gather() == whole
+    with noted_failure(note):
+        pass
+    (board.root / "results" / "movielens" / "fm" / "best.json").unlink()
+    with pytest.raises(ValueError, match=r"no .*best\.json: run"):
+        board.gather()
+
+
+@pytest.mark.parametrize(("num_trials", "says"), [(10, True), (11, False)])
+def test_the_page_says_so_where_all_trials_are_random(board, num_trials, says):
+    board.set_params(["frappe"], ["lr"])
+    board.add("frappe", "lr", 0.3, num_trials=num_trials)
+    board.gather()
+    assert ("the others are random draws" in (board.root / "results" / "leaderboard.md").read_text()) == says
 
 
 def test_a_card_says_how_many_pairs_are_known_and_which_files_are_not_released(board):

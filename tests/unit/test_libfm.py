@@ -1,3 +1,5 @@
+import re
+import subprocess
 import time
 
 import numpy as np
@@ -33,6 +35,33 @@ def test_labels_and_values_may_be_written_otherwise(read):
     assert rows.indices.tolist() == [[3, 5], [3, 6], [4, 2147483647]]
 
 
+def test_labels_may_be_written_with_any_number_of_digits(read):
+    assert read("1.00 3:1 5:1\n-1.000000 4:1 9:1\n1e0 3:1 9:1\n").labels.tolist() == [1, -1, 1]
+
+
+def test_labels_0_and_1_are_negatives_and_positives(read):
+    rows = read("1 3:1 5:1\n0 4:1 9:1\n0.0 3:1 9:1\n")
+    assert rows.labels.tolist() == [1, -1, -1]
+    assert rows.labels.dtype == np.int8
+
+
+@pytest.mark.parametrize("content", ["1 3:1 5:1\n-1 4:1 9:1\n0 3:1 9:1\n", "1 3:1 5:1\n0 4:1 9:1\n# 0\n-1 3:1 9:1\n"])
+def test_labels_0_and_minus_1_in_one_file_are_ambiguous(read, content):
+    line = content.splitlines()[-1]
+    with pytest.raises(ValueError, match=rf":{len(content.splitlines())}: .* both -1 and 0, as in: '{line}'$"):
+        read(content)
+
+
+def test_a_file_of_libffm_gets_the_command_that_makes_it_libfm(read, tmp_path):
+    with pytest.raises(ValueError, match="libffm's field:index:value") as caught:
+        read("1 0:0:1 1:3:1\n-1 0:1:1 1:4:0.5\n")
+    program = re.search("sed -E '(.*)' FILE", str(caught.value))[0].replace("FILE", str(tmp_path / "rows.libfm"))
+    done = subprocess.run(program, shell=True, capture_output=True, text=True, check=True)
+    rows = read(done.stdout)
+    assert rows.indices.tolist() == [[0, 3], [1, 4]]
+    assert rows.values.tolist() == [[1, 1], [1, 0.5]]
+
+
 def test_values_are_read(read):
     rows = read("1 3:0.5 5:-2\n-1 4:1e-3 9:1\n")
     assert rows.values.dtype == np.float32
@@ -51,14 +80,14 @@ def test_unsorted_rows_keep_the_order_of_the_file(read):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("0 3:1 5:1", "the label must be 1 or -1: '0'"),
-        ("2 3:1 5:1", "the label must be 1 or -1: '2'"),
-        ("3:1 5:1", "the label must be 1 or -1: '3:1'"),
-        ("nan 3:1 5:1", "the label must be 1 or -1: 'nan'"),
+        ("2 3:1 5:1", "the label must be 1 or -1 (or 1 or 0): '2'"),
+        ("3:1 5:1", "the label must be 1 or -1 (or 1 or 0): '3:1'"),
+        ("nan 3:1 5:1", "the label must be 1 or -1 (or 1 or 0): 'nan'"),
         ("1 3:1 5", "expected index:value: '5'"),
         ("1 3:1 5:", "expected index:value: '5:'"),
         ("1 3:1 :1", "expected index:value: ':1'"),
-        ("1 3:1 5:1:1", "the value is not a finite number: '5:1:1'"),
+        ("0.5 3:1 5:1", "the label must be 1 or -1 (or 1 or 0): '0.5'"),
+        ("1 3:1 5:1:1:1", "the value is not a finite number: '5:1:1:1'"),
         ("1 3:1 -5:1", "negative index: '-5:1'"),
         ("1 3:1 5.0:1", "the index is not an integer: '5.0:1'"),
         ("1 3:1 five:1", "the index is not an integer: 'five:1'"),

@@ -105,3 +105,8 @@ def test_a_score_is_always_to_be_minimised():
 
 def test_metrics_are_named_by_split():
     assert Metrics(0.3, 0.9, 0.2).named("valid") == {"valid_rmse": 0.3, "valid_auc": 0.9, "valid_logloss": 0.2}
+
+
+def test_auc_of_a_score_that_is_no_number_is_an_error():
+    with pytest.raises(FloatingPointError, match="a score is not a number"):
+        auc(torch.tensor([0.1, float("nan"), 0.3]), torch.tensor([1.0, -1.0, 1.0]))

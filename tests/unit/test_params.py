@@ -72,7 +72,10 @@ def test_no_budget_is_an_error(problem):
     ("text", "expected"),
     [
         ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)}"),
-        ("prepare: {negatives: 1}\n", "prepare.negatives: no such key; the keys here are: num_negatives, train, valid"),
+        (
+            "prepare: {negatives: 1}\n",
+            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split",
+        ),
         ("evaluate: {seeds: 1}\n", "evaluate.seeds: no such key; the keys here are: num_seeds"),
         (
             "training: {lr: 1}\n",
@@ -83,6 +86,52 @@ def test_no_budget_is_an_error(problem):
 )  # fmt: skip
 def test_a_mistyped_key_is_named_with_those_that_there_are(problem, text, expected):
     assert problem(MINIMAL + text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (MINIMAL + "seed: 2\n", "key 'seed' occurs twice, again in line 5"),
+        (MINIMAL + "tune: {num_trials: 2}\n", "key 'tune' occurs twice, again in line 5"),
+        (
+            MINIMAL.replace("3}", "3, fixed: {model.embed_dim: 1,\n model.embed_dim: 2}}"),
+            "key 'model.embed_dim' occurs twice, again in line 5",
+        ),
+        ("# a comment\n" + MINIMAL.replace("models", "seed"), "key 'seed' occurs twice, again in line 4"),
+        ("<<<<<<< ours\n" + MINIMAL, "line 1 has a merge conflict, which git left there"),
+        (MINIMAL + "=======\n>>>>>>> theirs\n", "line 6 has a merge conflict, which git left there"),
+        (MINIMAL.replace("[lr, fm]", "[lr, fm, lr]"), "models: 'lr' occurs twice"),
+        (MINIMAL.replace("[synthetic]", "[a, a]"), "datasets: 'a' occurs twice"),
+        (
+            MINIMAL.replace("[lr, fm]", "[]"),
+            "models: List should have at least 1 item after validation, not 0 (got [])",
+        ),
+        (MINIMAL.replace("[synthetic]", "[]"), "datasets: List should have at least 1 item after validation, not 0"),
+        (MINIMAL.replace("3}", "true}"), "tune.num_trials: Input should be a valid integer (got True)"),
+        (MINIMAL.replace("3}", "1:30}"), "tune.num_trials: Input should be a valid integer (got '1:30')"),
+        (MINIMAL.replace("3}", "'3'}"), "tune.num_trials: Input should be a valid integer (got '3')"),
+        (
+            MINIMAL.replace("3}", "3, deterministic: yes}"),
+            "tune.deterministic: Input should be a valid boolean (got 'yes",
+        ),
+        (MINIMAL.replace("3}", "3, time_budget_s: .inf}"), "tune.time_budget_s: Input should be a finite number"),
+        (MINIMAL + "training: {l2: .inf}\n", "training.l2: Input should be a finite number (got inf)"),
+        (MINIMAL + "training: {l2: .nan}\n", "training.l2: Input should be a finite number (got nan)"),
+        (MINIMAL + "training: {l1: 0.1}\n", "training: l1 is 0.1, but optimizer adagrad has no l1: set optimizer ftrl"),
+        (MINIMAL + "pretrain: {training: {lr: 1}}\n", "pretrain.training.lr: no such key; the keys here are: loss, "),
+        (
+            MINIMAL + "pretrain: {training: {batch_size: 1.5}}\n",
+            "pretrain.training.batch_size: Input should be a valid",
+        ),
+    ],
+)
+def test_what_would_be_silently_another_value_is_an_error(problem, text, expected):
+    assert problem(text).startswith(expected)
+
+
+def test_numbers_are_those_of_yaml_1_2(load):
+    params = load(MINIMAL.replace("seed: 1", "seed: 010").replace("3}", "0o10}") + "training: {l2: 1e-8}\n")
+    assert (params.seed, params.tune.num_trials, params.training.l2) == (10, 8, 1e-8)
 
 
 def test_a_mistyped_budget(problem):
@@ -119,7 +168,7 @@ def test_shares_that_leave_no_test_rows(problem):
 
 def test_a_missing_key_is_named(problem):
     assert problem(MINIMAL.replace("seed: 1\n", "")) == "seed: Field required"
-    assert problem("seed: 1\ndatasets: []\nmodels: []\n") == "tune: Field required"
+    assert problem("seed: 1\ndatasets: [a]\nmodels: [b]\n") == "tune: Field required"
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just text\n"])
@@ -153,3 +202,9 @@ def test_all_paths_are_below_the_folder_of_the_file(tmp_path):
     ]
     assert len(set(all_paths)) == 7
     assert all(path.is_relative_to(tmp_path) for path in all_paths)
+
+
+@pytest.mark.parametrize("training", ["l2_rows: touched", "optimizer: lazy_adam"])
+def test_what_knows_touched_rows_needs_fast_kernels(load, problem, training):
+    assert "need kernels fast" in problem(MINIMAL + f"training: {{{training}, kernels: plain}}\n")
+    assert load(MINIMAL + f"training: {{{training}}}\n").training.kernels == "fast"

@@ -364,7 +364,8 @@ def test_missing_raw_files_say_how_to_get_them(project):
     done = run_program(project, "frappe")
     file = Paths(project).raw("frappe") / "frappe.csv"
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: {file} is missing; run `python -m pipelines.download --dataset frappe`\n"
+    hint = f"run `python -m pipelines.download --params {project / 'params.yaml'} --dataset frappe`"
+    assert done.stderr == f"error: {file} is missing; {hint}\n"
 
 
 def test_an_unknown_data_set_lists_the_known_ones(project):
@@ -372,3 +373,51 @@ def test_an_unknown_data_set_lists_the_known_ones(project):
     assert done.returncode == 1
     assert "frappe-nfm" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def notes(capsys):
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+
+
+def write_csv(project, lines):
+    folder = Paths(project).raw("synthetic")
+    folder.mkdir(parents=True)
+    header = ",".join(get_dataset("synthetic").fields)
+    (folder / "log.csv").write_text("\n".join([header, *lines]) + "\n")
+
+
+def test_lines_that_the_log_repeats_are_noted_with_the_number_of_test_positives(project, capsys):
+    lines = [f"u{n},i{n % 40},a,b,c,d,e" for n in range(60)]
+    write_csv(project, [line for line in lines for _ in range(5)])
+    run_prepare(project, "synthetic")
+    frames = read_processed(project, "synthetic")
+    train = set(frames["train"].filter(pl.col("label") == 1).rows())
+    positives = frames["test"].filter(pl.col("label") == 1).rows()
+    repeated = sum(row in train for row in positives)
+    assert repeated > len(positives) / 2
+    (note,) = notes(capsys)
+    assert note.startswith(
+        f"note: data set 'synthetic': {repeated} of {len(positives)} test positives are in train too, because "
+    )
+
+
+def test_a_log_without_repeats_has_no_note(project, capsys):
+    write_csv(project, [f"u{n % 60},i{n % 39},a,b,c,d,e" for n in range(300)])
+    run_prepare(project, "synthetic")
+    assert notes(capsys) == []
+
+
+def test_a_user_without_enough_unused_items_is_left_out_with_a_note(project, capsys):
+    others = [f"u{n},i{n % 39},a,b,c,d,e" for n in range(300)]
+    write_csv(project, [*others, *(f"busy,i{n},a,b,c,d,e" for n in range(39))])
+    schema = run_prepare(project, "synthetic")
+    assert schema["num_positives"]["total"] == 300
+    assert schema["num_rows"]["total"] == 900
+    frames = read_processed(project, "synthetic")
+    (busy,) = frames["vocabulary"].filter(pl.col("raw_value") == "busy")["feature_id"]
+    assert not any((frames[name]["user"] == busy).any() for name in SPLITS)
+    (note,) = notes(capsys)
+    assert note == (
+        "note: data set 'synthetic': 39 of 339 lines are left out, the first for this: no item left for a negative "
+        "with user 'busy': 39 of all 39 occur with it in the log, and 78 more are needed"
+    )

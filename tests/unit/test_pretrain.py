@@ -162,9 +162,9 @@ def test_the_pretrained_model_itself_starts_afresh(project):
 
 def test_a_model_that_needs_it_names_the_stage_that_is_missing(project, call):
     code, stdout, stderr = call(train, "--model", "ifm", *SMALL)
-    path = Paths(project).pretrained("synthetic") / "fm.pt"
+    path, params = Paths(project).pretrained("synthetic") / "fm.pt", project / "params.yaml"
     assert (code, stdout) == (1, "")
-    assert stderr == f"error: no {path}: run python -m pipelines.pretrain --dataset synthetic\n"
+    assert stderr == f"error: no {path}: run python -m pipelines.pretrain --params {params} --dataset synthetic\n"
 
 
 def test_another_embed_dim_is_one_line(call):
@@ -183,19 +183,25 @@ def test_it_does_nothing_where_no_model_is_named(project, call):
     assert all(json.loads(path.read_text()) == {"pretrained": None} for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("pretrained", ["fm", "null"])
 @pytest.mark.parametrize(
     ("before", "after", "words"),
     [
         ("embed_dim: 4", "embed: 4", "fm has no hyperparameter 'embed'; it has: embed_dim"),
-        ("max_epochs: 3", "epochs: 3", "training.epochs: no such key; the keys here are: loss, "),
+        ("embed_dim: 4", "embed_dim: many", "pretrain.model: fm: embed_dim: Input should be a valid integer"),
+        ("dropout: 0.0", "dropout: .nan", "pretrain.model: fm: dropout: Input should be a finite number"),
+        ("max_epochs: 3", "learning_rate: .inf", "pretrain.training.learning_rate: Input should be a finite number"),
+        ("max_epochs: 3", "epochs: 3", "pretrain.training.epochs: no such key; the keys here are: loss, "),
     ],
 )
-def test_a_mistyped_setting_is_one_line(project, call, before, after, words):
-    (project / "params.yaml").write_text(PARAMS.replace(before, after))
-    code, stdout, stderr = call(pretrain)
-    assert (code, stdout) == (1, "")
-    assert stderr.startswith(f"error: {words}")
-    assert stderr.count("\n") == 1
+def test_a_mistyped_setting_is_one_line_whether_or_not_it_is_used(project, call, pretrained, before, after, words):
+    content = PARAMS.replace(before, after).replace("pretrained: fm", f"pretrained: {pretrained}")
+    (project / "params.yaml").write_text(content)
+    for stage, arguments in ((pretrain, ()), (train, ("--model", "lr"))):
+        code, stdout, stderr = call(stage, *arguments)
+        assert (code, stdout) == (1, "")
+        assert words in stderr
+        assert stderr.count("\n") == 1
 
 
 def test_an_unknown_data_set_is_one_line(call):

@@ -126,3 +126,57 @@ def test_a_long_bad_line_is_shortened(read):
 def test_an_empty_log_is_an_error(read, dataset, content):
     with pytest.raises(ValueError, match="no log lines"):
         read(dataset, content)
+
+
+TAGS = "".join(f"{number}::{number % 7}::a tag::12000000{number:02}\n" for number in range(30))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n\n", "\r\n\r\n"])
+@pytest.mark.parametrize("block_bytes", [1, 10_000])
+@pytest.mark.parametrize(
+    ("dataset", "content"),
+    [
+        ("movielens", "1::2::t::3"),
+        ("frappe", f"{FRAPPE_HEADER}\n{FRAPPE_LINE}"),
+        ("movielens-25m", "userId,movieId,tag,timestamp\n1,2,t,3"),
+        ("synthetic", f"{SYNTHETIC_HEADER}\na,b,c,d,e,f,g"),
+    ],
+)
+def test_blank_lines_at_the_end_are_left_out_and_others_are_named(
+    read, monkeypatch, block_bytes, end, dataset, content
+):
+    monkeypatch.setattr("pipelines.data.logs.BLOCK_BYTES", block_bytes)
+    assert read(dataset, content + end + end).height == 1
+    line = content.splitlines()[-1]
+    with pytest.raises(ValueError, match=rf"log:{content.count(chr(10)) + 2}: expected .* got [01]: ''$"):
+        read(dataset, f"{content}{end}\n{line}\n")
+
+
+@pytest.mark.parametrize("block_bytes", [1, 100, 10_000])
+def test_a_header_of_a_tags_dat_file_is_no_line(read, monkeypatch, block_bytes):
+    monkeypatch.setattr("pipelines.data.logs.BLOCK_BYTES", block_bytes)
+    assert read("movielens", TAGS).height == 30
+    message = r"log:1: the last column, timestamp, must be a number: remove it if it is a header: 'UserID::"
+    with pytest.raises(ValueError, match=message):
+        read("movielens", "UserID::MovieID::Tag::Timestamp\n" + TAGS)
+
+
+@pytest.mark.parametrize("joint", ["", " ", "\r"])
+@pytest.mark.parametrize("block_bytes", [1, 100, 10_000])
+def test_joined_lines_of_a_tags_dat_file_are_no_tag(read, monkeypatch, block_bytes, joint):
+    monkeypatch.setattr("pipelines.data.logs.BLOCK_BYTES", block_bytes)
+    lines = TAGS.splitlines(keepends=True)
+    lines[11] = lines[11].replace("\n", joint)
+    with pytest.raises(ValueError, match=r"log:12: two lines are joined: .* '11::4::a tag::1200000011"):
+        read("movielens", "".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "header", "row"),
+    [("movielens", "", "1::2::t::{}\n"), ("movielens-25m", "userId,movieId,tag,timestamp\n", "1,2,t,{}\n")],
+)
+@pytest.mark.parametrize("timestamp", ["", "soon", "3 ", "-", "٣", "1.5"])
+def test_a_timestamp_is_a_number(read, dataset, header, row, timestamp):
+    number = header.count("\n") + 2
+    with pytest.raises(ValueError, match=rf"log:{number}: the last column, timestamp, must be a number: '1"):
+        read(dataset, header + row.format(3) + row.format(timestamp))

@@ -5,16 +5,25 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import TPESampler
 from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
+from pipelines import studies
+from pipelines.project import code
+from pipelines.project.cli import describe
 from pipelines.project.cluster import resources_per_run
-from pipelines.project.golden_files import accepted_behaviour
+from pipelines.project.golden_files import accepted_behaviour, digest_of
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, TuneParams, load_params
+from pipelines.project.seeds import seed_for
 from pipelines.search import journal as study_record
-from pipelines.search import tuner
-from pipelines.training.cell import fingerprint
+from pipelines.search import scheduling, tuner
+from pipelines.search.behaviour import Reporting
+from pipelines.search.scheduling import METRIC
+from pipelines.search.study_search import OTHER_CODE, StudySearch
+from pipelines.training.cell import fingerprint, generated_cell
 from search_spaces import shared
 
 
@@ -37,6 +46,33 @@ def test_what_decides_a_result_changes_the_name_of_the_study(prepared):
     ]
     assert len({fingerprint(*variant) for variant in variants}) == len(variants)
     assert fingerprint(*variants[0]) == fingerprint(cell_of(prepared, "fm"), dict(space), dict(fixed))
+
+
+SPACE = {
+    "training.learning_rate": FloatDistribution(3e-3, 0.5, log=True),
+    "model.dropout": FloatDistribution(0.0, 0.9, step=0.1),
+    "model.field_embed_dim": IntDistribution(4, 64, log=True),
+    "training.batch_size": CategoricalDistribution((128, 256)),
+    "model.hidden_dims": CategoricalDistribution(("[64]", "[64, 32]")),
+    "model.batch_norm": CategoricalDistribution((False, True)),
+    "model.width": CategoricalDistribution((1,)),
+}
+
+
+@pytest.mark.fault("changed")
+def test_names_and_seeds_are_the_same_with_every_version_of_python_and_optuna(monkeypatch):
+    monkeypatch.setattr(BaseDistribution, "__repr__", lambda self: "as another version writes it")
+    digests = {"train": "0123", "valid": "4567", "test": "89ab", "pretrained": "0123456789ab"}
+    training = TrainingParams(learning_rate=1e-4, l2=0.1 + 0.2, max_epochs=27, metric="auc", pretrained="fm")
+    cell = replace(
+        generated_cell(), model="ifm", dataset="größe", digests=digests, training=training, behaviour="fedcba987654"
+    )
+    setting = {"training.l2": 1e-8, "model.embed_dim": 64, "model.hidden_dims": "[64]", "model.batch_norm": True}
+    assert fingerprint(cell, SPACE, setting) == "36225c859a25"
+    assert fingerprint(cell, {}, {"training.loss": None}) == "92d635ae56d9"
+    assert tuner.trial_seed(cell, setting) == 4030249810
+    assert seed_for(2019, "prepare", "größe", "split", 3) == 136206348
+    assert digest_of({"losses": [0.1 + 0.2, 1e-8, 1e22], "name": "größe", "none": None}) == "1f5b4a78d79b"
 
 
 @pytest.mark.fault("changed")
@@ -75,12 +111,47 @@ def made_failed_study(project, model):
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={study_record.REASON: "the reason it had"}))
 
 
+@pytest.mark.fault("torn")
+@pytest.mark.parametrize("damage", ['{"op_code', "", "\\xff", "{}", "[]", "3", '{"op_code": 99}', '{"op_code": 4}'])
+def test_a_damaged_line_within_a_journal_is_named_with_the_remedy(project, no_cluster, capsys, damage):
+    for model in ("lr", "fm"):
+        made_failed_study(project, model)
+    journal = project.study("lr") / "journal.log"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    kept, damaged = b"".join(lines[:1]), damage.encode().replace(b"\\xff", b"\xff") + b"\n"
+    journal.write_bytes(kept + damaged + b"".join(lines[1:]))
+    remedy = r"keep only the lines before it \(head -n 1\) to go on from there, or delete the file to search anew"
+    for command in (lambda: project.tune("lr"), lambda: studies.main(project.params)):
+        with pytest.raises(ValueError, match=rf"^{journal}:2: the line is damaged; {remedy}$"):
+            command()
+    assert " fm " in capsys.readouterr().out
+    journal.write_bytes(kept)
+    studies.main(project.params)
+
+
+def test_a_line_that_a_search_is_writing_is_no_damage(project, capsys):
+    made_failed_study(project, "lr")
+    with (project.study("lr") / "journal.log").open("ab") as journal:
+        journal.write(b'{"op_code": 4, "tri')
+    studies.main(project.params)
+    assert " lr " in capsys.readouterr().out
+
+
 def test_an_unknown_fixed_key_lists_the_known_ones(project, no_cluster):
     project.set(tune={"fixed": {"model.embed_dims": 4}})
     with pytest.raises(ValueError, match=r"tune\.fixed: 'model\.embed_dims' is in no search space; known: ") as raised:
         project.tune("lr")
-    known = ["model.dropout", "model.embed_dim", "training.batch_size", "training.l2", "training.learning_rate"]
-    assert str(raised.value).endswith(", ".join(known))
+    known = str(raised.value).partition("known: ")[2].split(", ")
+    assert {"model.embed_dim", "model.attention_dim", "training.l2_field"} < {*known}
+    assert known == sorted(known)
+
+
+def test_a_fixed_key_of_a_model_that_is_not_compared_is_left_out(project, no_cluster):
+    fixed = {"model.embed_dim": 4, "model.attention_dim": 16, "training.batch_size": 256}
+    project.set(models=["lr", "fm"], tune={"fixed": fixed})
+    params = load_params(project.params)
+    assert tuner.fixed_setting("lr", params) == {"training.batch_size": 256}
+    assert tuner.fixed_setting("fm", params) == {"model.embed_dim": 4, "training.batch_size": 256}
 
 
 def test_fixing_a_whole_space_is_an_error(project, no_cluster):
@@ -130,3 +201,156 @@ def test_the_best_epoch_is_the_first_that_reached_the_value():
     trial = SimpleNamespace(intermediate_values={3: 0.4, 1: 0.7, 2: 0.4, 4: 0.4}, value=0.4)
     assert study_record.best_step(trial) == 2
     assert study_record.best_step(SimpleNamespace(intermediate_values={}, value=None)) is None
+
+
+def complete(value, **params):
+    distributions = {key: FloatDistribution(0.0, 1.0) for key in params}
+    return create_trial(state=TrialState.COMPLETE, value=value, params=params, distributions=distributions)
+
+
+def failed(reason, x, **attributes):
+    attributes[study_record.REASON] = reason
+    distribution = {"x": FloatDistribution(0.0, 1.0)}
+    return create_trial(state=TrialState.FAIL, params={"x": x}, distributions=distribution, user_attrs=attributes)
+
+
+def test_a_lowered_budget_has_the_best_of_the_trials_that_it_has():
+    study = made_study(complete(0.5), complete(0.4), complete(0.1), complete(0.2))
+    for num_trials, number in ((1, 0), (2, 1), (3, 2), (9, 2), (None, 2)):
+        budget = TuneParams(num_trials=num_trials, time_budget_s=9)
+        trials = study_record.counted_trials(study, budget)
+        assert len(trials) == min(num_trials or 4, 4)
+        assert study_record.best_of(trials)[0].number == number
+
+
+@pytest.mark.fault("trial")
+def test_what_failed_for_its_surroundings_is_tried_again_in_others():
+    here, there = {"trial_timeout_s": 0.1}, {"trial_timeout_s": 600}
+    diverged = failed("FloatingPointError: too large", 0.1)
+    late = failed("TimeoutError: too late", 0.2, **{study_record.SURROUNDINGS: here})
+    study = made_study(diverged, late, complete(0.5, x=0.3))
+    study_record.requeue_failed(study, here)
+    assert [trial.number for trial in study_record.finished_trials(study)] == [0, 1, 2]
+    study_record.requeue_failed(study, there)
+    assert [trial.number for trial in study_record.finished_trials(study)] == [0, 2]
+    study_record.requeue_failed(study, there)
+    assert study.ask({"x": FloatDistribution(0.0, 1.0)}).params == {"x": 0.2}
+    assert not study.get_trials(states=(TrialState.WAITING,))
+    assert study_record.budget_left(study, TuneParams(num_trials=3)) == (1, None)
+
+
+@pytest.mark.fault("trial")
+def test_any_failed_trial_is_tried_again_where_that_is_asked_for():
+    study = made_study(failed("FloatingPointError: too large", 0.1), complete(0.5, x=0.3))
+    study_record.requeue_failed(study, {}, all_failed=True)
+    assert [trial.number for trial in study_record.finished_trials(study)] == [1]
+    assert study.ask({"x": FloatDistribution(0.0, 1.0)}).params == {"x": 0.1}
+
+
+def searcher(study, space, known=()):
+    found = StudySearch(study, space, known, {"cpus": 2})
+    found.set_search_properties(None, None, {})
+    return found
+
+
+FINITE = {"a": CategoricalDistribution(("x", "y")), "b": IntDistribution(1, 3)}
+
+
+def test_no_setting_is_drawn_twice_while_there_are_others():
+    study = optuna.create_study(sampler=TPESampler(seed=1))
+    search, drawn = searcher(study, FINITE), []
+    for name in "123456":
+        drawn.append(search.suggest(name))
+        search.on_trial_complete(name, {METRIC: 0.5 + (drawn[-1]["a"] == "y"), "epoch": 1, "done": True})
+    assert study_record.num_settings(FINITE) == 6 == len({tuple(setting.values()) for setting in drawn})
+    assert len(study_record.finished_trials(study)) == 6
+    assert not list(study_record.settings_left(FINITE, study_record.tried_settings(study)))
+    assert study_record.num_settings({**FINITE, "c": FloatDistribution(0.0, 1.0)}) == float("inf")
+
+
+def test_a_space_without_a_setting_left_ends_the_search(prepared, monkeypatch):
+    monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
+    study = optuna.create_study()
+    for _ in range(6):
+        search = searcher(study, FINITE)
+        search.suggest("trial")
+        search.on_trial_complete("trial", {METRIC: 0.5, "epoch": 1, "done": True})
+    budget, cell = TuneParams(num_trials=10), cell_of(prepared, "fm")
+    tuner.spend_budget(cell, FINITE, {}, budget, study, [])
+    tuner.check_result(cell, budget, study, study_record.num_settings(FINITE))
+    with pytest.raises(ValueError, match="ended early"):
+        tuner.check_result(cell, budget, study)
+
+
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+def test_no_scheduler_stops_a_known_setting(scheduler):
+    study = optuna.create_study()
+    study.enqueue_trial({"a": "x", "b": 1})
+    search = searcher(study, FINITE, [{"a": "x", "b": 1}])
+    asked = scheduling.scheduler(scheduler, 9, search.stopped, search.kept)
+    asked.set_search_properties(METRIC, "min")
+    trials = [Reporting(name) for name in "012345"]
+    for trial in trials:
+        search.suggest(trial.trial_id)
+        asked.on_trial_add(SimpleNamespace(get_live_trials=list), trial)
+    for epoch in range(1, 9):
+        for trial in reversed(trials):  # the known setting reports last, and is the worst
+            if trial.trial_id not in search.stopped:
+                score = 0.9 - int(trial.trial_id) / 10
+                asked.on_trial_result(SimpleNamespace(get_live_trials=list), trial, {METRIC: score, "epoch": epoch})
+    assert search.stopped
+    assert "0" not in search.stopped
+
+
+@pytest.mark.fault("trial")
+def test_what_the_time_budget_ends_counts_with_its_best_epoch_and_is_marked():
+    study = optuna.create_study()
+    search = searcher(study, {"x": FloatDistribution(0.0, 1.0)})
+    for name, scores in {"one": [0.5, 0.3], "two": [0.4], "none": []}.items():
+        search.suggest(name)
+        for epoch, score in enumerate(scores, 1):
+            search.on_trial_result(name, {METRIC: score, "epoch": epoch})
+    search.on_trial_complete("two", {METRIC: 0.4, "epoch": 1, "done": True})
+    search.end_by_budget()
+    rows = study_record.trials_table(study_record.finished_trials(study), METRICS["rmse"]).sort("trial")
+    assert rows["trial"].to_list() == [0, 1]
+    assert rows["state"].to_list() == ["complete"] * 2
+    assert rows["valid"].to_list() == [0.3, 0.4]
+    assert rows["epochs"].to_list() == [2, 1]
+    assert rows["reason"].to_list() == ["ended by tune.time_budget_s", None]
+    assert study.trials[2].state is TrialState.FAIL
+
+
+def test_a_search_draws_nothing_more_when_the_code_is_edited(monkeypatch):
+    study = optuna.create_study()
+    search = searcher(study, FINITE)
+    search.suggest("before")
+    monkeypatch.setattr(code, "on_disk", lambda: {**code.at_start(), "models/fm.py": "0"})
+    assert search.suggest("after") == search.FINISHED
+    assert search.ended.startswith("models/fm.py changed while this ran")
+    assert len(study.trials) == 1
+
+
+def test_a_trial_of_a_worker_with_other_code_is_no_part_of_the_study():
+    study = optuna.create_study()
+    search = searcher(study, FINITE)
+    search.suggest("trial")
+    reason = "the code in /x is not that of the command that started this: run it again"
+    result = {METRIC: float("inf"), "epoch": 0, "reason": reason, OTHER_CODE: True, "node_ip": "10.0.0.2"}
+    search.on_trial_complete("trial", result)
+    assert study_record.finished_trials(study) == []
+    assert search.suggest("next") == search.FINISHED
+    assert search.ended == f"10.0.0.2: {reason}"
+    with pytest.raises(ValueError, match="is not that of the command"):
+        code.check_same("0123456789ab")
+    code.check_same(code.digest(code.on_disk()))
+
+
+def test_an_error_of_the_journal_keeps_its_text_and_names_the_file(tmp_path):
+    for error, line in (
+        (OSError("no number"), f"no number: {tmp_path}"),
+        (OSError(28, "No space left on device", "file"), "[Errno 28] No space left on device: 'file'"),
+    ):
+        with pytest.raises(OSError, match=error.args[-1]) as raised, tuner.named_errors(tmp_path):
+            raise error
+        assert describe(raised.value) == line

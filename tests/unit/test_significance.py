@@ -4,12 +4,11 @@ import statistics
 from xml.etree import ElementTree
 
 import numpy as np
-import polars as pl
 import pytest
 
 from pipelines.evaluation.comparisons import groups, holm, welch
 from pipelines.significance import main
-from results import write_cell, write_declined
+from results import write_cell, write_declined, write_runs
 
 ROWS_SPREAD = 0.002  # of the RMSE over resamples, shared by all models
 
@@ -34,8 +33,7 @@ class Board:
         moved = self.shared[:resamples] + rng.normal(0, over_rows, resamples)
         folder = self.root / "results" / "frappe" / model
         write_cell(folder, [{f"test_{metric}": value} for value in values], metric=metric)
-        columns = {f"seed_{seed}": np.round(value + moved, 6) for seed, value in enumerate(values)}
-        pl.DataFrame(columns).with_row_index("resample").write_csv(folder / "resamples.csv")
+        write_runs(folder, [np.round(value + moved, 6).tolist() for value in values])
         self.models.append(model)
 
     def compare(self, metric="rmse"):
@@ -180,9 +178,17 @@ def test_the_chart_names_data_set_and_models_and_is_the_same_again(board):
     board.compare()
     first = board.text("svg")
     words = {text.text for text in ElementTree.fromstring(first).iter("{http://www.w3.org/2000/svg}text")}
-    assert {"fm", "ifm", "inn", "frappe", "test RMSE", "95 % over test rows"} <= words
+    assert {"fm", "ifm", "inn", "frappe", "test RMSE (← better)", "95 % over test rows"} <= words
+    assert "joined: no difference shown" in words
     board.compare()
     assert board.text("svg") == first
+
+
+def test_the_chart_explains_joined_models_only_if_there_are_some(board):
+    board.add("fm", 0.3330)
+    board.add("ifm", 0.3120)
+    assert not board.compare()["groups"]
+    assert "joined" not in board.text("svg")
 
 
 def test_the_mean_of_the_seeds_is_what_is_compared(board):
@@ -205,3 +211,27 @@ def test_another_metric_ranks_and_tests_and_says_so(board):
     assert "Test AUC is mean ± standard deviation" in board.text("md")
     assert "test AUC" in board.text("svg")
     assert "RMSE" not in board.text("md") + board.text("svg")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda text: "<<<<<<< ours\n" + text, "line 1 has a merge conflict, which git left there"),
+        (
+            lambda text: text.replace("\n3,", "\n>>>>>>> theirs\n3,"),
+            "line 5 has a merge conflict, which git left there",
+        ),
+        (lambda text: text.replace("\n3,", "\n3,x"), "a cell of column seed_0 has no number"),
+        (lambda text: text.rpartition(",")[0], "a cell of column seed_4 has no number"),
+        (lambda text: "", ".*"),
+        (lambda text: text.replace("\n3,", '\n3,"'), ".*"),
+    ],
+)
+def test_damaged_resamples_are_named_with_the_stage_to_run(board, damage, reason):
+    board.add("fm", 0.3)
+    board.add("ifm", 0.2)
+    path = board.root / "results" / "frappe" / "ifm" / "resamples.csv"
+    path.write_text(damage(path.read_text()))
+    command = r"python -m pipelines\.evaluate --model ifm --dataset frappe"
+    with pytest.raises(ValueError, match=rf"^{path} is damaged \({reason}\): run {command}$"):
+        board.compare()

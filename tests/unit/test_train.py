@@ -196,8 +196,9 @@ def test_a_wrong_setting_is_one_line(call, assignment, words):
     assert words in the_line(call(*SMALL, "--set", assignment))
 
 
-def test_data_that_is_not_prepared_names_the_stage(call):
-    assert "run python -m pipelines.prepare --dataset frappe\n" in the_line(call(dataset="frappe"))
+def test_data_that_is_not_prepared_names_the_stage(call, params):
+    hint = f"run python -m pipelines.prepare --params {params} --dataset frappe\n"
+    assert hint in the_line(call(dataset="frappe"))
 
 
 def test_a_model_that_can_not_use_the_fields_says_why(call, monkeypatch):
@@ -229,3 +230,11 @@ def test_every_model_trains_for_two_epochs(call, model):
     assert closed_form or epochs[1]["train_loss"] < epochs[0]["train_loss"]
     assert 0.5 < last["test_rmse"] < 1.1
     assert last["test_auc"] > 0.5 or (closed_form and last["num_params"] == 1)
+
+
+def test_a_model_that_does_not_fit_into_memory_is_one_line(call):
+    code, out, err = call("--set", "model.embed_dim=100000000000")
+    assert (code, out) == (1, "")
+    assert err.startswith("error: out of memory for ")
+    assert err.endswith(": lower training.batch_size or the model's sizes\n")
+    assert err.count("\n") == 1

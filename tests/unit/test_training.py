@@ -166,13 +166,13 @@ def test_the_same_seed_gives_the_same_curve_bit_for_bit(name):
 
 def test_an_epoch_takes_each_row_once_in_an_order_of_its_own(monkeypatch):
     taken = []
-    inputs = Rows.inputs
+    batch = Rows.batch
 
-    def spy(rows, which):
+    def spy(rows, which, kernels):
         taken.extend(which.tolist() if isinstance(which, torch.Tensor) else [])
-        return inputs(rows, which)
+        return batch(rows, which, kernels)
 
-    monkeypatch.setattr(Rows, "inputs", spy)
+    monkeypatch.setattr(Rows, "batch", spy)
     fit("lr", batch_size=64, max_epochs=2)
     first, second = taken[:400], taken[400:]
     assert sorted(first) == sorted(second) == list(range(400))
@@ -213,9 +213,10 @@ def test_batch_norm_trains_when_one_row_is_left_over(kernels):
 
 
 def test_kernels_are_used_unless_they_are_switched_off(monkeypatch):
+    batch, seen = Rows.batch, set()
+    monkeypatch.setattr(Rows, "batch", lambda rows, which, kernels: seen.add(kernels) or batch(rows, which, kernels))
     for kernels, expected in (("fast", {True}), ("plain", {False})):
-        seen = set()
-        monkeypatch.setattr(loop, "Batch", lambda *inputs, kernels, seen=seen: seen.add(kernels) or Batch(*inputs))
+        seen.clear()
         fit("fm", max_epochs=1, kernels=kernels)
         assert seen == expected
 
@@ -352,3 +353,54 @@ print("torch._dynamo" in sys.modules)
 def test_a_process_that_trains_does_not_import_dynamo():
     done = subprocess.run([sys.executable, "-c", TRAINED_ONCE], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+class Returning(torch.nn.Module):
+    """Return what a function makes of two weights and the number of rows."""
+
+    def __init__(self, forward):
+        super().__init__()
+        self.used, self.unused = (torch.nn.Parameter(torch.ones(1)) for _ in "ab")
+        self.compute = forward
+
+    def forward(self, batch):
+        return self.compute(self.used, self.unused, len(batch.ids))
+
+
+BROKEN = {
+    "one logit for each row, [64], not [64, 1]": lambda a, b, rows: (a + b).expand(rows, 1),
+    "one logit for each row, [64], not [1]": lambda a, b, rows: a + b,
+    "one logit for each row, [64], not tuple": lambda a, b, rows: ((a + b).expand(rows),),
+    "floating-point logits, not torch.int64": lambda a, b, rows: torch.ones(rows, dtype=torch.int64),
+    "the logits depend on no parameter": lambda a, b, rows: torch.ones(rows),
+    "no gradient reaches unused": lambda a, b, rows: a.expand(rows),
+}
+
+
+@pytest.mark.parametrize("problem", BROKEN)
+def test_a_model_that_breaks_its_contract_is_refused_at_the_first_batch(problem):
+    with pytest.raises(ValueError, match=r"^test_training: ") as raised:
+        train(Returning(BROKEN[problem]), TRAIN, VALID, TrainingParams(batch_size=64))
+    assert str(raised.value).endswith(problem)
+
+
+def test_logits_that_are_not_finite_are_found_at_the_first_batch():
+    broken = Returning(lambda a, b, rows: (a + b).expand(rows) / 0)
+    with pytest.raises(FloatingPointError, match="test_training: the logits of the first batch are not finite"):
+        train(broken, TRAIN, VALID, TrainingParams(batch_size=64))
+
+
+def test_a_parameter_that_is_not_trained_needs_no_gradient():
+    model = Returning(lambda a, b, rows: a.expand(rows))
+    model.unused.requires_grad_(False)
+    assert len(train(model, TRAIN, VALID, TrainingParams(batch_size=64, max_epochs=2))) == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_prediction_that_is_not_finite_is_an_error_wherever_rows_are_predicted(value):
+    model = new_model("lr", SCHEMA, {}, 0)
+    with torch.no_grad():
+        model.linear.bias.fill_(value)
+    for ask in (predict, lambda model, rows: evaluate(model, rows, "squared_error")):
+        with pytest.raises(FloatingPointError, match=r"^150 of 150 predictions are not finite: lower training\."):
+            ask(model, VALID)

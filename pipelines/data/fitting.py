@@ -1,0 +1,250 @@
+"""Turn a user's own table into features: label, split, and fields fitted on the training rows."""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from pipelines.data.encoding import Encoded
+from pipelines.data.own import Column, OwnDataset, SplitBy, label_of
+from pipelines.data.splitting import split_rows
+from pipelines.data.tables import PART
+from pipelines.project.cli import one_of
+
+OTHER, MISSING = "<rare or unseen>", "<missing>"
+POSITIVE = {"1", "true", "yes"}
+NEGATIVE = {"0", "-1", "false", "no"}
+FAR = 100.0  # a raw number of this size makes training diverge or stall
+
+
+def labels_of(table: pl.DataFrame, dataset: OwnDataset) -> np.ndarray:
+    """Compute the labels, ±1 (int8). Raises ValueError for a label that is missing or can't be understood."""
+    name, sign, value = label_of(dataset.label, [column for column in table.columns if column != PART])
+    texts = table[name]
+    if count := texts.null_count():
+        raise ValueError(f"data set {dataset.name!r}: label {name} is missing in {count} of {len(texts)} rows")
+    if sign is None:
+        found = set(texts.unique().to_list())
+        positive = {text for text in found if text.lower() in POSITIVE or (is_number(text) and float(text) == 1)}
+        negative = {text for text in found if text.lower() in NEGATIVE or (is_number(text) and float(text) in (0, -1))}
+        if positive | negative != found:
+            shown = ", ".join(sorted(found)[:5]) + (" …" if len(found) > 5 else "")
+            raise ValueError(
+                f"data set {dataset.name!r}: label {name} has the values {shown}; write which are positive, such as "
+                f"{name} >= 4 or {name} == {min(found)}"
+            )
+        holds = texts.is_in(sorted(positive))
+    elif sign in ("==", "!="):
+        if value not in texts.unique():
+            raise ValueError(f"data set {dataset.name!r}: label {dataset.label}: no row of {name} has {value!r}")
+        holds = (texts == value) if sign == "==" else (texts != value)
+    else:
+        numbers = numbers_of(texts, f"data set {dataset.name!r}: label {name}")
+        limit = float(value)
+        compare = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}[sign]
+        return np.where(compare(numbers, limit), 1, -1).astype(np.int8)
+    return np.where(holds.to_numpy(), 1, -1).astype(np.int8)
+
+
+def is_number(text: str) -> bool:
+    """Tell whether a text is a finite number."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def numbers_of(texts: pl.Series, where: str) -> np.ndarray:
+    """Turn texts into numbers; missing is NaN. Raises ValueError that names the first row that holds no number."""
+    numbers = texts.cast(pl.Float64, strict=False)
+    wrong = (
+        (numbers.is_null() & texts.is_not_null())
+        | numbers.is_infinite().fill_null(False)
+        | numbers.is_nan().fill_null(False)
+    )
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
+        raise ValueError(f"{where}: row {row + 1} has {texts[row]!r}, which is no finite number")
+    return numbers.fill_null(float("nan")).to_numpy()
+
+
+def split_of(
+    table: pl.DataFrame, dataset: OwnDataset, train: float, valid: float, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Assign rows to train, valid and test, by `split` of the data set. Returns row numbers."""
+    if isinstance(dataset.files, dict):
+        return {part: np.flatnonzero((table[PART] == part).to_numpy()) for part in ("train", "valid", "test")}
+    split, num_rows = dataset.split, table.height
+    if split.by == "random":
+        return split_rows(num_rows, train, valid, rng)
+    if split.column and split.column not in table.columns:
+        one_of(f"column of the split of {dataset.name!r}", split.column, table.columns)
+    if split.by == "fold":
+        return by_fold(table, split, dataset.name)
+    if split.by == "group":
+        groups, of_row = np.unique(table[split.column].fill_null("").to_numpy(), return_inverse=True)
+        parts = split_rows(len(groups), train, valid, rng)
+        return {part: np.flatnonzero(np.isin(of_row, members)) for part, members in parts.items()}
+    if split.by == "last":
+        return by_last(table, split)
+    order = np.arange(num_rows)
+    if split.by == "time":
+        order = np.argsort(times_of(table[split.column], dataset.name), kind="stable")
+    num_train, num_valid = math.ceil(train * num_rows), math.ceil(valid * num_rows)
+    parts = np.split(order, [num_train, num_train + num_valid])
+    return dict(zip(("train", "valid", "test"), map(np.sort, parts), strict=True))
+
+
+def by_fold(table: pl.DataFrame, split: SplitBy, name: str) -> dict[str, np.ndarray]:
+    """Split by a column that says train, valid or test."""
+    found = set(table[split.column].unique().to_list())
+    if found != {"train", "valid", "test"}:
+        shown = ", ".join(sorted(map(str, found))[:5])
+        raise ValueError(f"data set {name!r}: column {split.column} must say train, valid or test; it says {shown}")
+    return {part: np.flatnonzero((table[split.column] == part).to_numpy()) for part in ("train", "valid", "test")}
+
+
+def by_last(table: pl.DataFrame, split: SplitBy) -> dict[str, np.ndarray]:
+    """Take each value's last row for test and the one before for validation; values with one row only train."""
+    rows = table.select(pl.col(split.column)).with_row_index("row")
+    behind = rows.select(pl.col("row").rank("ordinal", descending=True).over(split.column) - 1).to_series().to_numpy()
+    counts = rows.select(pl.len().over(split.column)).to_series().to_numpy()
+    test, valid = (behind == 0) & (counts > 1), (behind == 1) & (counts > 2)
+    return {
+        part: np.flatnonzero(where) for part, where in (("train", ~test & ~valid), ("valid", valid), ("test", test))
+    }
+
+
+def times_of(texts: pl.Series, name: str, format: str = "") -> np.ndarray:
+    """Turn texts into seconds: numbers as they are, else dates by a format of strptime or ISO 8601."""
+    if not format or format == "unix":
+        numbers = texts.cast(pl.Float64, strict=False)
+        if numbers.null_count() == texts.null_count():
+            return numbers.fill_null(0.0).to_numpy()
+    try:
+        dates = texts.str.to_datetime(format if format not in ("", "unix") else None, strict=True)
+    except pl.exceptions.PolarsError as error:
+        example = next((text for text in texts.to_list() if text), "")
+        raise ValueError(f"data set {name!r}: {texts.name} such as {example!r} is no time; write its format") from error
+    return dates.dt.epoch("s").fill_null(0).to_numpy()
+
+
+def encode_own(table: pl.DataFrame, dataset: OwnDataset, train: np.ndarray) -> tuple[Encoded, np.ndarray | None]:
+    """Encode all fields by what the training rows hold.
+
+    Returns ids and vocabulary, and the values of the features if any field is a number.
+    """
+    for field in dataset.fields:
+        one_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
+    ids, sizes, names, lists = [], [], [], {}
+    values = np.ones((table.height, len(dataset.fields)), dtype=np.float32)
+    for place, (field, column) in enumerate(dataset.fields.items()):
+        texts = table[dataset.source(field)]
+        where = f"data set {dataset.name!r}: field {field}"
+        if column.kind == "list":
+            own, own_names = np.zeros(table.height, dtype=np.int32), list_names(texts, column, train)
+            lists[place] = (column, texts, sum(sizes), own_names)
+        elif column.kind == "number" and column.scale != "bins":
+            own, own_names, values[:, place] = number(texts, column, train, where)
+        else:
+            if column.kind == "time":
+                texts = part_of_time(texts, column, dataset.name)
+            elif column.kind == "number":
+                texts = bins(numbers_of(texts, where), column, train)
+            own, own_names = category(texts, column.min_count if column.kind == "category" else 1, train)
+        ids.append(own + sum(sizes))
+        sizes.append(len(own_names))
+        names += own_names
+    vocabulary = pl.DataFrame(
+        {
+            "field": pl.Series(list(dataset.fields)).repeat_by(pl.Series(sizes)).explode(),
+            "feature_id": np.arange(sum(sizes), dtype=np.int32),
+            "raw_value": names,
+        }
+    )
+    all_ids, distinct = np.stack(ids, axis=1).astype(np.int32), []
+    for place, (column, texts, first, own_names) in lists.items():
+        found, of_row = distinct_lists(texts, column, first, own_names)
+        all_ids[:, place] = sum(sizes) + sum(map(len, distinct)) + of_row
+        distinct.append(found)
+    encoded = Encoded(all_ids, vocabulary, sizes, pl.concat(distinct) if distinct else None)
+    return encoded, None if (values == 1).all() else values
+
+
+def category(texts: pl.Series, min_count: int, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Assign ids to the values of a category.
+
+    Feature 0 is shared by rare and unseen values, feature 1 stands for missing.
+    """
+    known = texts[train].drop_nulls().value_counts(name="count").filter(pl.col("count") >= min_count)
+    known = known.sort("count", texts.name, descending=[True, False])[texts.name]
+    numbers = texts.replace_strict(
+        known, pl.Series(range(2, len(known) + 2), dtype=pl.Int32), default=0, return_dtype=pl.Int32
+    )
+    return numbers.set(texts.is_null(), 1).to_numpy(), [OTHER, MISSING, *known.to_list()]
+
+
+def elements_of(texts: pl.Series, column: Column) -> pl.Series:
+    """Split texts into lists of at most `max_length` elements, without empty ones."""
+    split = texts.str.split(column.separator).list.eval(pl.element().str.strip_chars())
+    return split.list.eval(pl.element().filter(pl.element() != "")).list.head(column.max_length)
+
+
+def list_names(texts: pl.Series, column: Column, train: np.ndarray) -> list[str]:
+    """Name the features of a list field: rare or unseen, missing, and the elements that training rows have."""
+    elements = elements_of(texts[train], column).explode().alias("element")
+    return category(elements, column.min_count, np.arange(len(elements)))[1]
+
+
+def distinct_lists(texts: pl.Series, column: Column, first: int, names: list[str]) -> tuple[pl.Series, np.ndarray]:
+    """Find the distinct lists of features, and the number of each row's list.
+
+    The features of the field start at `first`. A list without elements holds the feature of missing values.
+    """
+    distinct = texts.unique(maintain_order=True)
+    places = pl.Series(range(first, first + len(names)), dtype=pl.Int32)
+    numbers = pl.element().replace_strict(pl.Series(names), places, default=first, return_dtype=pl.Int32)
+    lists = elements_of(distinct, column).list.eval(numbers).fill_null([])
+    empty = lists.list.len() == 0
+    missing = pl.Series([[first + 1]] * len(lists), dtype=pl.List(pl.Int32))
+    lists = pl.select(pl.when(empty).then(missing).otherwise(lists)).to_series().alias("elements")
+    order = pl.DataFrame({"text": distinct, "number": np.arange(len(distinct), dtype=np.int32)})
+    of_row = pl.DataFrame({"text": texts}).join(order, on="text", how="left", nulls_equal=True, maintain_order="left")
+    return lists, of_row["number"].to_numpy()
+
+
+def number(texts: pl.Series, column: Column, train: np.ndarray, where: str) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Scale a number: feature 0 with the number as its value, feature 1 with value 1 where it is missing."""
+    raw = numbers_of(texts, where)
+    missing = np.isnan(raw)
+    if missing[train].all():
+        raise ValueError(f"{where}: all training rows lack {texts.name}")
+    scaled = np.sign(raw) * np.log1p(np.abs(raw)) if column.scale == "log" else raw
+    if column.scale != "raw":
+        mean, deviation = np.nanmean(scaled[train]), np.nanstd(scaled[train])
+        scaled = (scaled - mean) / (deviation or 1.0)
+    return missing.astype(np.int32), [f"<{column.scale} number>", MISSING], np.where(missing, 1.0, scaled)
+
+
+def bins(numbers: np.ndarray, column: Column, train: np.ndarray) -> pl.Series:
+    """Name the training quantile of each number; missing stays missing."""
+    inner = np.linspace(0, 1, column.bins + 1)[1:-1]
+    edges = np.unique(np.nanquantile(numbers[train], inner))
+    names = np.array([f"up to {edge:g}" for edge in edges] + [f"over {edges[-1]:g}"], dtype=object)
+    texts = names[np.searchsorted(edges, numbers)]
+    return pl.Series("bin", texts, dtype=pl.String).set(pl.Series(np.isnan(numbers)), None)
+
+
+def part_of_time(texts: pl.Series, column: Column, name: str) -> pl.Series:
+    """Take hour, weekday, day or month of a time, in UTC; missing stays missing."""
+    seconds = pl.Series(times_of(texts, name, column.format)).cast(pl.Int64)
+    time = pl.from_epoch(seconds, "s").dt
+    part = {"hour": time.hour, "weekday": time.weekday, "day": time.day, "month": time.month}[column.part]()
+    return part.cast(pl.String).set(texts.is_null(), None).alias("part")
+
+
+def far_from_one(table: pl.DataFrame, dataset: OwnDataset) -> list[str]:
+    """Name the raw numbers that are so large that training suffers."""
+    fields = (field for field, column in dataset.fields.items() if (column.kind, column.scale) == ("number", "raw"))
+    sizes = {field: np.nanmax(np.abs(numbers_of(table[dataset.source(field)], field))) for field in fields}
+    return [field for field, size in sizes.items() if size > FAR]

@@ -1,0 +1,146 @@
+"""Describe a user's own table: its files, label, fields and split, as in datasets/NAME.yaml."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from pipelines.project.cli import one_of
+from pipelines.project.records import Schema
+
+COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<value>.+)")
+NEEDS_COLUMN = ("time", "group", "last", "fold")
+
+
+class Column(Schema):
+    """Say how a column becomes a field.
+
+    category: each value is a feature. Values with fewer than `min_count` training rows share one feature with unseen
+    values. number: one feature, whose value is the number on a `scale`; with `bins`, its training quantile is a
+    feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds.
+    list: each element is a feature, as in a category; the field is the mean of at most `max_length` of them.
+    A missing value is a feature of its own.
+    """
+
+    kind: Literal["category", "number", "time", "list"] = "category"
+    column: str = ""  # in the files; empty: the field's name
+    min_count: PositiveInt = 2
+    scale: Literal["standard", "log", "raw", "bins"] = "standard"
+    bins: PositiveInt = 20
+    format: str = "unix"
+    part: Literal["hour", "weekday", "day", "month"] = "hour"
+    separator: str = Field(default="|", min_length=1)  # between the elements of a list
+    max_length: PositiveInt = 50
+
+
+class SplitBy(Schema):
+    """Say which rows train, validate and test. Shares are those of `prepare` in params.yaml.
+
+    random: drawn. order: the last rows of the files test. time: the latest rows by a column test. group: all rows with
+    one value of a column are on one side. last: of each value of a column, the last row tests and the one before
+    validates. fold: a column says train, valid or test.
+    """
+
+    by: Literal["random", "order", "time", "group", "last", "fold"] = "random"
+    column: str = ""
+
+    @model_validator(mode="after")
+    def have_a_column(self) -> "SplitBy":
+        if (self.by in NEEDS_COLUMN) != bool(self.column):
+            raise ValueError(f"by {self.by} {'needs' if self.by in NEEDS_COLUMN else 'takes no'} column")
+        return self
+
+
+class Join(Schema):
+    """Name a side table, and the key that it shares with the log."""
+
+    files: list[str]
+    key: str
+
+
+class OwnDataset(Schema):
+    """Describe a user's own table. Paths are relative to the folder that holds `datasets/`."""
+
+    name: str
+    format: Literal["table"]
+    title: str = ""
+    licence: str = "your own data"
+    citation: str = "none needed"
+    folder: Path
+    files: list[str] | dict[Literal["train", "valid", "test"], str]
+    separator: str = ","  # of text files
+    encoding: Literal["utf8", "cp1252"] = "utf8"
+    joins: list[Join] = Field(default=[])
+    label: str  # a column with two values, or a comparison: rating >= 4
+    fields: dict[str, Column] = Field(min_length=1)
+    split: SplitBy = SplitBy()
+
+    # what only logs of positives and published splits have
+    replace: str = ""
+    given: tuple[str, ...] = ()
+    published_rmse: dict[str, float] = Field(default={})
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def spell_out(cls, fields: Any) -> Any:
+        """Let `user: category` stand for `user: {kind: category}`."""
+        if not isinstance(fields, dict):
+            return fields
+        return {name: {"kind": given} if isinstance(given, str) else given or {} for name, given in fields.items()}
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def name_the_split(cls, split: Any) -> Any:
+        """Let `split: random` stand for `split: {by: random}`."""
+        return {"by": split} if isinstance(split, str) else split
+
+    @model_validator(mode="after")
+    def have_one_split(self) -> "OwnDataset":
+        if isinstance(self.files, dict):
+            if missing := {"train", "valid", "test"} - self.files.keys():
+                raise ValueError(f"files: {', '.join(sorted(missing))} missing beside {', '.join(self.files)}")
+            if self.split != SplitBy():
+                raise ValueError("files name train, valid and test: leave split out")
+        return self
+
+    @property
+    def family(self) -> str:
+        return self.name
+
+    @property
+    def pair(self) -> tuple[str, ...]:
+        """Return the fields that a model may know again: the first two."""
+        return tuple(self.fields)[:2]
+
+    def paths(self) -> dict[str, list[Path]]:
+        """Find the files by part: train, valid and test, or all. Raises ValueError for a pattern without a file."""
+        if isinstance(self.files, dict):
+            return {part: self.found([self.files[part]]) for part in ("train", "valid", "test")}
+        return {"all": self.found(self.files)}
+
+    def found(self, patterns: list[str]) -> list[Path]:
+        """Expand patterns to files, in order. Raises ValueError for a pattern without a file."""
+        found: list[Path] = []
+        for pattern in patterns:
+            path = Path(pattern).expanduser()
+            root, rest = (Path(path.anchor), path.relative_to(path.anchor)) if path.anchor else (self.folder, path)
+            matches = sorted(root.glob(str(rest)))
+            if not matches:
+                raise ValueError(f"data set {self.name!r}: no file {root / rest}")
+            found += matches
+        return found
+
+    def source(self, field: str) -> str:
+        """Return the column of a field."""
+        return self.fields[field].column or field
+
+
+def label_of(text: str, columns: list[str]) -> tuple[str, str | None, str]:
+    """Read a label: column, sign and value of a comparison; sign None for a plain column.
+
+    Raises ValueError for a column that is not there.
+    """
+    if text in columns or not (found := COMPARISON.fullmatch(text)):
+        return one_of("column of the label", text, columns), None, ""
+    return one_of("column of the label", found["column"], columns), found["sign"], found["value"].strip("'\"")

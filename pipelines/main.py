@@ -1,0 +1,29 @@
+"""Collect all commands in one program, `factorbench`."""
+
+import importlib
+
+from pipelines.project.cli import run_any
+
+COMMANDS = (
+    "describe",
+    "fit",
+    "download",
+    "prepare",
+    "pretrain",
+    "tune",
+    "evaluate",
+    "leaderboard",
+    "significance",
+    "train",
+    "compare",
+    "studies",
+)
+
+
+def main() -> None:
+    """Run the command that the first argument names."""
+    run_any({name: importlib.import_module(f"pipelines.{name}").main for name in COMMANDS})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+"""Check before a search that its space fits the model and the training."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from models import registry
+from pipelines.project.settings import Setting, resolve
+from pipelines.training.cell import Cell
+from search_spaces.shared import Space, file_of
+
+
+def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting) -> None:
+    """Try tune.fixed, the paper's setting, and the ends of a space.
+
+    The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names
+    tune.fixed or the file of the space, with the reason of model or training.
+    """
+    file, start = file_of(cell.model), {**fixed, **{key: paper[key] for key in space}}
+    tried = [("tune.fixed", fixed), (f"{file}: PAPER", start)]
+    tried += [(f"{file}: SPACE[{key!r}]", {**start, key: value}) for key in space for value in ends(space[key])]
+    fields, made = cell.schema["fields"], []
+    for place, setting in tried:
+        try:
+            arguments, _ = resolve(setting, cell.training)
+            if arguments not in made:
+                made.append(arguments)
+                with torch.random.fork_rng(devices=[]):
+                    registry.create(
+                        cell.model, [2] * len(fields), arguments, fields
+                    )  # the sizes of fields don't matter
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from error
+
+
+def ends(distribution: Any) -> Iterator[Any]:
+    """List the lowest and highest value of a range, or all choices."""
+    yield from getattr(distribution, "choices", None) or (distribution.low, distribution.high)

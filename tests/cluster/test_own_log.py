@@ -1,0 +1,43 @@
+"""Check that two commands lead from a user's file to a leaderboard."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+PAGE = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
+
+
+def look_alike(file):
+    """Write ratings in the form of MovieLens 100K: users like the genre of their group."""
+    rng = np.random.default_rng(0)
+    lines = ["user_id:token\titem_id:token\trating:float\ttimestamp:float\n"]
+    for row in range(1500):
+        user, item = rng.integers(40), rng.integers(30)
+        rating = rng.integers(4, 6) if (user + item) % 2 else rng.integers(1, 4)
+        lines.append(f"{user}\t{item}\t{rating}\t{880_000_000 + 3600 * row}\n")
+    file.write_text("".join(lines))
+
+
+def commands():
+    """Return the commands that the page tells a user to type."""
+    block = re.search(r"```console\n(.*?)```", PAGE, re.DOTALL)
+    return [line.removeprefix("$ ") for line in block[1].splitlines() if line.startswith("$ ")]
+
+
+def test_the_two_commands_of_the_page_lead_to_a_leaderboard(tmp_path):
+    look_alike(tmp_path / "ml-100k.inter")
+    (tmp_path / "datasets").mkdir()
+    describe, fit = commands()
+    assert describe.startswith("factorbench describe ml-100k.inter > datasets/")
+    for command in (describe, f"{fit} --models lr,fm --num-trials 1 --num-seeds 2"):
+        command = command.replace("factorbench", f"{sys.executable} -m pipelines.main")
+        done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    board = (tmp_path / "runs" / "ml-100k" / "results" / "leaderboard.md").read_text()
+    assert re.findall(r"^\| (lr|fm) \|", board, re.MULTILINE) == ["fm", "lr"]
+    assert "test AUC" in done.stdout
+    assert re.search(r"^next: factorbench train --model fm ", done.stdout, re.MULTILINE)
+    assert (tmp_path / "ml-100k.inter").exists()
