@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from pipelines.data.negatives import draw_negatives, group_rows
 from pipelines.data.own import OwnDataset
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import read_table
-from pipelines.project.cli import note
+from pipelines.project.cli import note, phases
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
 from pipelines.project.paths import Paths
@@ -56,8 +56,17 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     Raises ValueError for raw files that are missing or invalid, for a log with too few values to draw negatives from,
     and for a split that lacks a class. Raises OSError when a file can't be read or written.
     """
+    with phases(dataset.name) as begin:
+        return prepare_in(paths, dataset, params, begin)
+
+
+def prepare_in(
+    paths: Paths, dataset: Dataset | OwnDataset, params: Params, begin: Callable[[str], None]
+) -> dict[str, Any]:
+    """Do the work of `prepare`, phase by phase."""
     folder = paths.processed(dataset.name)
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
+    begin("reads and encodes the rows")
     if isinstance(dataset, OwnDataset):
         files = [file for part in dataset.paths().values() for file in part]
         encoded, splits = splits_of_table(dataset, params, seeds["split"])
@@ -76,8 +85,12 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
     if encoded.lists is not None:
         tables["lists"] = encoded.lists.to_frame("elements").lazy()
-    digests = {f"{name}.parquet": write_parquet(folder / f"{name}.parquet", tables[name]) for name in tables}
+    digests = {}
+    for name, table in tables.items():
+        begin(f"writes {name}.parquet")
+        digests[f"{name}.parquet"] = write_parquet(folder / f"{name}.parquet", table)
     write_json(folder / "files.json", digests)
+    begin("computes digests")
     values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
     if encoded.lists is not None:
         values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()

@@ -1,12 +1,14 @@
 """Define the options that all commands share, and print errors as one line."""
 
+import contextlib
 import functools
 import io
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,6 +68,26 @@ def with_params(text: str, arguments: Sequence[str]) -> str:
 def note(text: str) -> None:
     """Print a note on stderr."""
     print(f"note: {text}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def phases(title: str) -> Iterator[Callable[[str], None]]:
+    """Show which phase of long work runs; yields a function that begins one.
+
+    Without a terminal, each phase that begins after ten seconds is a line on stderr.
+    """
+    from rich.console import Console  # takes time to import
+
+    console, start = Console(stderr=True), time.monotonic()
+    with console.status(title) as status:
+
+        def begin(phase: str) -> None:
+            seconds = time.monotonic() - start
+            status.update(f"{title}: {phase} (after {seconds:.0f} s)" if seconds > 1 else f"{title}: {phase}")
+            if not console.is_terminal and seconds > 10:
+                print(f"{title}: {phase} after {seconds:.0f} s", file=sys.stderr, flush=True)
+
+        yield begin
 
 
 def checked(command: Callable[..., Any]) -> Callable[..., Any]:

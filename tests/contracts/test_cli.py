@@ -3,13 +3,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
 import pipelines
 from pipelines.project import code
-from pipelines.project.cli import WITH_PARAMS, one_of, run
+from pipelines.project.cli import WITH_PARAMS, one_of, phases, run
 
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
@@ -192,3 +193,14 @@ def test_the_cluster_command_says_how_it_is_used_without_a_cluster(arguments, co
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stderr) == (code, "")
     assert done.stdout.startswith("usage: python -m pipelines.ray_cluster COMMAND")
+
+
+def test_phases_of_long_work_are_lines_where_there_is_no_terminal(monkeypatch, capsys):
+    seconds = iter([0.0, 1.0, 12.0, 200.0])
+    monkeypatch.setattr("pipelines.project.cli.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    with phases("frappe") as begin:
+        for phase in ("reads", "draws", "writes"):
+            begin(phase)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "frappe: draws after 12 s\nfrappe: writes after 200 s\n"
