@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,8 +52,8 @@ def main(
     params = paths.root / "params.yaml"
     tune = {"num_trials": num_trials, "time_budget_s": round(each, 1)}
     write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {}))
-    stage("download", dataset, params)
-    stage("prepare", dataset, params)
+    stage("download", params, dataset=dataset)
+    stage("prepare", params, dataset=dataset)
     num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
     write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {"training.batch_size": batch_size}))
@@ -97,12 +98,11 @@ def params_text(
     return "# Written by `factorbench fit`.\n" + yaml_text(content)
 
 
-def stage(name: str, dataset: str, params: Path, model: str = "") -> str:
-    """Run a stage, and return its last line. Raises ValueError with the stage's error."""
+def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, **options: str) -> str:
+    """Run a stage with options, and return its last line. Raises ValueError with the stage's error."""
     command = [sys.executable, "-m", f"pipelines.{name}", "--params", str(params)]
-    command += ["--dataset", dataset] if dataset else []
-    command += ["--model", model] if model else []
-    done = subprocess.run(command, capture_output=True, text=True)
+    command += [word for key, value in options.items() for word in (f"--{key}", value)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"{name} ended with code {done.returncode}"]
         raise ValueError(lines[-1].removeprefix("error: "))
@@ -112,24 +112,25 @@ def stage(name: str, dataset: str, params: Path, model: str = "") -> str:
 def epoch_seconds(dataset: str, params: Path, paths: Any) -> float:
     """Time one epoch of fm."""
     from pipelines.project.params import load_params
+    from pipelines.search.tuner import fixed_setting
     from pipelines.training.cell import load_cell
     from pipelines.training.process import prepare_process
 
     prepare_process(1)
     config = load_params(params)
-    cell = load_cell("fm", dataset, config, paths)
-    setting = {**config.tune.fixed, "training.max_epochs": 1}
-    return cell.train({key: value for key, value in setting.items() if key != "model.attention_dim"}, 0)[1][0].seconds
+    (epoch,) = load_cell("fm", dataset, config, paths).train(
+        {**fixed_setting("fm", config), "training.max_epochs": 1}, seed=0
+    )[1]
+    return epoch.seconds
 
 
 def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
     """Search and train every model, and show how far each is. Returns why models failed."""
-    import ray
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
-    from pipelines.project.cluster import cluster
+    from pipelines.project.cluster import environment_of_cluster
 
     state, start, console = dict.fromkeys(models, "waits"), time.monotonic(), Console(stderr=True)
 
@@ -140,20 +141,25 @@ def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
         return shown
 
     failed: dict[str, str] = {}
-    with cluster(), Live(get_renderable=table, console=console, refresh_per_second=2):
-        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    with (
+        environment_of_cluster() as environment,
+        Live(get_renderable=table, console=console, refresh_per_second=2),
+    ):
+
+        def run_stage(name: str, model: str) -> str:
+            return stage(name, params, environment, dataset=dataset, model=model).partition(": ")[2]
+
         for model in models:
             try:
                 state[model] = "is searched"
-                found = stage("tune", dataset, params, model).partition(": ")[2]
+                found = run_stage("tune", model)
                 state[model] = f"{found}; final runs"
-                state[model] = f"{found}; {stage('evaluate', dataset, params, model).partition(': ')[2]}"
+                state[model] = f"{found}; {run_stage('evaluate', model)}"
             except ValueError as error:
                 failed[model] = str(error)
                 state[model] = f"failed: {error}"
             if not console.is_terminal:
                 console.print(f"{model}: {state[model]}", highlight=False, soft_wrap=True)
-    del os.environ["RAY_ADDRESS"]
     return failed
 
 
@@ -164,9 +170,8 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
     leaderboard.main(params, so_far=bool(failed))
     if num_seeds > 1:
         significance.main(params)
-        print(
-            f"with {num_seeds} seeds, small differences stay hidden: --num-seeds 5 shows more" if num_seeds < 5 else ""
-        )
+        if num_seeds < 5:
+            print(f"with {num_seeds} seeds, small differences stay hidden: --num-seeds 5 shows more")
     else:
         print("one seed does not show which models differ: run again with --num-seeds 5")
     for model, why in failed.items():

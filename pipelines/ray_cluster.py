@@ -1,6 +1,5 @@
 """Run a command, such as `dvc repro`, with one Ray cluster for all its stages."""
 
-import os
 import subprocess
 import sys
 
@@ -12,14 +11,10 @@ def main() -> int:
     if not sys.argv[1:] or sys.argv[1].startswith("-"):
         print(f"{USAGE}\n\n{__doc__}")
         return 0 if "--help" in sys.argv else 2
-    import ray  # takes seconds to import
-
-    from pipelines.project.cluster import CHECKED, cluster
+    from pipelines.project.cluster import environment_of_cluster  # takes seconds to import
 
     try:
-        with cluster():
-            address = ray.get_runtime_context().gcs_address
-            environment = {**os.environ, "RAY_ADDRESS": address, CHECKED: address}
+        with environment_of_cluster() as environment:
             return subprocess.run(sys.argv[1:], env=environment).returncode
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,11 +1,14 @@
 """Describe a data set's card: where its files come from, its sizes, and which pairs the test split knows."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from pydantic import TypeAdapter
 
-from pipelines.data.catalog import Source
+from pipelines.data.catalog import Dataset, Source
+from pipelines.data.own import OwnDataset
 from pipelines.project.files import file_digest
 from pipelines.project.paths import Paths
 from pipelines.project.records import Record, read_record
@@ -101,3 +104,32 @@ def described(file: Path) -> RawFile:
     return next(
         (raw for raw in known if (raw.name, raw.sha256) == (file.name, digest)), RawFile(name=file.name, sha256=digest)
     )
+
+
+def card_of(
+    dataset: Dataset | OwnDataset, schema: dict[str, Any], split: str, folder: Path, files: Sequence[Path]
+) -> Card:
+    """Make the card of the data that was written to `folder`. `split` is that of params.yaml, for a log."""
+    if dataset.format == "libfm":
+        split = "released"
+    elif isinstance(dataset, OwnDataset):
+        split = dataset.split.by
+    return Card(
+        dataset=dataset.name,
+        split=split,
+        field_dims=dict(zip(schema["fields"], schema["field_dims"], strict=True)),
+        num_rows=schema["num_rows"],
+        num_positives=schema["num_positives"],
+        known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
+        raw_files=[described(file) for file in files],
+    )
+
+
+def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:
+    """Count the test rows with the same features of some fields as a training positive."""
+    known = pl.scan_parquet(train).filter(pl.col("label") == 1).select(fields).unique()
+    rows = pl.scan_parquet(test).select("label", *fields)
+    counts = [table.group_by("label").len().collect() for table in (rows.join(known, on=fields, how="semi"), rows)]
+    found, all_rows = (dict(table.iter_rows()) for table in counts)
+    positives, negatives = (Known(known=found.get(label, 0), rows=all_rows[label]) for label in (1, -1))
+    return KnownPairs(fields=list(fields), positives=positives, negatives=negatives)

@@ -7,7 +7,7 @@ import polars as pl
 
 from pipelines.data.encoding import Encoded
 from pipelines.data.own import Column, OwnDataset, SplitBy, label_of
-from pipelines.data.splitting import split_rows
+from pipelines.data.splitting import split_groups, split_in_order, split_rows
 from pipelines.data.tables import PART
 from pipelines.project.cli import one_of
 
@@ -82,17 +82,14 @@ def split_of(
     if split.by == "fold":
         return by_fold(table, split, dataset.name)
     if split.by == "group":
-        groups, of_row = np.unique(table[split.column].fill_null("").to_numpy(), return_inverse=True)
-        parts = split_rows(len(groups), train, valid, rng)
-        return {part: np.flatnonzero(np.isin(of_row, members)) for part, members in parts.items()}
+        _, group = np.unique(table[split.column].fill_null("").to_numpy(), return_inverse=True)
+        return {part: np.sort(rows) for part, rows in split_groups(group, train, valid, rng).items()}
     if split.by == "last":
         return by_last(table, split)
     order = np.arange(num_rows)
     if split.by == "time":
         order = np.argsort(times_of(table[split.column], dataset.name), kind="stable")
-    num_train, num_valid = math.ceil(train * num_rows), math.ceil(valid * num_rows)
-    parts = np.split(order, [num_train, num_train + num_valid])
-    return dict(zip(("train", "valid", "test"), map(np.sort, parts), strict=True))
+    return {part: np.sort(rows) for part, rows in split_in_order(order, train, valid).items()}
 
 
 def by_fold(table: pl.DataFrame, split: SplitBy, name: str) -> dict[str, np.ndarray]:

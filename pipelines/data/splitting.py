@@ -7,13 +7,18 @@ import numpy as np
 
 
 def split_rows(num_rows: int, train: float, valid: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Split one permutation of the row numbers: ⌈train share⌉, ⌈valid share⌉ and the rest.
+    """Split one permutation of the row numbers."""
+    return split_in_order(rng.permutation(num_rows), train, valid)
+
+
+def split_in_order(rows: np.ndarray, train: float, valid: float) -> dict[str, np.ndarray]:
+    """Split row numbers as they stand: ⌈train share⌉, ⌈valid share⌉ and the rest.
 
     Shares are exact decimals: 0.07 of 100 rows is 7 rows, not 8 as with floats. Rounding up gives the sizes of the
     released Frappe split.
     """
-    num_train, num_valid = (ceil(Fraction(str(share)) * num_rows) for share in (train, valid))
-    parts = np.split(rng.permutation(num_rows), [num_train, num_train + num_valid])
+    num_train, num_valid = (ceil(Fraction(str(share)) * len(rows)) for share in (train, valid))
+    parts = np.split(rows, [num_train, num_train + num_valid])
     return dict(zip(("train", "valid", "test"), parts, strict=True))
 
 

@@ -51,6 +51,14 @@ def cluster() -> Iterator[dict[str, float]]:
         ray.shutdown()
 
 
+@contextlib.contextmanager
+def environment_of_cluster() -> Iterator[dict[str, str]]:
+    """Connect to Ray, and yield the environment in which commands share the cluster."""
+    with cluster():
+        address = ray.get_runtime_context().gcs_address
+        yield {**os.environ, "RAY_ADDRESS": address, CHECKED: address}
+
+
 def check_head(address: str) -> None:
     """Check that a cluster answers, and that it asks for a token. Raises ValueError if not.
 

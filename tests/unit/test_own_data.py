@@ -139,6 +139,20 @@ def test_bins_are_quantiles_of_the_training_rows(own):
     assert encoded.ids[100, 0] == 1
 
 
+@pytest.mark.parametrize(("scale", "noted"), [("raw", True), ("standard", False)])
+def test_raw_numbers_far_from_one_have_a_note(folder, own, capsys, scale, noted):
+    text = "age,click\n" + "".join(f"{1000 + row},{row % 2}\n" for row in range(60))
+    own(text, fields={"age": {"kind": "number", "scale": scale}})
+    prepared(folder)
+    assert ("field age has large raw numbers" in capsys.readouterr().err) == noted
+
+
+def test_shares_of_rows_in_order_are_exact_decimals(own):
+    dataset = own("user,click\n" + "".join(f"u,{row % 2}\n" for row in range(100)), split="order")
+    rows = split_of(read_table(dataset), dataset, 0.07, 0.9, np.random.default_rng(0))
+    assert [len(part) for part in rows.values()] == [7, 90, 3]
+
+
 def test_a_log_scale_is_of_size_and_sign(own):
     text = "user,age,click\n" + "".join(f"u,{age},{n % 2}\n" for n, age in enumerate((-100, -1, 0, 1, 100)))
     dataset = own(text, fields={"age": {"kind": "number", "scale": "log"}})

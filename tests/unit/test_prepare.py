@@ -407,15 +407,19 @@ def test_a_log_without_repeats_has_no_note(project, capsys):
     assert notes(capsys) == []
 
 
-def test_a_user_without_enough_unused_items_is_left_out_with_a_note(project, capsys):
+@pytest.mark.parametrize("split", ["random", "new_pairs"])
+def test_a_user_without_enough_unused_items_is_left_out_with_a_note(project, capsys, split):
+    (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
     others = [f"u{n},i{n % 39},a,b,c,d,e" for n in range(300)]
-    write_csv(project, [*others, *(f"busy,i{n},a,b,c,d,e" for n in range(39))])
+    write_csv(project, [*others[:150], *(f"busy,i{n},a,b,c,d,e" for n in range(39)), *others[150:]])
     schema = run_prepare(project, "synthetic")
     assert schema["num_positives"]["total"] == 300
     assert schema["num_rows"]["total"] == 900
     frames = read_processed(project, "synthetic")
     (busy,) = frames["vocabulary"].filter(pl.col("raw_value") == "busy")["feature_id"]
     assert not any((frames[name]["user"] == busy).any() for name in SPLITS)
+    pairs = [set(frames[name].select("user", "item").rows()) for name in SPLITS]
+    assert split == "random" or len(set.union(*pairs)) == sum(map(len, pairs))
     (note,) = notes(capsys)
     assert note == (
         "note: data set 'synthetic': 39 of 339 lines are left out, the first for this: no item left for a negative "

@@ -1,0 +1,146 @@
+"""Make the splits of a data set: those of released files, of a log with negatives, or of a user's table."""
+
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from pipelines.data.catalog import Dataset
+from pipelines.data.encoding import Encoded, encode
+from pipelines.data.fitting import encode_own, far_from_one, labels_of, split_of
+from pipelines.data.libfm import by_field, read_libfm
+from pipelines.data.logs import read_log
+from pipelines.data.negatives import draw_negatives, group_rows
+from pipelines.data.own import OwnDataset
+from pipelines.data.splitting import split_groups, split_rows
+from pipelines.data.tables import read_table
+from pipelines.project.cli import note
+from pipelines.project.params import Params
+
+NO_ROWS = pl.DataFrame({"row": np.empty(0, dtype=np.int64)})
+
+Splits = dict[str, "Split"]  # train, valid, test
+
+
+class Split(NamedTuple):
+    """Hold a split's lazy table of label and fields. Writing it computes some rows at a time."""
+
+    num_rows: int
+    num_positives: int
+    table: pl.LazyFrame
+
+
+def splits_as_released(dataset: Dataset, files: list[Path]) -> tuple[Encoded, Splits]:
+    """Encode a libfm data set, whose files are train, valid and test in this order."""
+    parts = [read_libfm(file, len(dataset.fields)) for file in files]
+    indices, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("indices", "values"))
+    try:
+        order = by_field(indices, dataset.fields)
+    except ValueError as error:
+        raise ValueError(f"data set {dataset.name!r}: {error}") from error
+    indices, values = (np.take_along_axis(array, order, axis=1) for array in (indices, values))
+    encoded = encode([pl.DataFrame(indices, list(dataset.fields)).cast(pl.String)], dataset.fields)
+    labels = np.concatenate([part.labels for part in parts])
+    table = to_table(dataset, labels, encoded.ids, None if (values == 1).all() else values)
+    ends = np.cumsum([len(part.labels) for part in parts])
+    splits = [whole(table[end - len(part.labels) : end]) for part, end in zip(parts, ends, strict=True)]
+    return encoded, dict(zip(("train", "valid", "test"), splits, strict=True))
+
+
+def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: dict[str, int]) -> tuple[Encoded, Splits]:
+    """Encode the files of a log, draw negatives, and split lines and negatives together."""
+    shares = params.prepare
+    encoded = encode(chain.from_iterable(read_log(file, dataset) for file in files), dataset.fields)
+    rng = np.random.default_rng(seeds["negatives"])
+    negatives, ids = draw_negatives(encoded, dataset, shares.num_negatives, rng), encoded.ids
+    if (left_out := negatives[:, 0] < 0).any():
+        negatives, ids = negatives[~left_out], ids[~left_out]
+    num_lines, replaced = len(ids), dataset.fields.index(dataset.replace)
+
+    def make(rows: pl.DataFrame) -> pl.DataFrame:
+        """Make rows from row numbers. The lines of the log come first, then the negatives of each line in turn."""
+        row = rows["row"].to_numpy()
+        positive = row < num_lines
+        line, draw = np.divmod(row - num_lines, shares.num_negatives)
+        made = ids[np.where(positive, row, line)]
+        made[~positive, replaced] = negatives[line[~positive], draw[~positive]]
+        return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), made)
+
+    def split(rows: np.ndarray) -> Split:
+        table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
+        return Split(len(rows), int((rows < num_lines).sum()), table)
+
+    rng = np.random.default_rng(seeds["split"])
+    if shares.split == "new_pairs":
+        pairs = group_rows(pairs_of_log(ids, dataset, negatives))
+        rows = split_groups(pairs, shares.train, shares.valid, rng)
+    else:
+        rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, rng)
+    note_repeats(dataset, ids, {name: part[part < num_lines] for name, part in rows.items()})
+    return encoded, {name: split(part) for name, part in rows.items()}
+
+
+def pairs_of_log(ids: np.ndarray, dataset: Dataset, negatives: np.ndarray) -> np.ndarray:
+    """Return the ids of the pair's fields: of the log's lines, then of each line's negatives.
+
+    `ids` is [lines, fields], `negatives` [lines, negatives of each]. Returns [lines + negatives, fields of the pair].
+    """
+    given = ids[:, [dataset.fields.index(field) for field in dataset.given]]
+    replaced = ids[:, dataset.fields.index(dataset.replace)]
+    lines = np.concatenate([given, np.repeat(given, negatives.shape[1], axis=0)])
+    return np.column_stack([lines, np.concatenate([replaced, negatives.ravel()])])
+
+
+def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]) -> None:
+    """Print how many test positives are in train too, because the log repeats lines."""
+    group = group_rows(ids)
+    in_train = np.zeros(len(ids), dtype=bool)
+    in_train[group[lines["train"]]] = True
+    repeated = in_train[group[lines["test"]]]
+    if repeated.any():
+        note(
+            f"data set {dataset.name!r}: {repeated.sum():,} of {len(repeated):,} test positives are in train too, "
+            "because the log repeats lines; remove the repeats from it if a model should not have seen them"
+        )
+
+
+def splits_of_table(dataset: OwnDataset, params: Params, seed: int) -> tuple[Encoded, Splits]:
+    """Split a user's own table, and encode it by its training rows."""
+    table = read_table(dataset)
+    rng = np.random.default_rng(seed)
+    rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
+    labels = labels_of(table, dataset)
+    encoded, values = encode_own(table, dataset, rows["train"])
+    for field in far_from_one(table, dataset):
+        note(f"data set {dataset.name!r}: field {field} has large raw numbers; scale: standard or log trains better")
+    made = to_table(dataset, labels, encoded.ids, values)
+    return encoded, {part: whole(made[at]) for part, at in rows.items()}
+
+
+def whole(table: pl.DataFrame) -> Split:
+    """Make a split of a table that is in memory."""
+    return Split(table.height, int((table["label"] == 1).sum()), table.lazy())
+
+
+def to_table(
+    dataset: Dataset | OwnDataset, labels: np.ndarray, ids: np.ndarray, values: np.ndarray | None = None
+) -> pl.DataFrame:
+    """Make a table of labels and ids. Feature values become columns `value:FIELD` (Float32)."""
+    columns = {field: ids[:, column] for column, field in enumerate(dataset.fields)}
+    if values is not None:
+        columns |= {f"value:{field}": values[:, column] for column, field in enumerate(dataset.fields)}
+    return pl.DataFrame({"label": labels, **columns})
+
+
+def check_classes(dataset: Dataset | OwnDataset, splits: Splits) -> None:
+    """Raise ValueError for a split without rows or with one class, which has no AUC."""
+    for name, (num_rows, num_positives, _) in splits.items():
+        problem = None
+        if num_rows == 0:
+            problem = "has no rows"
+        elif num_positives in (0, num_rows):
+            problem = f"has only rows with label {1 if num_positives else -1}"
+        if problem:
+            raise ValueError(f"data set {dataset.name!r}: the {name} split {problem}; the AUC needs both classes")
