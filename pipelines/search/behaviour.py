@@ -13,6 +13,7 @@ from pipelines.project.golden_files import SEED, Figures
 from pipelines.project.params import TuneParams
 from pipelines.search import scheduling, tuner
 from pipelines.search.journal import budget_left
+from pipelines.search.trial import trial_seed
 from pipelines.training.cell import generated_cell
 from search_spaces.shared import Space
 
@@ -31,7 +32,7 @@ def search_behaviour() -> Figures:
         "draws": {f"after {drawn} trials": draws(drawn) for drawn in (0, 7)},
         "stopped": {name: stopped(name) for name in ("none", "asha", "median")},
         "budget_left": {str(done): budget_left(study_of(done), TuneParams(num_trials=5)) for done in (0, 3, 9)},
-        "trial_seed": tuner.trial_seed(generated_cell(), SETTING),
+        "trial_seed": trial_seed(generated_cell(), SETTING),
     }
 
 

@@ -1,18 +1,15 @@
 """Keep the record of a search: an Optuna study in a journal, which survives a kill."""
 
-import itertools
 import json
 import logging
-import math
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import polars as pl
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study
@@ -20,7 +17,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipelines.project.metric import Metric
 from pipelines.project.params import TuneParams
-from search_spaces.shared import Space
 
 # Attributes of the study and of its trials.
 SECONDS = "seconds"  # how long its searches have run
@@ -136,29 +132,6 @@ def tried_settings(study: Study) -> list[dict[str, Any]]:
     """Return the settings of all trials that are part of the budget, or that run."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return [trial.params for trial in (*finished_trials(study), *running)]
-
-
-def settings_left(space: Space, tried: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield the settings of a finite space that were not tried; none of an infinite space."""
-    values = [values_of(distribution) for distribution in space.values()]
-    if None not in values:
-        settings = (dict(zip(space, setting, strict=True)) for setting in itertools.product(*values))  # type: ignore[arg-type]
-        yield from (setting for setting in settings if setting not in tried)
-
-
-def num_settings(space: Space) -> float:
-    """Count the settings of a space; infinity where a key is continuous."""
-    values = [values_of(distribution) for distribution in space.values()]
-    return math.prod(math.inf if each is None else len(each) for each in values)
-
-
-def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
-    """Return the values that a key can have; None for a continuous key."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    if isinstance(distribution, IntDistribution):
-        return range(distribution.low, distribution.high + 1, distribution.step)
-    return None
 
 
 def budget_left(study: Study, budget: TuneParams) -> tuple[int, float | None]:

@@ -1,9 +1,12 @@
-"""Check before a search that its space fits the model and the training."""
+"""Check a space before a search, and list the settings of a finite space."""
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from models import registry
 from pipelines.project.settings import Setting, resolve
@@ -37,3 +40,26 @@ def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting) -> Non
 def ends(distribution: Any) -> Iterator[Any]:
     """List the lowest and highest value of a range, or all choices."""
     yield from getattr(distribution, "choices", None) or (distribution.low, distribution.high)
+
+
+def settings_left(space: Space, tried: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the settings of a finite space that were not tried; none of an infinite space."""
+    values = [values_of(distribution) for distribution in space.values()]
+    if None not in values:
+        settings = (dict(zip(space, setting, strict=True)) for setting in itertools.product(*values))  # type: ignore[arg-type]
+        yield from (setting for setting in settings if setting not in tried)
+
+
+def num_settings(space: Space) -> float:
+    """Count the settings of a space; infinity where a key is continuous."""
+    values = [values_of(distribution) for distribution in space.values()]
+    return math.prod(math.inf if each is None else len(each) for each in values)
+
+
+def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
+    """Return the values that a key can have; None for a continuous key."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    return None

@@ -17,10 +17,10 @@ from pipelines.search.journal import (
     NODE,
     REASON,
     SURROUNDINGS,
-    settings_left,
     tried_settings,
 )
 from pipelines.search.scheduling import METRIC
+from pipelines.search.spaces import settings_left
 from search_spaces.shared import Space
 
 OF_SETTING = "of_setting"  # in a trial's result: it failed for its setting, wherever it runs

@@ -5,13 +5,11 @@ study: it first repeats the trials that were running, then runs the trials that 
 """
 
 import contextlib
-import json
 import logging
 import math
 import os
 import socket
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,7 +27,7 @@ from ray.tune.search import ConcurrencyLimiter
 
 from models import registry
 from pipelines.project import code
-from pipelines.project.cluster import cluster, last_line, resources_per_run
+from pipelines.project.cluster import cluster, resources_per_run
 from pipelines.project.files import locked
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TuneParams
@@ -43,7 +41,6 @@ from pipelines.search.journal import (
     counted_trials,
     ended_trials,
     finished_trials,
-    num_settings,
     open_journal,
     reasons_of_surroundings,
     requeue_failed,
@@ -52,11 +49,10 @@ from pipelines.search.journal import (
 )
 from pipelines.search.progress import TrialTable
 from pipelines.search.scheduling import METRIC, scheduler
-from pipelines.search.spaces import check_space
-from pipelines.search.study_search import OF_SETTING, OTHER_CODE, StudySearch
+from pipelines.search.spaces import check_space, num_settings
+from pipelines.search.study_search import StudySearch
+from pipelines.search.trial import run_trial
 from pipelines.training.cell import Cell, fingerprint
-from pipelines.training.loop import Epoch
-from pipelines.training.process import prepare_process
 from search_spaces import shared
 from search_spaces.shared import Space
 
@@ -208,42 +204,6 @@ def named_errors(path: Path) -> Iterator[Path]:
             raise
         reason = below.strerror or " ".join(str(below).split()) or type(below).__name__
         raise OSError(below.errno, reason, below.filename or str(path)) from error
-
-
-def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TuneParams, running: str) -> None:
-    """Train one setting in a Ray worker, and report each epoch, or why training failed."""
-    try:
-        code.check_same(running)
-    except ValueError as error:
-        tune.report({METRIC: math.inf, "epoch": 0, REASON: str(error), OTHER_CODE: True})
-        return
-    prepare_process(budget.cpus_per_trial)
-    setting = {**fixed, **drawn}
-    best, last, limit, start = math.inf, 0, budget.trial_timeout_s, time.monotonic()
-
-    def report(epoch: Epoch) -> None:
-        nonlocal best, last
-        best, last = min(best, epoch.valid.score(cell.training.metric)), epoch.epoch
-        tune.report({METRIC: best, "epoch": last})
-        if limit and time.monotonic() - start > limit:
-            raise TimeoutError(f"it took longer than tune.trial_timeout_s, {limit:g} s")
-
-    hangs = threading.Timer(2 * (limit or 0), os._exit, [1])
-    if limit:
-        hangs.start()
-    try:
-        cell.train(setting, trial_seed(cell, setting), report)
-    except Exception as error:  # not raised again, as Tune would repeat the trial
-        reason = f"{type(error).__name__}: {last_line(error)}"
-        of_setting = isinstance(error, ValueError | FloatingPointError)
-        tune.report({METRIC: math.inf, "epoch": last, REASON: reason, OF_SETTING: of_setting})
-    finally:
-        hangs.cancel()
-
-
-def trial_seed(cell: Cell, setting: Setting) -> int:
-    """Derive the seed of a trial from its setting alone."""
-    return cell.seed("tune", json.dumps(setting, sort_keys=True))
 
 
 def check_result(cell: Cell, budget: TuneParams, study: Study, num_settings: float = math.inf) -> None:

@@ -19,6 +19,7 @@ from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams, TuneParams
 from pipelines.search import journal as study_record
 from pipelines.search import tuner
+from pipelines.search.trial import trial_seed
 
 
 def studies(project, model):
@@ -77,7 +78,7 @@ def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
     for row in rows.rows(named=True):
         setting = {key: value for key, value in row.items() if "." in key}
         setting |= {"model.embed_dim": 4, "training.batch_size": 256}
-        epochs = cell.train(setting, tuner.trial_seed(cell, setting))[1]
+        epochs = cell.train(setting, trial_seed(cell, setting))[1]
         lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
         assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
         assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))

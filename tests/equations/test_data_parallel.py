@@ -11,8 +11,9 @@ from pipelines.project.params import TrainingParams, load_params
 from pipelines.project.paths import Paths
 from pipelines.training import loop
 from pipelines.training.cell import fingerprint, load_cell
-from pipelines.training.parallel import Together, share
+from pipelines.training.parallel import share
 from pipelines.training.start import new_model
+from pipelines.training.together import Together
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower
 

@@ -19,10 +19,11 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, TuneParams, load_params
 from pipelines.project.seeds import seed_for
 from pipelines.search import journal as study_record
-from pipelines.search import scheduling, tuner
+from pipelines.search import scheduling, spaces, tuner
 from pipelines.search.behaviour import Reporting
 from pipelines.search.scheduling import METRIC
 from pipelines.search.study_search import OTHER_CODE, StudySearch
+from pipelines.search.trial import trial_seed
 from pipelines.training.cell import fingerprint, generated_cell
 from search_spaces import shared
 
@@ -70,7 +71,7 @@ def test_names_and_seeds_are_the_same_with_every_version_of_python_and_optuna(mo
     setting = {"training.l2": 1e-8, "model.embed_dim": 64, "model.hidden_dims": "[64]", "model.batch_norm": True}
     assert fingerprint(cell, SPACE, setting) == "36225c859a25"
     assert fingerprint(cell, {}, {"training.loss": None}) == "92d635ae56d9"
-    assert tuner.trial_seed(cell, setting) == 4030249810
+    assert trial_seed(cell, setting) == 4030249810
     assert seed_for(2019, "prepare", "größe", "split", 3) == 136206348
     assert digest_of({"losses": [0.1 + 0.2, 1e-8, 1e22], "name": "größe", "none": None}) == "1f5b4a78d79b"
 
@@ -262,10 +263,10 @@ def test_no_setting_is_drawn_twice_while_there_are_others():
     for name in "123456":
         drawn.append(search.suggest(name))
         search.on_trial_complete(name, {METRIC: 0.5 + (drawn[-1]["a"] == "y"), "epoch": 1, "done": True})
-    assert study_record.num_settings(FINITE) == 6 == len({tuple(setting.values()) for setting in drawn})
+    assert spaces.num_settings(FINITE) == 6 == len({tuple(setting.values()) for setting in drawn})
     assert len(study_record.finished_trials(study)) == 6
-    assert not list(study_record.settings_left(FINITE, study_record.tried_settings(study)))
-    assert study_record.num_settings({**FINITE, "c": FloatDistribution(0.0, 1.0)}) == float("inf")
+    assert not list(spaces.settings_left(FINITE, study_record.tried_settings(study)))
+    assert spaces.num_settings({**FINITE, "c": FloatDistribution(0.0, 1.0)}) == float("inf")
 
 
 def test_a_space_without_a_setting_left_ends_the_search(prepared, monkeypatch):
@@ -277,7 +278,7 @@ def test_a_space_without_a_setting_left_ends_the_search(prepared, monkeypatch):
         search.on_trial_complete("trial", {METRIC: 0.5, "epoch": 1, "done": True})
     budget, cell = TuneParams(num_trials=10), cell_of(prepared, "fm")
     tuner.spend_budget(cell, FINITE, {}, budget, study, [])
-    tuner.check_result(cell, budget, study, study_record.num_settings(FINITE))
+    tuner.check_result(cell, budget, study, spaces.num_settings(FINITE))
     with pytest.raises(ValueError, match="ended early"):
         tuner.check_result(cell, budget, study)
 
