@@ -1,9 +1,11 @@
+import shutil
 import statistics
 
 import numpy as np
 import pytest
 import torch
 
+from pipelines import evaluate
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
 from pipelines.evaluation.results import Run
@@ -14,6 +16,7 @@ from pipelines.project.provenance import made_by
 from pipelines.training import metrics
 from pipelines.training.cell import load_cell
 from pipelines.training.metrics import compute_metrics, on_resamples
+from results import write_cell
 
 
 def made_run(*valid_aucs):
@@ -102,3 +105,14 @@ def test_one_seed_has_no_deviation_and_three_have_that_of_a_sample():
 
 def test_a_summary_without_runs_says_only_that_it_has_none():
     assert final_runs.summary([], "rmse").model_dump() == {"num_seeds": 0}
+
+
+def test_a_best_setting_that_another_metric_chose_is_refused(prepared, tmp_path):
+    project = shutil.copytree(prepared.root, tmp_path / "project")
+    folder = Paths(project).results("synthetic", "lr")
+    write_cell(folder, [{}], metric="auc")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(ValueError, match=r"auc.* rmse.*python -m pipelines\.tune") as raised:
+        evaluate.main("lr", "synthetic", project / "params.yaml")
+    assert "\n" not in str(raised.value)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
