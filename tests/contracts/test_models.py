@@ -471,7 +471,7 @@ def test_a_gpu_computes_the_same(name):
     x = random_rows(field_dims, 16)
     with torch.no_grad():
         logits = model(Batch(x))
-        torch.testing.assert_close(model.cuda()(x.cuda()).cpu(), logits, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(model.cuda()(Batch(x.cuda())).cpu(), logits, rtol=1e-3, atol=1e-3)
 
 
 @every_model
