@@ -1,9 +1,11 @@
-"""Stop trials that fall behind the others."""
+"""Stop trials that fall behind the others, and all trials when the time is up."""
 
 import math
+import time
 from collections.abc import Collection
 from typing import Any
 
+from ray.tune import Callback, Stopper
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from pipelines.search.journal import REASON
@@ -70,3 +72,26 @@ class NotingScheduler(TrialScheduler):
 
     def debug_string(self) -> str:
         return self.inner.debug_string()
+
+
+class TimeBudget(Stopper, Callback):
+    """Stop all trials `seconds` after the first one could start. None means never.
+
+    The time in which Ray and the first worker start is no part of it.
+    """
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds, self.start = seconds, math.inf
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.start = min(self.start, time.monotonic())
+
+    def spent(self) -> float:
+        """Return the seconds since the first trial started."""
+        return max(0.0, time.monotonic() - self.start)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.seconds is not None and self.spent() >= self.seconds

@@ -10,7 +10,6 @@ import math
 import os
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +47,7 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.progress import TrialTable
-from pipelines.search.scheduling import METRIC, scheduler
+from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
 from pipelines.search.spaces import check_space, num_settings
 from pipelines.search.study_search import StudySearch
 from pipelines.search.trial import run_trial
@@ -142,7 +141,7 @@ def spend_budget(
     study.sampler = make_sampler(cell, drawn=len(ended_trials(study)))  # interrupted trials too: draw none twice
     searcher = StudySearch(study, space, known, surroundings(budget))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
-        start = time.monotonic()  # without the time in which Ray starts
+        clock = TimeBudget(seconds_left)
         progress = TrialTable(
             f"{cell.model} on {cell.dataset}",
             METRICS[cell.training.metric],
@@ -164,7 +163,6 @@ def spend_budget(
                 search_alg=algorithm,
                 scheduler=scheduler(budget.scheduler, cell.training.max_epochs, searcher.stopped, searcher.kept),
                 num_samples=trials_left,
-                time_budget_s=seconds_left,
                 metric=METRIC,
                 mode="min",
                 # NOTE: Ray 2.60 gives a trial up, whatever max_failures is, if the worker that it is handed to has died
@@ -174,14 +172,15 @@ def spend_budget(
             run_config=tune.RunConfig(
                 storage_path=scratch,
                 failure_config=tune.FailureConfig(max_failures=budget.max_failures),
-                callbacks=[progress],
+                stop=clock,
+                callbacks=[progress, clock],
                 verbose=0,
             ),
         )
         tuner.fit()
         if seconds_left is not None:
             searcher.end_by_budget()
-        study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + time.monotonic() - start)
+        study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + clock.spent())
     if searcher.ended:
         raise ValueError(searcher.ended)
 

@@ -282,7 +282,7 @@ def test_trials_that_the_time_budget_ends_count_with_their_epochs(project, monke
     assert set(rows["reason"]) == {"ended by tune.time_budget_s"}
     assert rows["epochs"].min() > 0
     assert found["valid_rmse"] == rows["valid"].min()
-    assert found["num_trials"] == rows.height == 2  # as many as run side by side
+    assert found["num_trials"] == rows.height <= 2  # as many as run side by side, and came to an epoch
     before = files(project, "fm")
     monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
     project.tune("fm")  # the budget is spent
