@@ -47,7 +47,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     metric = config.training.metric
 
     def report(epoch: loop.Epoch) -> None:
-        value = getattr(epoch.valid, metric)
+        value = epoch.valid[metric]
         print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
 
     model, epochs = cell.train(setting, cell.seed("pretrain"), report)
@@ -57,7 +57,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
     best = loop.best(epochs, metric)
-    reached = {"best_epoch": best.epoch, **best.valid._asdict()}
+    reached = {"best_epoch": best.epoch, **best.valid}
     write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin.model_dump()})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})
 
