@@ -7,6 +7,7 @@ from pipelines.data.catalog import get_dataset
 from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, written_whole
+from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 
@@ -48,7 +49,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
 
     def report(epoch: loop.Epoch) -> None:
         value = epoch.valid[metric]
-        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
+        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {METRICS[metric].format(value)}", flush=True)
 
     model, epochs = cell.train(setting, cell.seed("pretrain"), report)
     code.check()

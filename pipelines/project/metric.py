@@ -96,6 +96,11 @@ class Metric:
     decimals: int = 4
     explanation: str = ""  # under tables that show it
 
+    @property
+    def units(self) -> str:
+        """Name what is drawn to see how far chance moves the metric."""
+        return "groups of test rows" if self.by_group else "test rows"
+
     def score(self, value: float) -> float:
         """Convert a value to a score, or a score to its value. Lower scores are better."""
         return -value if self.higher_is_better else value
