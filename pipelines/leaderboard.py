@@ -221,7 +221,7 @@ def format_figure(row: dict[str, Any], column: str) -> str:
     """Format one figure of a row for the table."""
     if f"{column}_mean" in row:
         return figure(row[f"{column}_mean"], row[f"{column}_std"], DECIMALS[column])
-    value = row[column]
+    value = row.get(column)  # a model that declines the data set lacks metrics
     if column == "model" and row["other_behaviour"]:
         return f"{value} †"
     if value is None or column not in FORMATS:
