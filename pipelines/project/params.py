@@ -57,7 +57,7 @@ class TrainingParams(Schema):
     batch_size: PositiveInt = 128
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
-    metric: MetricName = "rmse"  # decides early stopping, the search, ranks and significance
+    metric: MetricName = "rmse"  # decides early stopping, the search, ranks and significance: docs/metrics.md
     l2: NonNegativeFloat = 0.0  # λ on the embeddings and the linear weights
     l2_rows: Literal["all", "touched"] = "all"  # adagrad only: rows that λ acts on in a step; touched: the batch's rows
     l1: NonNegativeFloat = 0.0  # λ_1 of FTRL-proximal
