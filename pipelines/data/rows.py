@@ -96,7 +96,7 @@ def command(folder: Path) -> str:
 def load_rows(folder: Path, split: str, group: int | None = None) -> Rows:
     """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed.
 
-    Groups are those of the file, or else the features of field number `group`.
+    Groups are the features of field number `group`; without it those of the file, if it has some.
     """
     rows = to_rows(pl.read_parquet(split_file(folder, split)))
     groups = rows.groups if group is None else rows.features[:, group].clone()
