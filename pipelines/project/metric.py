@@ -64,7 +64,7 @@ class Means:
         return self.of_drawn()(np.ones(len(self.values)))
 
     def of_drawn(self, block: np.ndarray | None = None, num_blocks: int = 0) -> Callable[[Counts], float]:
-        """Make a function that computes the metric where each unit, or each block of units, counts so often."""
+        """Make a function that computes the metric from how often each unit or block counts."""
         weights = np.broadcast_to(self.weights, len(self.values))
         parts, column = (self.values * weights, weights), self.column
         if block is None and column is None:
@@ -158,9 +158,9 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def auc_to_first_order(rows: Predicted) -> Means:
-    """Average each row's placement: the share of the other class that it is on the right side of.
+    """Average the placements of the rows.
 
-    The AUC is the mean placement of the positives, and of the negatives. To first order, drawing rows changes the AUC
+    A placement is the share of the other class that a row is on the right side of. The AUC is the mean placement of the positives, and of the negatives. To first order, drawing rows changes the AUC
     by what it changes both means.
     """
     positives, negatives = rows.by_place()
@@ -180,7 +180,7 @@ def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 
 def average_precision_to_first_order(rows: Predicted) -> Means:
-    """Average what each row contributes: the average precision, and its derivative by how often the row counts."""
+    """Average the parts of rows: the average precision, and its derivative by the row's count."""
     positives, negatives = rows.by_place()
     found = np.cumsum(positives[::-1])[::-1]
     seen = found + np.cumsum(negatives[::-1])[::-1]
@@ -191,9 +191,9 @@ def average_precision_to_first_order(rows: Predicted) -> Means:
 
 
 def ece(rows: Predicted) -> Means:
-    """Average the distance of mean probability and share of positives over bins with equally many rows.
+    """Average the distance of mean probability and share of positives over bins.
 
-    Bins are those of all rows, also where rows are drawn. Equal predictions are in one bin, that of the middle one.
+    Bins have equally many rows. They are those of all rows, also where rows are drawn. Equal predictions are in one bin, that of the middle one.
     """
     place = places(rows.predicted)
     size = np.bincount(place)

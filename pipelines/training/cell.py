@@ -102,7 +102,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
 
 
 def check_groups(dataset: Dataset | OwnDataset, metric: str, split: str, rows: Rows) -> None:
-    """Raise ValueError for a metric by group if no group of a split has rows of both classes."""
+    """Raise ValueError for a metric by group that is not defined on a split."""
     require_group(dataset, metric)
     if not METRICS[metric].by_group or have_mixed_groups(rows.labels, rows.groups):
         return
@@ -113,7 +113,7 @@ def check_groups(dataset: Dataset | OwnDataset, metric: str, split: str, rows: R
 
 
 def require_group(dataset: Dataset | OwnDataset, metric: str) -> None:
-    """Raise ValueError for a metric by group if the data set does not say what the groups are."""
+    """Raise ValueError for a metric by group of a data set without groups."""
     if METRICS[metric].by_group and not dataset.grouped_by:
         raise ValueError(
             f"metric {metric} needs groups, such as users: write `group: FIELD` into datasets/{dataset.name}.yaml; "

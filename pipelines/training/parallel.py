@@ -201,7 +201,9 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
 
 
 def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str) -> Metrics:
-    """Compute all metrics but those by group on a split, which is read piece by piece."""
+    """Compute all metrics but those by group on a split.
+
+    It is read piece by piece."""
     file = split_file(folder, split)
     logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces(file)), strict=True)
     labels = torch.cat(labels)

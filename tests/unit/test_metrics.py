@@ -33,7 +33,7 @@ def slow_average_precision(scores, labels):
 
 
 def slow_ece(probabilities, labels):
-    """Sort rows into bins by the middle place of their probability, and weigh each bin by its rows."""
+    """Sort rows into bins by their probability's middle place, and weigh bins by their rows."""
     bins = {}
     for probability, label in zip(probabilities, labels, strict=True):
         below = sum(other < probability for other in probabilities)
