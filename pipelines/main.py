@@ -14,6 +14,7 @@ COMMANDS = (
     "evaluate",
     "leaderboard",
     "significance",
+    "report",
     "train",
     "compare",
     "studies",

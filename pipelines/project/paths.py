@@ -60,3 +60,8 @@ class Paths:
     def significance(self) -> Path:
         """Return the significance path without suffix. The suffixes are .json, .md and .svg."""
         return self.root / "results" / "significance"
+
+    @property
+    def report(self) -> Path:
+        """Return the path of the page that shows all results."""
+        return self.root / "results" / "report.html"
