@@ -15,6 +15,7 @@ COMMANDS = (
     "leaderboard",
     "significance",
     "report",
+    "bundle",
     "train",
     "compare",
     "studies",

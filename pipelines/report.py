@@ -166,7 +166,7 @@ def trial_rows(model: str, trials: pl.DataFrame, metric: Metric) -> list[dict[st
 
 
 def curve_rows(model: str, curves: pl.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """Average the validation metric over the seeds that reached an epoch, and mark the best epoch."""
+    """Average the validation metric over the seeds of each epoch; mark the best epoch."""
     means = curves.group_by("epoch").agg(pl.col(f"valid_{metric.name}").mean().alias("value")).sort("epoch")
     rows = list(means.iter_rows(named=True))
     best = min(rows, key=lambda row: metric.score(row["value"]), default=None)

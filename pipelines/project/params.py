@@ -28,7 +28,10 @@ def distinct(names: Strings) -> Strings:
 
 
 def omitted(default: Any) -> Any:
-    """Give a key a default with which it stands in no dump and in no study's name, as if there were no such key."""
+    """Give a key a default that no dump shows.
+
+    Results and studies from before the key was there keep their names.
+    """
     return Field(default=default, exclude_if=lambda value: value == default)
 
 

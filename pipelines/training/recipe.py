@@ -11,7 +11,10 @@ from pipelines.training.optimizers import rows_of
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, training: TrainingParams) -> Callable[[float], None]:
-    """Make a function that takes each epoch's score (lower is better) and sets the next epoch's learning rate."""
+    """Make a function that sets the next epoch's learning rate.
+
+    It takes the score of the epoch before; lower is better.
+    """
     if training.lr_schedule == "plateau":
         return ReduceLROnPlateau(
             optimizer,
