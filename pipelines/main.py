@@ -14,6 +14,8 @@ COMMANDS = (
     "evaluate",
     "leaderboard",
     "significance",
+    "report",
+    "bundle",
     "train",
     "compare",
     "studies",

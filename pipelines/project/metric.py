@@ -160,8 +160,8 @@ def auc(positives: np.ndarray, negatives: np.ndarray) -> float:
 def auc_to_first_order(rows: Predicted) -> Means:
     """Average the placements of the rows.
 
-    A placement is the share of the other class that a row is on the right side of. The AUC is the mean placement of the positives, and of the negatives. To first order, drawing rows changes the AUC
-    by what it changes both means.
+    A placement is the share of the other class that a row is on the right side of. The AUC is the mean placement of the
+    positives, and of the negatives. To first order, drawing rows changes the AUC by what it changes both means.
     """
     positives, negatives = rows.by_place()
     above_negatives = (np.cumsum(negatives) - negatives / 2) / negatives.sum()
@@ -172,7 +172,7 @@ def auc_to_first_order(rows: Predicted) -> Means:
 
 
 def average_precision(positives: np.ndarray, negatives: np.ndarray) -> float:
-    """Average the precision at the score of each positive, which counts all rows that score no less."""
+    """Average the precision at the score of each positive, among rows that score no less."""
     positives, negatives = positives[::-1], negatives[::-1]
     found = np.cumsum(positives)
     seen = np.maximum(found + np.cumsum(negatives), 1)
@@ -193,7 +193,8 @@ def average_precision_to_first_order(rows: Predicted) -> Means:
 def ece(rows: Predicted) -> Means:
     """Average the distance of mean probability and share of positives over bins.
 
-    Bins have equally many rows. They are those of all rows, also where rows are drawn. Equal predictions are in one bin, that of the middle one.
+    Bins have equally many rows. They are those of all rows, also where rows are drawn. Equal predictions are in one
+    bin, that of the middle one.
     """
     place = places(rows.predicted)
     size = np.bincount(place)
