@@ -209,6 +209,13 @@ def test_a_metric_has_its_own_decimals_and_one_by_group_is_tested_over_groups(bo
     assert "the bootstrap over groups of test rows, with" in markdown({}, METRICS["group_auc"])
 
 
+def test_a_model_that_was_evaluated_before_the_metric_was_there_is_left_out(board):
+    board.add("fm", 0.3)
+    best = board.root / "results" / "frappe" / "fm" / "best.json"
+    best.write_text(best.read_text().replace('"rmse"', '"ece"').replace("valid_rmse", "valid_ece"))
+    assert board.compare("ece")["left_out"] == {"fm": "evaluated without ECE"}
+
+
 def test_another_metric_ranks_and_tests_and_says_so(board):
     for model, auc in (("fm", 0.90), ("ifm", 0.95), ("lr", 0.80)):
         board.add(model, auc, metric="auc")
