@@ -1,4 +1,4 @@
-"""Check that a bundle gives the model that was put in, and that a damaged or foreign one is refused."""
+"""Check that a bundle gives the model put in, and that others are refused."""
 
 import json
 import pickle

@@ -1,4 +1,4 @@
-"""Check that exported models give the probabilities of their bundles, and that other things are refused."""
+"""Check that exported models give the probabilities of their bundles."""
 
 import os
 
