@@ -1,4 +1,4 @@
-"""Check the page of all results: what it says, that its charts can be drawn, and that nothing in it is executed."""
+"""Check what the page of all results says and draws."""
 
 import html
 import json
