@@ -39,6 +39,7 @@ def main(
     process.prepare_process()
     show = print_json if as_json else print_line
     done: list[loop.Epoch] = []
+    described = get_dataset(dataset, paths.root)
 
     def seen(epoch: loop.Epoch) -> None:
         done.append(epoch)
@@ -48,9 +49,10 @@ def main(
         from pipelines.training import parallel
 
         fitted, peak = parallel.train_together(model, dataset, arguments, config, paths, seen)
-        test = parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
+        folder, group = paths.processed(dataset), described.group_place
+        test = parallel.evaluate_file(fitted, folder, "test", config_training.loss, group)
     else:
-        cell, described = load_cell(model, dataset, config, paths), get_dataset(dataset, paths.root)
+        cell = load_cell(model, dataset, config, paths)
         fitted, _ = cell.train({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"), seen)
         rows = load_rows(paths.processed(dataset), "test", described.group_place)
         check_groups(described, config_training.metric, "test", rows)

@@ -70,6 +70,10 @@ class Rows:
         )
         return Batch(ids, values, kernels, self.bags)  # type: ignore[arg-type]
 
+    def groups_by(self, group: int | None) -> Tensor | None:
+        """Return the features of field number `group` as groups; without it the groups that rows have."""
+        return self.groups if group is None else self.features[:, group].clone()
+
     def to(self, device: str | torch.device) -> "Rows":
         values = None if self.values is None else self.values.to(device)
         bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
@@ -99,8 +103,7 @@ def load_rows(folder: Path, split: str, group: int | None = None) -> Rows:
     Groups are the features of field number `group`; without it those of the file, if it has some.
     """
     rows = to_rows(pl.read_parquet(split_file(folder, split)))
-    groups = rows.groups if group is None else rows.features[:, group].clone()
-    return dataclasses.replace(rows, bags=load_bags(folder), groups=groups)
+    return dataclasses.replace(rows, bags=load_bags(folder), groups=rows.groups_by(group))
 
 
 def load_bags(folder: Path) -> Bags | None:

@@ -200,11 +200,16 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
     return Rows(*rows[:2], values=rows[2] if len(rows) > 2 else None)
 
 
-def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str) -> Metrics:
-    """Compute all metrics but those by group on a split.
+def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str, group: int | None = None) -> Metrics:
+    """Compute all metrics on a split, which is read piece by piece.
 
-    It is read piece by piece."""
+    Groups are the features of field number `group`.
+    """
     file = split_file(folder, split)
-    logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces(file)), strict=True)
-    labels = torch.cat(labels)
-    return compute_metrics(torch.cat(logits), labels, loss, defined(labels))
+    logits, labels, groups = [], [], []
+    for rows in pieces(file):
+        logits.append(predict(model, rows))
+        labels.append(rows.labels)
+        groups += [own for own in [rows.groups_by(group)] if own is not None]
+    grouped, signs = torch.cat(groups) if groups else None, torch.cat(labels)
+    return compute_metrics(torch.cat(logits), signs, loss, defined(signs, grouped), grouped)
