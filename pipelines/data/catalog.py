@@ -24,7 +24,7 @@ FORMATS = (*get_args(Format), "table")  # the last is a user's own
 COLUMNS = {  # of formats that fix them
     "frappe": FRAPPE_COLUMNS, "lastfm": LASTFM_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS,
 }  # fmt: skip
-RESERVED = ("label", "value:")  # columns of the prepared rows: the label, and the values of fields
+RESERVED = ("label", "value:", "group:")  # columns of the prepared rows: label, values of fields, groups
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
 
 Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
@@ -60,6 +60,7 @@ class Dataset(Schema):
     sources: Annotated[tuple[Source, ...], Strict(False)] = ()
     replace: str = ""
     given: Names = ()
+    group: str = ""  # the field whose values are the groups of group_auc; empty: the field `given`, if it is one
     published_rmse: dict[str, float] = Field(default={})  # Table 2 of the IFM paper, where this is its data
 
     @property
@@ -71,6 +72,16 @@ class Dataset(Schema):
     def generated(self) -> bool:
         """Tell whether `download` generates the log."""
         return self.name == "synthetic"
+
+    @property
+    def grouped_by(self) -> str:
+        """Return the field whose values are groups, or an empty text."""
+        return self.group or (self.given[0] if len(self.given) == 1 else "")
+
+    @property
+    def group_place(self) -> int | None:
+        """Return the number of the field whose features are groups; None without groups."""
+        return self.fields.index(self.grouped_by) if self.grouped_by else None
 
     @property
     def pair(self) -> tuple[str, ...]:
@@ -92,6 +103,8 @@ class Dataset(Schema):
                 raise ValueError(f"fields: {field!r} can't be a field's name")
             if field not in COLUMNS.get(self.format, self.fields):
                 raise unknown_field("fields", field, f"a file of format {self.format}", COLUMNS[self.format])
+        if self.group and self.group not in self.fields:
+            raise unknown_field("group", self.group, "the data set", self.fields)
         return self
 
     @model_validator(mode="after")

@@ -75,6 +75,7 @@ class OwnDataset(Schema):
     label: str  # a column with two values, or a comparison: rating >= 4
     fields: dict[str, Column] = Field(min_length=1)
     split: SplitBy = SplitBy()
+    group: str = ""  # the field or column whose values are the groups of group_auc, such as users
 
     # what only logs of positives and published splits have
     replace: str = ""
@@ -107,6 +108,15 @@ class OwnDataset(Schema):
     @property
     def family(self) -> str:
         return self.name
+
+    @property
+    def grouped_by(self) -> str:
+        """Return the column whose values are groups, or an empty text."""
+        return self.source(self.group) if self.group in self.fields else self.group
+
+    @property
+    def group_place(self) -> None:
+        """Say that no field's features are groups: rare values share a feature, so the rows have a column for it."""
 
     @property
     def pair(self) -> tuple[str, ...]:

@@ -49,13 +49,15 @@ class Rows:
 
     `features` `[rows, fields]` are global feature ids (int32); `labels` `[rows]` are ±1 (float32). `values`
     `[rows, fields]` are the values of the features (float32), or None if all are 1. `bags` are the lists of features
-    that ids stand for, or None without such fields.
+    that ids stand for, or None without such fields. `groups` `[rows]` are numbers of the groups by which a metric may
+    be computed, such as users, or None; they stay on the CPU.
     """
 
     features: Tensor
     labels: Tensor
     values: Tensor | None = None
     bags: Bags | None = None
+    groups: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -68,10 +70,14 @@ class Rows:
         )
         return Batch(ids, values, kernels, self.bags)  # type: ignore[arg-type]
 
+    def groups_by(self, group: int | None) -> Tensor | None:
+        """Return the features of field number `group` as groups; without it the groups that rows have."""
+        return self.groups if group is None else self.features[:, group].clone()
+
     def to(self, device: str | torch.device) -> "Rows":
         values = None if self.values is None else self.values.to(device)
         bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
-        return Rows(self.features.to(device), self.labels.to(device), values, bags)
+        return Rows(self.features.to(device), self.labels.to(device), values, bags, self.groups)
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
@@ -91,9 +97,13 @@ def command(folder: Path) -> str:
     return f"python -m pipelines.prepare --dataset {folder.name}"
 
 
-def load_rows(folder: Path, split: str) -> Rows:
-    """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed."""
-    return dataclasses.replace(to_rows(pl.read_parquet(split_file(folder, split))), bags=load_bags(folder))
+def load_rows(folder: Path, split: str, group: int | None = None) -> Rows:
+    """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed.
+
+    Groups are the features of field number `group`; without it those of the file, if it has some.
+    """
+    rows = to_rows(pl.read_parquet(split_file(folder, split)))
+    return dataclasses.replace(rows, bags=load_bags(folder), groups=rows.groups_by(group))
 
 
 def load_bags(folder: Path) -> Bags | None:
@@ -127,8 +137,17 @@ def split_file(folder: Path, split: str) -> Path:
 
 
 def to_rows(table: pl.DataFrame) -> Rows:
-    """Convert a split's table to tensors. Its Int32 columns are feature ids, its Float32 columns values."""
+    """Convert a split's table to tensors.
+
+    Its Int32 columns are feature ids, its Float32 columns values, and its UInt32 column groups.
+    """
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
     values = table.select(pl.col(pl.Float32))
-    return Rows(features, labels, torch.tensor(values.to_numpy(order="c")) if values.width else None)
+    groups = table.select(pl.col(pl.UInt32).cast(pl.Int32))
+    return Rows(
+        features,
+        labels,
+        torch.tensor(values.to_numpy(order="c")) if values.width else None,
+        groups=torch.tensor(groups.to_series().to_numpy()) if groups.width else None,
+    )

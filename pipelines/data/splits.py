@@ -16,7 +16,7 @@ from pipelines.data.negatives import draw_negatives, group_rows
 from pipelines.data.own import OwnDataset
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import read_table
-from pipelines.project.cli import note
+from pipelines.project.cli import note, one_of
 from pipelines.project.params import Params
 
 NO_ROWS = pl.DataFrame({"row": np.empty(0, dtype=np.int64)})
@@ -115,8 +115,16 @@ def splits_of_table(dataset: OwnDataset, params: Params, seed: int) -> tuple[Enc
     encoded, values = encode_own(table, dataset, rows["train"])
     for field in far_from_one(table, dataset):
         note(f"data set {dataset.name!r}: field {field} has large raw numbers; scale: standard or log trains better")
-    made = to_table(dataset, labels, encoded.ids, values)
+    made = to_table(dataset, labels, encoded.ids, values).with_columns(groups_of(table, dataset))
     return encoded, {part: whole(made[at]) for part, at in rows.items()}
+
+
+def groups_of(table: pl.DataFrame, dataset: OwnDataset) -> list[pl.Series]:
+    """Make the column of group numbers, in which missing is 0; none without groups."""
+    if not dataset.group:
+        return []
+    texts = table[one_of(f"column of the group of {dataset.name!r}", dataset.grouped_by, table.columns)]
+    return [texts.rank("dense").fill_null(0).cast(pl.UInt32).alias(f"group:{dataset.group}")]
 
 
 def whole(table: pl.DataFrame) -> Split:

@@ -4,8 +4,10 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+import torch
 import yaml
 
+from pipelines import fit
 from pipelines.data.catalog import get_dataset
 from pipelines.data.fitting import encode_own, labels_of, split_of
 from pipelines.data.own import OwnDataset
@@ -15,6 +17,7 @@ from pipelines.data.rows import load_rows
 from pipelines.data.tables import read_table
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell, require_group
 
 CLICKS = "user,item,age,when,price,click\n"
 
@@ -288,6 +291,59 @@ def test_a_side_table_with_a_key_twice_is_refused(folder, own):
     dataset = own("user,click\na,1\na,0\n", joins=[{"files": ["users.csv"], "key": "user"}])
     with pytest.raises(ValueError, match=r"users\.csv: key user 'a' occurs more than once"):
         read_table(dataset)
+
+
+def test_the_values_of_a_column_are_groups_also_where_they_share_a_feature(folder, own):
+    lines = "".join(f"u{row // 2},i{row % 3},{row % 2}\n" for row in range(200))  # each user has two rows
+    fields = {"item": "category", "user": {"kind": "category", "min_count": 5}}
+    own("user,item,click\n" + lines, fields=fields, split="order")
+    without, rows = prepared(folder)
+    assert rows["test"].groups is None
+    for group, given in (("user", fields), ("who", {**fields, "who": {"kind": "category", "column": "user"}}),
+                         ("user", {"item": "category"})):  # fmt: skip
+        own(fields=given, split="order", group=group)
+        schema, rows = prepared(folder)
+        groups = rows["test"].groups
+        assert schema["values"] != without["values"]
+        assert torch.equal(groups[::2], groups[1::2])
+        assert len(groups.unique()) == len(groups) / 2
+        assert len(rows["train"].features[0]) == len(given)
+
+
+def test_a_metric_by_group_says_what_it_lacks(folder, own):
+    def said():
+        with pytest.raises(ValueError, match=r"^.*$") as caught:
+            load_cell("fm", "clicks", load_params(folder / "params.yaml"), Paths(folder))
+        return str(caught.value)
+
+    dataset = own(clicks())
+    prepared(folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump({**params, "training": {"metric": "group_auc"}}))
+    with pytest.raises(
+        ValueError, match=r"^metric group_auc needs groups, .*`group: FIELD` into datasets/clicks\.yaml"
+    ):
+        require_group(dataset, "group_auc")
+    assert said().startswith("metric group_auc needs groups, such as users: write `group: FIELD`")
+    own(group="user")
+    assert said().endswith("its rows have no groups yet: run python -m pipelines.prepare --dataset clicks")
+    prepared(folder)
+    assert said().endswith("no user of its valid rows has both classes")  # as users of even number click
+    own(group="item")
+    prepared(folder)
+    assert load_cell("fm", "clicks", load_params(folder / "params.yaml"), Paths(folder)).valid_rows.groups is not None
+    own(group="genre")
+    with pytest.raises(ValueError, match="unknown column of the group of 'clicks' 'genre'; choose one of: age, click"):
+        prepared(folder)
+
+
+def test_fit_asks_for_groups_before_it_does_anything(folder, own, monkeypatch):
+    own(clicks())
+    monkeypatch.chdir(folder)
+    for metric, problem in (("group_auc", "metric group_auc needs groups"), ("gauc", "unknown metric 'gauc'")):
+        with pytest.raises(ValueError, match=problem):
+            fit.main("clicks", metric=metric)
+    assert not (folder / "runs").exists()
 
 
 def test_an_own_file_is_never_touched(folder, own):
