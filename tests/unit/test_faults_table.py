@@ -22,7 +22,7 @@ def case(fault, name="test_one", inside=""):
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    """Return a function that makes the page of some tests, and returns its text and the exit code."""
+    """Return a function that makes the page; it returns text and exit code."""
     monkeypatch.setattr(table, "TABLE", tmp_path / "faults.md")
 
     def make(*cases):
