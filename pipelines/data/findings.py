@@ -52,7 +52,7 @@ def percent(count: int, total: int) -> str:
 
 
 def repeated_events(table: pl.DataFrame, positive: np.ndarray) -> list[str]:
-    """Say how many rows have the same user and item as an earlier row, if columns of these names are there."""
+    """Say how many rows repeat user and item of another row, if there are columns of these names."""
     stems = {re.sub("_?(id|no)$", "", column.lower()): column for column in table.columns}
     user, item = (next((stems[name] for name in names if name in stems), None) for names in (USERS, ITEMS))
     if not user or not item:

@@ -1,4 +1,4 @@
-"""Read text files of any layout as tables of texts, and name the line of a mistake."""
+"""Read text files of any layout, and name the line of a mistake."""
 
 import csv
 import gzip
@@ -19,6 +19,8 @@ NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
 INDEXED: dict[Any, str] = {"libfm": f"^\\d+:{NUMBER}$", "libffm": f"^\\d+:\\d+:{NUMBER}$"}
 WORDS = {"libfm": "index:value", "libffm": "field:index:value"}
 FIELD = re.compile(r"f\d+(_value)?")  # columns of libffm
+TYPES = ("token", "token_seq", "float", "float_seq")  # of RecBole's columns
+TYPE = re.compile(f":({'|'.join(TYPES)})$")
 DUPLICATE = re.compile(r"_duplicated_\d+$")  # what Polars makes of a second column of the same name
 ELEMENTS = "|"  # between the features of one field in a libffm line
 
@@ -123,8 +125,11 @@ def split_lines(file: Path, layout: Layout, num_rows: int | None) -> pl.DataFram
 
 
 def distinct_names(file: Path, names: Sequence[str]) -> list[str]:
-    """Strip names and RecBole's types, as in `user_id:token`. Raises ValueError for two columns of the same name."""
-    stripped = [name.strip().partition(":")[0] for name in names]
+    """Strip names and RecBole's types, as in `user_id:token`.
+
+    A column without a name is called by its place, such as c2. Raises ValueError for two columns of the same name.
+    """
+    stripped = [TYPE.sub("", name.strip()) or f"c{place}" for place, name in enumerate(names, 1)]
     if twice := {name for name in stripped if stripped.count(name) > 1}:
         raise ValueError(f"{file}: two columns have the same name, {min(twice)!r}, in {', '.join(stripped)}")
     return stripped

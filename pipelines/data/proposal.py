@@ -1,5 +1,6 @@
 """Propose a data set for a user's files: label, fields and split, as commented YAML."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ import polars as pl
 
 from pipelines.data.fitting import columns_of, is_number, times_of
 from pipelines.data.formats import ELEMENTS
-from pipelines.data.own import INHERITED, Layout, OwnDataset, label_of
+from pipelines.data.own import INHERITED, RESERVED, Layout, OwnDataset, label_of
 from pipelines.data.sniffing import Sniffed, parts_of, sort_files
 from pipelines.data.tables import PART, read_table
 
@@ -106,9 +107,8 @@ def flow(content: dict[str, Any]) -> str:
 
 def quoted(text: str) -> str:
     """Quote a text that YAML would not read as it stands."""
-    plain = re.sub(r"[_./-]", "", text)
     known = ("yes", "no", "on", "off", "true", "false", "null")
-    if plain.isalnum() and text[0] not in "-." and not is_number(text) and text.lower() not in known:
+    if re.fullmatch(r"[^\W\d][\w./-]*|/[\w./-]+", text) and text.lower() not in known:
         return text
     if text.isprintable():
         return "'" + text.replace("'", "''") + "'"
@@ -186,6 +186,9 @@ def propose(
     for column in table.iter_columns():
         if column.name not in (used, PART):
             propose_field(proposal, column, types.get(column.name, ""), num_distinct)
+    for name in [name for name in proposal.fields if name == RESERVED[0] or name.startswith(RESERVED[1])]:
+        column = proposal.fields.pop(name)
+        proposal.fields[f"own_{name}"] = dataclasses.replace(column, keys={"column": name, **column.keys})
     numbers_beside_numbers(proposal.fields)
     return proposal, table
 
@@ -301,7 +304,7 @@ def scale_of(known: pl.Series, fractions: bool, distinct: int, kind: str) -> str
 
 
 def numbers_beside_numbers(fields: dict[str, Field]) -> None:
-    """Make whole numbers of few values numbers, where most fields that differ in a number at the end are numbers."""
+    """Make whole numbers of few values numbers, as most fields of the same stem are."""
     groups: dict[str, list[Field]] = {}
     for name, each in fields.items():
         if (found := UNNUMBERED.fullmatch(name)) and (each.whole or each.keys.get("kind") == "number"):
@@ -343,7 +346,7 @@ def parses(texts: pl.Series, format: str) -> bool:
 
 
 def propose_time(proposal: Proposal, column: pl.Series, format: str) -> None:
-    """Propose the parts of a time that vary as fields, and the first time for the split."""
+    """Propose the parts of a time that vary as fields, and the time for the split."""
     name = column.name
     hours = pl.from_epoch(pl.Series(times_of(column.drop_nulls(), proposal.name, format)).cast(pl.Int64), "s").dt
     for part, values in (("hour", hours.hour()), ("weekday", hours.weekday())):

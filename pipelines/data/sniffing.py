@@ -1,4 +1,4 @@
-"""Guess how a user's files are laid out: separator, header, encoding, parts of the split, and side tables."""
+"""Guess how a user's files are laid out, and what each of them is."""
 
 import csv
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.data.formats import COMPRESSED, INDEXED, check_bytes, opened, read_indexed, read_lines
+from pipelines.data.formats import COMPRESSED, INDEXED, TYPES, check_bytes, opened, read_indexed, read_lines
 from pipelines.data.own import Encoding, Layout
 from pipelines.data.tables import as_text, read_file, suffix_of
 
@@ -17,7 +17,6 @@ SEPARATORS = ("\t", ",", ";", "|", "\x01")  # in order of preference
 LONG_SEPARATORS = ("::", "||", "##", "@@", "~~")
 HEAD_BYTES = 1 << 20
 HEAD_LINES = 200  # that are looked at
-TYPES = ("token", "token_seq", "float", "float_seq")  # of RecBole's columns
 PARTS = {
     "train": ("train", "training"),
     "valid": ("valid", "validation", "val", "dev"),
@@ -88,7 +87,7 @@ def is_indexed(lines: Sequence[str], pattern: str) -> bool:
 
 
 def separator_of(lines: Sequence[str], file: Path) -> tuple[str, bool]:
-    """Find the separator that gives all lines as many cells, and whether cells may be quoted.
+    """Find the separator that splits all lines alike, and whether cells may be quoted.
 
     Raises ValueError if no known separator is in the first line.
     """
@@ -117,12 +116,15 @@ def cells_of(lines: Sequence[str], separator: str, quotes: bool) -> list[list[st
 
 
 def looks_like_a_value(cell: str) -> bool:
-    """Tell whether a cell is a number or a time, and so no name of a column."""
-    return bool(re.fullmatch(r"[+-]?\d+(\.\d+)?|\d{4}-\d\d-\d\d.*", cell.strip()))
+    """Tell whether a cell is a number or a time, so no name of a column."""
+    return bool(re.fullmatch(r"[+-]?\d+(\.\d+)?|\d{4}-\d\d-\d\d([ T].*)?", cell.strip()))
 
 
 def guess_names(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Name the columns of a file without a header: user, item, rating and time, or label, or else c1, c2 …"""
+    """Name the columns of a file without a header.
+
+    They are user, item, rating and time, or label, or else c1, c2 …
+    """
     columns = [[cell.strip() for cell in column] for column in zip(*rows, strict=True)]
     names = [f"c{place}" for place in range(1, len(columns) + 1)]
     if len(columns) in (3, 4) and is_rating(columns[2]) and all(is_unix(column) for column in columns[3:]):
@@ -160,7 +162,10 @@ def name_of(files: Sequence[Path]) -> str:
 
 
 def beside(files: Sequence[Path]) -> list[Path]:
-    """List the files beside one file that seem to belong to it: other parts of a split, or RecBole's side tables."""
+    """List files beside one file that seem to belong to it.
+
+    They are other parts of a split, or RecBole's side tables.
+    """
     file = files[0]
     if len(files) > 1:
         return []
@@ -183,9 +188,10 @@ class Sorted:
 
 
 def sort_files(files: Sequence[Path], columns: Sequence[str] = ()) -> Sorted:
-    """Tell the files of the log, which have the columns of the first, from side tables, which share a key with it.
+    """Tell the files of the log from side tables.
 
-    `columns` names those of a log without a header. Raises ValueError for a file that is neither.
+    Those of the log have the columns of the first file; side tables share a key with it. `columns` names those of a
+    log without a header. Raises ValueError for a file that is neither.
     """
     sniffed = sniff(files[0])
     if columns:

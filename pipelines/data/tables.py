@@ -107,7 +107,7 @@ def as_text(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def can_be_text(dtype: pl.DataType) -> bool:
-    """Tell whether a column of a type is a text for each row, or a list of texts."""
+    """Tell whether a column has a text, or a list of texts, in each row."""
     if isinstance(dtype, (pl.List, pl.Array)):
         return not isinstance(dtype.inner, pl.DataType) or not dtype.inner.is_nested()
     return not isinstance(dtype, (pl.Binary, pl.Object))

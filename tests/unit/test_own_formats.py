@@ -1,4 +1,4 @@
-"""Check what `describe` makes of files of any format, and that what it proposes can be prepared."""
+"""Check that what `describe` proposes for files of any format can be prepared."""
 
 import gzip
 import json
@@ -86,6 +86,19 @@ def test_files_without_a_header_and_with_long_separators(describe, tmp_path, nam
     assert bool(found.dataset.columns) == (not header)
     assert any("has no header" in note for note in found.notes) == (not header)
     assert sum(split.num_rows for split in found.prepared()[1].values()) == 300
+
+
+def test_names_that_yaml_reads_otherwise_and_that_no_field_may_have(describe):
+    names = ["2017-05-06x", "0x1F", "true", "a: b", "", "é", "value:x", "label", "y"]
+    rows = [[f"{n}{RNG.integers(5)}z" for n in range(len(names) - 1)] + [str(row % 2)] for row in range(50)]
+    found = describe({"log.csv": joined(rows, ",", ",".join(f'"{name}"' for name in names) + "\n")}, label="y")
+    assert [found.dataset.source(field) for field in found.dataset.fields] == [
+        *names[:4],
+        "c5",
+        "é",
+        "label",
+        "value:x",
+    ]
 
 
 def test_names_can_be_given_for_a_file_without_a_header(describe):
