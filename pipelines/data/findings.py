@@ -52,7 +52,7 @@ def percent(count: int, total: int) -> str:
 
 
 def repeated_events(table: pl.DataFrame, positive: np.ndarray) -> list[str]:
-    """Say how many rows repeat user and item of another row, if there are columns of these names."""
+    """Say how many rows repeat another row's user and item, where columns say these."""
     stems = {re.sub("_?(id|no)$", "", column.lower()): column for column in table.columns}
     user, item = (next((stems[name] for name in names if name in stems), None) for names in (USERS, ITEMS))
     if not user or not item:

@@ -346,7 +346,7 @@ def parses(texts: pl.Series, format: str) -> bool:
 
 
 def propose_time(proposal: Proposal, column: pl.Series, format: str) -> None:
-    """Propose the parts of a time that vary as fields, and the time for the split."""
+    """Propose parts of a time that vary as fields, and the time for the split."""
     name = column.name
     hours = pl.from_epoch(pl.Series(times_of(column.drop_nulls(), proposal.name, format)).cast(pl.Int64), "s").dt
     for part, values in (("hour", hours.hour()), ("weekday", hours.weekday())):

@@ -116,7 +116,7 @@ def cells_of(lines: Sequence[str], separator: str, quotes: bool) -> list[list[st
 
 
 def looks_like_a_value(cell: str) -> bool:
-    """Tell whether a cell is a number or a time, so no name of a column."""
+    """Tell whether a cell is a number or a time, and so no column's name."""
     return bool(re.fullmatch(r"[+-]?\d+(\.\d+)?|\d{4}-\d\d-\d\d([ T].*)?", cell.strip()))
 
 

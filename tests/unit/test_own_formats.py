@@ -96,8 +96,8 @@ def test_names_that_yaml_reads_otherwise_and_that_no_field_may_have(describe):
         *names[:4],
         "c5",
         "é",
-        "label",
         "value:x",
+        "label",
     ]
 
 
