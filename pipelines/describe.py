@@ -28,8 +28,8 @@ def main(
     """
     from pipelines.data.findings import findings
     from pipelines.data.fuxictr import translate
+    from pipelines.data.guessing import propose
     from pipelines.data.own import OwnDataset
-    from pipelines.data.proposal import propose
     from pipelines.data.sniffing import beside, name_of
 
     if schema:

@@ -25,6 +25,9 @@ def findings(table: pl.DataFrame, dataset: OwnDataset, seed: int) -> list[str]:
         found.append(f"WARNING: {repeated:,} rows ({percent(repeated, table.height)}) repeat another row")
     found += repeated_events(table, positive)
     rows = split_of(table, dataset, 0.7, 0.2, np.random.default_rng(seed))
+    for part, at in rows.items():
+        if positive[at].all() or not positive[at].any():
+            found.append(f"WARNING: the {part} rows have no two labels: another split is needed")
     train, test = table[rows["train"]].select(columns), table[rows["test"]].select(columns)
     new = rows["test"]
     if test.height:

@@ -7,10 +7,9 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.encoding import Encoded
-from pipelines.data.own import Column, OwnDataset, SplitBy, label_of
+from pipelines.data.own import Column, OwnDataset, SplitBy, column_of, label_of
 from pipelines.data.splitting import split_groups, split_in_order, split_rows
 from pipelines.data.tables import PART
-from pipelines.project.cli import one_of
 
 OTHER, MISSING = "<rare or unseen>", "<missing>"
 POSITIVE = {"1", "true", "yes"}
@@ -93,7 +92,7 @@ def split_of(
     if split.by == "random":
         return split_rows(num_rows, train, valid, rng)
     if split.column and split.column not in table.columns:
-        one_of(f"column of the split of {dataset.name!r}", split.column, columns_of(table))
+        column_of(f"column of the split of {dataset.name!r}", split.column, columns_of(table))
     if split.by == "fold":
         return by_fold(table, split, dataset.name)
     if split.by == "group":
@@ -160,7 +159,7 @@ def encode_own(table: pl.DataFrame, dataset: OwnDataset, train: np.ndarray) -> t
     Returns ids and vocabulary, and the values of the features if any field is a number.
     """
     for field in dataset.fields:
-        one_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
+        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
     ids, sizes, names, lists = [], [], [], {}
     values = np.ones((table.height, len(dataset.fields)), dtype=np.float32)
     for place, (field, column) in enumerate(dataset.fields.items()):

@@ -6,8 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.data.guessing import path_in, rows_of, time_format
 from pipelines.data.own import Layout
-from pipelines.data.proposal import Field, Proposal, path_in, rows_of, time_format
+from pipelines.data.proposal import Field, Proposal
 from pipelines.data.tables import PART
 from pipelines.project.cli import one_of
 from pipelines.project.records import read_yaml

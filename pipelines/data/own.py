@@ -13,7 +13,12 @@ COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<valu
 NEEDS_COLUMN = ("time", "group", "last", "fold")
 RANGE = re.compile(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<again>.*?)(?P<last>\d+)")
 RESERVED = ("label", "value:")  # columns of the prepared rows: the label, and the values of fields
-INHERITED = ("separator", "encoding", "quotes")  # what side tables share with the log unless they say otherwise
+INHERITED = (
+    "separator",
+    "encoding",
+    "quotes",
+    "missing",
+)  # what side tables share with the log unless they say otherwise
 
 Encoding = Literal["utf8", "cp1252"]
 Kind = Literal["category", "number", "time", "list"]
@@ -73,6 +78,7 @@ class Layout(Schema):
     columns: list[str] = Field(default=[])  # names for files without a header
     quotes: bool = True  # cells may stand in double quotes
     encoding: Encoding = "utf8"
+    missing: list[str] = Field(default=[])  # texts that mean a missing value, beside blank ones
 
     @field_validator("columns")
     @classmethod
@@ -198,11 +204,21 @@ def names_of(name: str) -> list[str]:
     return [f"{stem}{number:0{width}}" for number in range(first, last + 1)]
 
 
+def column_of(what: str, name: str, columns: list[str]) -> str:
+    """Return a column's name if the files have it. Raises ValueError that names the nearest column."""
+    try:
+        return one_of(what, name, columns)
+    except ValueError as error:
+        if not any(column.replace(".", "").isdecimal() for column in columns):
+            raise
+        raise ValueError(f"{error}; if the files have no header, columns: [NAME, …] names their columns") from error
+
+
 def label_of(text: str, columns: list[str]) -> tuple[str, str | None, str]:
     """Read a label: column, sign and value of a comparison; sign None for a plain column.
 
     Raises ValueError for a column that is not there.
     """
     if text in columns or not (found := COMPARISON.fullmatch(text)):
-        return one_of("column of the label", text, columns), None, ""
-    return one_of("column of the label", found["column"], columns), found["sign"], found["value"].strip("'\"")
+        return column_of("column of the label", text, columns), None, ""
+    return column_of("column of the label", found["column"], columns), found["sign"], found["value"].strip("'\"")

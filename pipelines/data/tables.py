@@ -39,7 +39,7 @@ def read_table(dataset: OwnDataset, num_rows: int | None = None) -> pl.DataFrame
 
 def read_files(files: Sequence[Path], layout: Layout, num_rows: int | None = None) -> pl.DataFrame:
     """Read files with the same columns, one below the other."""
-    tables = [as_text(read_file(file, layout, num_rows)) for file in files]
+    tables = [without(as_text(read_file(file, layout, num_rows)), layout.missing) for file in files]
     for file, table in zip(files[1:], tables[1:], strict=True):
         check_columns(tables[0], table, f"{files[0]} and {file}")
     return pl.concat([table.select(tables[0].columns) for table in tables])
@@ -104,6 +104,13 @@ def as_text(table: pl.DataFrame) -> pl.DataFrame:
         return column.cast(pl.String)
 
     return table.select(text(column) for column in table if can_be_text(column.dtype))
+
+
+def without(table: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
+    """Take texts that mean a missing value for missing."""
+    if not missing:
+        return table
+    return table.select(pl.when(pl.all().is_in(missing).not_()).then(pl.all()))
 
 
 def can_be_text(dtype: pl.DataType) -> bool:

@@ -9,9 +9,9 @@ import yaml
 from pipelines.data.catalog import get_dataset
 from pipelines.data.findings import findings
 from pipelines.data.fitting import encode_own, labels_of, split_of
+from pipelines.data.guessing import propose
 from pipelines.data.own import OwnDataset
 from pipelines.data.prepared import prepare
-from pipelines.data.proposal import propose
 from pipelines.data.rows import load_rows
 from pipelines.data.tables import read_table
 from pipelines.project.params import load_params
@@ -270,7 +270,7 @@ NUMBER = {"fields": {"user": "number"}}
             r"column of the label 'clik'; .*: click, user \(nearest: click\)",
         ),
         ("user,click\nu,1\nu,0\n", {"fields": {"usr": "category"}}, r"field 'usr' .*'usr'; .* \(nearest: user\)"),
-        ("u,1\nv,0\n", {}, "unknown column of the label 'click'; choose one of: 1, u"),
+        ("u,1\nv,0\n", {}, "label 'click'; choose one of: 1, u; if the files have no header, columns: "),
         ("user,user,click\nu,u,1\n", {}, "clicks.csv: two columns have the same name, 'user'"),
         ("u,1\n", {"columns": ["user"]}, "clicks.csv: columns has 1 names, but the first line has 2 cells"),
         ("u,1\n", {"columns": ["click", "click"]}, "columns: 'click' stands twice"),
@@ -336,6 +336,14 @@ def test_columns_in_another_order_are_the_same_columns(folder, own):
     (folder / "more.csv").write_text("click,user\n1,u\n")
     dataset = own("user,click\nv,0\n", files=["clicks.csv", "more.csv"])
     assert read_table(dataset).select("user", "click").rows() == [("v", "0"), ("u", "1")]
+
+
+def test_texts_can_mean_missing(folder, own):
+    (folder / "users.csv").write_text("user,age\nu,NA\nv,3\n")
+    dataset = own(
+        "user,price,click\nu,N/A,0\nv,4,1\n", missing=["N/A", "NA"], joins=[{"files": ["users.csv"], "key": "user"}]
+    )
+    assert read_table(dataset).select("price", "age").rows() == [(None, None), ("4", "3")]
 
 
 def test_blank_lines_are_no_rows(own):

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.data.catalog import FOLDER, get_dataset, json_schema
 from pipelines.data.findings import findings
+from pipelines.data.guessing import propose
 from pipelines.data.own import OwnDataset
-from pipelines.data.proposal import propose
 from pipelines.data.sniffing import beside, name_of
 from pipelines.data.splits import splits_of_table
 from pipelines.data.tables import read_table
@@ -297,6 +297,27 @@ def test_times_in_all_usual_forms(describe, format, proposed):
     parts = encoded.vocabulary.filter(pl.col("field") == "hour_weekday")["raw_value"].to_list()
     assert {*parts} == {"<rare or unseen>", "<missing>", *"1234567"}
     assert splits["test"].num_rows == 10
+
+
+def test_marks_of_missing_numbers_are_found(describe):
+    rows = [(f"{row / 3:.2f}" if row % 5 else "N/A", "?" if row % 9 else "x", str(row % 2)) for row in range(60)]
+    found = describe({"log.csv": joined(rows, ",", "price,mark,click\n")})
+    assert found.dataset.missing == ["N/A"]
+    assert {name: column.kind for name, column in found.dataset.fields.items()} == {
+        "price": "number",
+        "mark": "category",
+    }
+    assert found.table()["price"].null_count() == 12
+    found.prepared()
+
+
+def test_a_column_that_all_training_rows_lack_is_left_out(describe):
+    late = [(*row, "new" if number > 280 else "") for number, row in enumerate(RATINGS)]
+    found = describe({"log.csv": joined(late, ",", "user,item,rating,time,device\n")})
+    assert "device" not in found.dataset.fields
+    late = [(*row[:2], str(int(number < 250)), row[3], f"d{number % 3}") for number, row in enumerate(RATINGS)]
+    found = describe({"log.csv": joined(late, ",", "user,item,click,time,device\n")})
+    assert "WARNING: the train rows have no two labels: another split is needed" in found.notes
 
 
 def test_repeated_events_long_lists_and_leaks_are_found(describe):
