@@ -1,5 +1,6 @@
 """Read text files of any layout, and name the line of a mistake."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -49,7 +50,8 @@ def read_separated(file: Path, layout: Layout, num_rows: int | None = None) -> p
         table.columns = distinct_names(file, [DUPLICATE.sub("", name) for name in table.columns])
     first, *rest = table.columns
     blank = pl.col(first).str.strip_chars().fill_null("") == ""
-    return table.filter(~(blank & pl.all_horizontal(pl.col(rest).is_null())) if rest else ~blank)
+    no_rows = table.select(blank & pl.all_horizontal(pl.col(rest).is_null()) if rest else blank).to_series()
+    return table.filter(~no_rows) if no_rows.any() else table
 
 
 def named(file: Path, table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
@@ -71,6 +73,18 @@ def as_bytes(file: Path, layout: Layout) -> Path | io.BytesIO:
 def opened(file: Path) -> IO[bytes]:
     """Open a text file, which may be compressed by gzip."""
     return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+
+
+def is_utf8(file: Path) -> bool:
+    """Tell whether a text file is in UTF-8, in all its bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with opened(file) as raw:
+        try:
+            while block := raw.read(BLOCK_BYTES):
+                decoder.decode(block)
+        except UnicodeDecodeError:
+            return False
+    return True
 
 
 def check_bytes(file: Path) -> None:

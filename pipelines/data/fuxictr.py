@@ -30,7 +30,8 @@ def translate(file: Path, dataset_id: str, folder: Path) -> tuple[Proposal, pl.D
     Raises ValueError for a config without `feature_cols` and for data files that are not there.
     """
     content = read_yaml(file)
-    configs = {name: each for name, each in (content or {}).items() if isinstance(each, dict)}
+    entries = content.items() if isinstance(content, dict) else ()
+    configs = {name: each for name, each in entries if isinstance(each, dict) and "train_data" in each}
     if not configs:
         raise ValueError(
             f"{file}: no data set in it: expected NAME: {{train_data: …, feature_cols: […], label_col: …}}"
@@ -42,12 +43,14 @@ def translate(file: Path, dataset_id: str, folder: Path) -> tuple[Proposal, pl.D
     if not isinstance(config.get("feature_cols"), list) or "label_col" not in config:
         said = f"data_format {config.get('data_format')}, " if config.get("data_format") in ("h5", "npz") else ""
         raise ValueError(f"{file}: {name}: {said}no feature_cols and label_col: describe the raw files instead")
-    files = {part: find(str(config[f"{part}_data"]), file) for part in PARTS if config.get(f"{part}_data")}
-    if not files:
-        raise ValueError(f"{file}: {name}: train_data is missing")
-    paths = {part: path_in(folder, found) for part, found in files.items()}
     label = config["label_col"]
-    labels = [each["name"] for each in (label if isinstance(label, list) else [label])]
+    all_labels = label if isinstance(label, list) else [label]
+    for entry in [*all_labels, *config["feature_cols"]]:
+        if not isinstance(entry, dict) or not entry.get("name"):
+            raise ValueError(f"{file}: {name}: a column has no name: {entry!r}")
+    files = {part: find(str(config[f"{part}_data"]), file) for part in PARTS if config.get(f"{part}_data")}
+    paths = {part: path_in(folder, found) for part, found in files.items()}
+    labels = [each["name"] for each in all_labels]
     proposal = Proposal(
         name=name,
         files=paths if len(paths) == len(PARTS) else [*paths.values()],

@@ -52,7 +52,7 @@ def propose(
     if proposal.layout.columns and not columns:
         named = ", ".join(proposal.layout.columns)
         proposal.notes.append(f"{files[0]} has no header: its columns are called {named}; --columns A,B,… names them")
-    table = rows_of(proposal, folder)
+    table = rows_with_quotes(proposal, folder)
     if marks := missing_marks(table):
         proposal.layout = proposal.layout.model_copy(update={"missing": marks})
         table = without(table, marks)
@@ -69,6 +69,25 @@ def propose(
     numbers_beside_numbers(proposal.fields)
     drop_what_train_lacks(proposal, table)
     return proposal, table
+
+
+def rows_with_quotes(proposal: Proposal, folder: Path) -> pl.DataFrame:
+    """Read the rows of a proposal. Where quotes are no quoting, say so in the proposal."""
+    try:
+        return rows_of(proposal, folder)
+    except ValueError:
+        quoted = proposal.layout
+        if not quoted.quotes:
+            raise
+        proposal.layout = quoted.model_copy(update={"quotes": False})
+        try:
+            table = rows_of(proposal, folder)
+        except ValueError:  # the mistake is another
+            proposal.layout = quoted
+        else:
+            proposal.notes.append("quotes are plain characters, as not all of them open and close a cell")
+            return table
+        raise
 
 
 def rows_of(proposal: Proposal, folder: Path) -> pl.DataFrame:

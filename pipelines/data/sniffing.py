@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.data.formats import COMPRESSED, INDEXED, TYPES, check_bytes, opened, read_indexed, read_lines
+from pipelines.data.formats import COMPRESSED, INDEXED, TYPES, check_bytes, is_utf8, opened, read_indexed, read_lines
 from pipelines.data.own import Encoding, Layout
 from pipelines.data.tables import as_text, read_file, suffix_of
 
@@ -69,10 +69,9 @@ def head_of(file: Path) -> tuple[list[str], Encoding]:
     if b"\0" in start:
         check_bytes(file)
     start = start[: start.rfind(b"\n") + 1] or start
-    try:
+    if is_utf8(file):
         return first_lines(start.decode("utf-8-sig")), "utf8"
-    except UnicodeDecodeError:
-        return first_lines(start.decode("cp1252", errors="replace")), "cp1252"
+    return first_lines(start.decode("cp1252", errors="replace")), "cp1252"
 
 
 def first_lines(text: str) -> list[str]:

@@ -338,6 +338,19 @@ def test_columns_in_another_order_are_the_same_columns(folder, own):
     assert read_table(dataset).select("user", "click").rows() == [("v", "0"), ("u", "1")]
 
 
+def test_a_side_table_can_be_laid_out_otherwise(folder, own):
+    (folder / "u.user").write_bytes(b"u|3|Gen\xe8ve\nv|4|Rome\n")
+    join = {
+        "files": ["u.user"],
+        "key": "user",
+        "separator": "|",
+        "columns": ["user", "age", "city"],
+        "encoding": "cp1252",
+    }
+    dataset = own("v,0\nu,1\n", columns=["user", "click"], joins=[join])
+    assert read_table(dataset).select("click", "age", "city").rows() == [("0", "4", "Rome"), ("1", "3", "Gen\xe8ve")]
+
+
 def test_texts_can_mean_missing(folder, own):
     (folder / "users.csv").write_text("user,age\nu,NA\nv,3\n")
     dataset = own(

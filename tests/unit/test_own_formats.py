@@ -152,6 +152,14 @@ def test_side_tables_are_joined_by_the_key_that_they_share(describe):
     found.prepared()
 
 
+def test_quotes_and_letters_far_down_in_a_file_are_seen(describe):
+    rows = [(f"film {n % 9}", str(n % 2)) for n in range(2000)]
+    late = b'"The" Film,1\n\xe9t\xe9,0\n'
+    found = describe({"log.csv": joined(rows, ",", "title,click\n").encode() + late})
+    assert (found.dataset.quotes, found.dataset.encoding) == (False, "cp1252")
+    assert found.table()["title"].to_list()[-2:] == ['"The" Film', "\xe9t\xe9"]
+
+
 def test_a_file_that_is_neither_log_nor_side_table_is_refused(describe):
     log = "user,item,click\nu,i,1\nu,j,0\n"
     with pytest.raises(ValueError, match=r"cities.csv has neither the columns of .* its columns: city, size"):
@@ -395,6 +403,8 @@ def test_a_config_of_fuxictr_becomes_a_data_set(config, capsys):
 @pytest.mark.parametrize(
     ("change", "dataset_id", "message"),
     [
+        (("train_data", "data"), "", "no data set in it: expected NAME"),
+        (("name: price", "nam: price"), "tiny", "dataset_config.yaml: tiny: a column has no name: {'nam': 'price'"),
         (("", ""), "", "several data sets: choose one by --dataset-id: tiny, arrays"),
         (("", ""), "tinny", r"unknown data set of .*'tinny'; choose one of: arrays, tiny \(nearest: tiny\)"),
         (("", ""), "arrays", "arrays: data_format npz, no feature_cols and label_col: describe the raw files instead"),
