@@ -124,7 +124,7 @@ def test_a_click_log_without_a_header_has_its_label_first_and_ranges_of_fields(d
     found.prepared()
 
 
-def test_side_tables_are_joined_by_the_key_that_they_share(describe):
+def test_side_tables_are_joined_by_the_key_that_they_share(describe, tmp_path):
     users = [(f"{user}", f"{18 + user}", "MF"[user % 2], f"V{user % 7}\xe9") for user in range(40)]
     items = [
         (f"{item}", f'"The" Film {item % 3}', " ".join(["Drama", "Action", "War"][: 1 + item % 3]))
@@ -137,6 +137,7 @@ def test_side_tables_are_joined_by_the_key_that_they_share(describe):
             "ml.item": joined(items, "\t", "item_id:token\tmovie_title:token_seq\tclass:token_seq\n"),
         }
     )
+    assert beside([tmp_path / "ml.inter"]) == [tmp_path / "ml.user", tmp_path / "ml.item"]
     one, other = found.dataset.joins
     assert (one.key, one.separator, one.encoding) == ("user_id", ",", "cp1252")
     assert (other.key, other.quotes) == ("item_id", False)
@@ -203,6 +204,11 @@ def test_libffm_has_its_fields_by_number_and_repeated_ones_are_lists(describe):
     assert found.table().height == 101
     assert found.table()["f3"].to_list()[:4] == [None, "21", "22|23", "23|24|25"]
     assert found.table()["f7"].to_list()[-2:] == [None, "5"]
+    weighted = describe(
+        {"c.ffm": "".join(f"{row % 2} 0:{row % 3}:1 3:{row % 5}:0.{row % 4} 3:9:2\n" for row in range(20))}
+    )
+    assert [*weighted.dataset.fields] == ["f0", "f3"]
+    assert weighted.proposal.dropped["f3_value"] == "weights of a list's elements, which fields can't hold"
     found.prepared()
 
 
@@ -307,6 +313,14 @@ def test_times_in_all_usual_forms(describe, format, proposed):
     assert splits["test"].num_rows == 10
 
 
+def test_whole_numbers_of_few_values_are_numbers_beside_numbers(describe):
+    rows = [(f"{RNG.integers(3)}", *(f"{RNG.random():.3f}" for _ in range(3)), str(row % 2)) for row in range(60)]
+    fields = describe({"log.csv": joined(rows, ",", "I1,I2,I3,I4,click\n")}).dataset.fields
+    assert {column.kind for column in fields.values()} == {"number"}
+    fields = describe({"log.csv": joined(rows, ",", "I1,J2,K3,L4,click\n")}).dataset.fields
+    assert fields["I1"].kind == "category"
+
+
 def test_marks_of_missing_numbers_are_found(describe):
     rows = [(f"{row / 3:.2f}" if row % 5 else "N/A", "?" if row % 9 else "x", str(row % 2)) for row in range(60)]
     found = describe({"log.csv": joined(rows, ",", "price,mark,click\n")})
@@ -320,9 +334,9 @@ def test_marks_of_missing_numbers_are_found(describe):
 
 
 def test_a_column_that_all_training_rows_lack_is_left_out(describe):
-    late = [(*row, "new" if number > 280 else "") for number, row in enumerate(RATINGS)]
+    late = [(*row, f"d{number % 2}" if number > 280 else "") for number, row in enumerate(RATINGS)]
     found = describe({"log.csv": joined(late, ",", "user,item,rating,time,device\n")})
-    assert "device" not in found.dataset.fields
+    assert found.proposal.dropped["device"] == "empty in all training rows"
     late = [(*row[:2], str(int(number < 250)), row[3], f"d{number % 3}") for number, row in enumerate(RATINGS)]
     found = describe({"log.csv": joined(late, ",", "user,item,click,time,device\n")})
     assert "WARNING: the train rows have no two labels: another split is needed" in found.notes
