@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
+import psutil
 import typer
 from inputs import FOLDER, write_inputs
 from report import BUSY, ROOT, VERDICT_SIDES, write_report
@@ -102,14 +103,9 @@ def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) 
     return result | busy_since(others, start)
 
 
-def busy_since(others: float | None, start: float) -> dict[str, float]:
-    """Return the share of the CPU that other processes took since `start`.
-
-    The key is `cpu_of_others`. Returns {} if the share can't be known.
-    """
-    if others is None:
-        return {}
-    busy = (seconds_of_others() or 0) - others
+def busy_since(others: float, start: float) -> dict[str, float]:
+    """Return the share of the CPU that other processes took since `start`."""
+    busy = seconds_of_others() - others
     return {"cpu_of_others": max(0.0, busy / (time.perf_counter() - start) / (os.cpu_count() or 1))}
 
 
@@ -119,17 +115,11 @@ def remark(result: dict[str, Any]) -> str:
     return f", [yellow]other processes took {share:.0%} of the CPU[/]" if share > BUSY else ""
 
 
-def seconds_of_others() -> float | None:
-    """Return the CPU seconds of all but the measured processes since the machine started.
-
-    Returns None if there is no /proc/stat (only Linux has it).
-    """
-    if not Path("/proc/stat").exists():
-        return None
-    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text("ascii").split()[1:9])
-    ours = resource.getrusage(resource.RUSAGE_CHILDREN)
-    total = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    return total - ours.ru_utime - ours.ru_stime
+def seconds_of_others() -> float:
+    """Return the CPU seconds of all but the measured processes since the machine started."""
+    times, ours = psutil.cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)  # user has guest's too
+    return sum(times) - idle - ours.ru_utime - ours.ru_stime
 
 
 def last_line(text: str) -> str:

@@ -166,6 +166,7 @@ def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
 def report(dataset: str, models: list[str], failed: dict[str, str], params: Path, num_seeds: int) -> None:
     """Print the leaderboard, which models differ, and what to do next."""
     from pipelines import leaderboard, significance
+    from pipelines import report as page
 
     leaderboard.main(params, so_far=bool(failed))
     if num_seeds > 1:
@@ -176,6 +177,7 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
         print("one seed does not show which models differ: run again with --num-seeds 5")
     for model, why in failed.items():
         print(f"{model} failed: {why}")
+    page.main(params)
     best = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))[0]["model"]
     print(f"next: factorbench train --model {best} --dataset {dataset} --params {params} --set training.max_epochs=50")
 

@@ -18,9 +18,12 @@ FRAPPE_COLUMNS = (
     "city",
 )  # fmt: skip
 TAGS_COLUMNS = ("user", "movie", "tag", "timestamp")
-Format = Literal["frappe", "tags.dat", "tags.csv", "libfm", "synthetic"]
+LASTFM_COLUMNS = ("user", "artist", "tag", "day", "month", "year")
+Format = Literal["frappe", "lastfm", "tags.dat", "tags.csv", "libfm", "synthetic"]
 FORMATS = (*get_args(Format), "table")  # the last is a user's own
-COLUMNS = {"frappe": FRAPPE_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS}  # of formats that fix them
+COLUMNS = {  # of formats that fix them
+    "frappe": FRAPPE_COLUMNS, "lastfm": LASTFM_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS,
+}  # fmt: skip
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
 
 NOT_IN_FILES = ("name", "folder")  # what a file's place says

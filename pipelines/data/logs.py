@@ -10,8 +10,9 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.data.catalog import FRAPPE_COLUMNS, TAGS_COLUMNS, Dataset
+from pipelines.data.catalog import FRAPPE_COLUMNS, LASTFM_COLUMNS, TAGS_COLUMNS, Dataset
 
+LASTFM_HEADER = ("userID", "artistID", "tagID", "day", "month", "year")
 TAGS_HEADER = ("userId", "movieId", "tag", "timestamp")
 
 SHOWN_CHARACTERS = 60  # of a bad line, in an error message
@@ -42,9 +43,11 @@ def read_log(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
 def by_format(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
     match dataset.format:
         case "frappe":
-            return delimited(path, tab_cells, FRAPPE_COLUMNS, "\t", header=True)
+            return delimited(path, tab_cells, FRAPPE_COLUMNS, "\t", FRAPPE_COLUMNS)
+        case "lastfm":
+            return delimited(path, tab_cells, LASTFM_COLUMNS, "\t", LASTFM_HEADER)
         case "tags.dat":
-            return delimited(path, tag_cells, TAGS_COLUMNS, "::", header=False)
+            return delimited(path, tag_cells, TAGS_COLUMNS, "::")
         case "tags.csv":
             return comma_separated(path, TAGS_HEADER, TAGS_COLUMNS)
         case "synthetic":
@@ -53,34 +56,38 @@ def by_format(path: Path, dataset: Dataset) -> Iterator[pl.DataFrame]:
             raise ValueError(f"data set {dataset.name!r} is not a log: its format is {dataset.format}")
 
 
-def tab_cells(lines: pl.Series) -> pl.DataFrame:
-    """Split Frappe lines into cells. The last column is null if the number of cells is wrong."""
-    cells = lines.str.split_exact("\t", len(FRAPPE_COLUMNS)).struct.unnest()
+def tab_cells(lines: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
+    """Split lines at tabs. The last column is null if the number of cells is wrong."""
+    cells = lines.str.split_exact("\t", len(columns)).struct.unnest()
     *_, last, more = cells.columns
     cells = cells.with_columns(pl.when(pl.col(more).is_null()).then(last)).drop(more)
-    cells.columns = FRAPPE_COLUMNS
+    cells.columns = columns
     return cells
 
 
-def tag_cells(lines: pl.Series) -> pl.DataFrame:
+def tag_cells(lines: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
     """Split lines of `user::movie::tag::timestamp`. Tags may contain `::`. The last column is null without it."""
     cells = lines.str.splitn("::", 3).struct.unnest()
     rest = cells.to_series(2).str.extract_groups("(?s)^(.*)::(.*)$").struct.unnest()
     cells = cells.select(pl.nth(0, 1)).hstack(rest)
-    cells.columns = TAGS_COLUMNS
+    cells.columns = columns
     return cells
 
 
 def delimited(
-    path: Path, split: Callable[[pl.Series], pl.DataFrame], columns: tuple[str, ...], separator: str, header: bool
+    path: Path,
+    split: Callable[[pl.Series, tuple[str, ...]], pl.DataFrame],
+    columns: tuple[str, ...],
+    separator: str,
+    header: tuple[str, ...] = (),
 ) -> Iterator[pl.DataFrame]:
     """Read a text file in blocks of lines. Lines end with LF or CR LF; there is no quoting."""
     for number, lines in line_blocks(path):
         if number == 1 and header:
-            if lines[0] != separator.join(columns):
-                raise bad_line(path, 1, f"the header must be {' '.join(columns)}, got")
+            if lines[0] != separator.join(header):
+                raise bad_line(path, 1, f"the header must be {' '.join(header)}, got")
             number, lines = 2, lines[1:]
-        cells = split(lines)
+        cells = split(lines, columns)
         if (bad := cells.to_series(-1).is_null().arg_true()).len():
             got = lines[bad[0]].count(separator) + 1
             raise bad_line(path, number + bad[0], f"expected {len(columns)} columns, got {got}")

@@ -26,7 +26,9 @@ OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memo
 ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
 
 # A command that an error proposes, and that has the option --params.
-WITH_PARAMS = re.compile(r"(run|then) `?python -m pipelines\.(?!behaviour|describe|docs|fit|main|ray_cluster)\w+")
+WITH_PARAMS = re.compile(
+    r"(run|then) `?python -m pipelines\.(?!behaviour|describe|docs|export|fit|main|ray_cluster)\w+"
+)
 
 
 def run(command: Callable[..., Any]) -> None:

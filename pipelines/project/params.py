@@ -27,6 +27,14 @@ def distinct(names: Strings) -> Strings:
     return names
 
 
+def omitted(default: Any) -> Any:
+    """Give a key a default that no dump shows.
+
+    Results and studies from before the key was there keep their names.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Names = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
 
@@ -52,12 +60,19 @@ class TrainingParams(Schema):
     """Hold the parameters of one training run. A search varies some and keeps the rest fixed."""
 
     loss: Literal["squared_error", "cross_entropy"] = "squared_error"
-    optimizer: Literal["adagrad", "adam", "lazy_adam", "ftrl"] = "adagrad"
+    optimizer: Literal["adagrad", "adam", "adamw", "lazy_adam", "ftrl"] = "adagrad"
     learning_rate: PositiveFloat = 0.05
     batch_size: PositiveInt = 128
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
     metric: MetricName = "rmse"  # decides early stopping, the search, ranks and significance
+    # what follows an epoch. plateau: after lr_patience epochs without a better validation metric, the learning rate is
+    # multiplied by lr_factor; cosine: it falls to lr_floor within max_epochs
+    lr_schedule: Literal["constant", "plateau", "cosine"] = omitted("constant")
+    lr_factor: Fraction = omitted(0.1)
+    lr_patience: PositiveInt = omitted(1)
+    lr_floor: NonNegativeFloat = omitted(0.0)
+    gradient_clip: PositiveFloat | None = omitted(None)  # largest norm of a step's gradient, which sums over the batch
     l2: NonNegativeFloat = 0.0  # λ on the embeddings and the linear weights
     l2_rows: Literal["all", "touched"] = "all"  # adagrad only: rows that λ acts on in a step; touched: the batch's rows
     l1: NonNegativeFloat = 0.0  # λ_1 of FTRL-proximal
@@ -65,8 +80,8 @@ class TrainingParams(Schema):
     l2_attention: NonNegativeFloat = 0.0  # λ on the attention network
     kernels: Literal["fast", "plain"] = "fast"  # plain: direct formulas, for comparison
     pretrained: Literal["fm"] | None = None  # the model whose embeddings and linear terms a run starts from
-    # processes or machines that train one model together (docs/clusters.md); 1 is omitted from dumps and study names
-    num_workers: PositiveInt = Field(default=1, exclude_if=lambda num_workers: num_workers == 1)
+    # processes or machines that train one model together (docs/clusters.md)
+    num_workers: PositiveInt = omitted(1)
 
     @model_validator(mode="after")
     def know_touched_rows(self) -> "TrainingParams":

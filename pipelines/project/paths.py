@@ -60,3 +60,11 @@ class Paths:
     def significance(self) -> Path:
         """Return the significance path without suffix. The suffixes are .json, .md and .svg."""
         return self.root / "results" / "significance"
+
+    def bundle(self, dataset: str, model: str) -> Path:
+        return self.root / "bundles" / dataset / model
+
+    @property
+    def report(self) -> Path:
+        """Return the path of the page that shows all results."""
+        return self.root / "results" / "report.html"

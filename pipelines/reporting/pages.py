@@ -26,6 +26,20 @@ def render(template: Path, **values: Any) -> str:
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n") + "\n"
 
 
+def html(template: Path, **values: Any) -> str:
+    """Render a Jinja2 template of an HTML page. What comes from data is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # takes time to import
+
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        undefined=StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template.name).render(values)
+
+
 def up_to_date(page: str, folder: Path) -> str:
     """Update the files that a page includes.
 

@@ -17,6 +17,7 @@ from pipelines.project.params import TrainingParams
 from pipelines.training.metrics import Metrics, compute_metrics
 from pipelines.training.optimizers import forget_optimizer, make_optimizer, refuse_untaken
 from pipelines.training.process import device_of
+from pipelines.training.recipe import clip_gradient, make_schedule
 
 EVALUATION_ROWS = 1 << 14  # at a time: the more, the fewer distinct pairs of features for each row
 
@@ -98,6 +99,7 @@ def train(
         return epochs
     workers = workers or Alone()
     optimizer = make_optimizer(model, training)
+    schedule = make_schedule(optimizer, training)
     stopping = EarlyStopping(model, training)
     epochs = []
     while len(epochs) < training.max_epochs and not stopping.is_due(len(epochs)):
@@ -115,6 +117,8 @@ def train(
             if first:
                 check_gradients(model)
             workers.after_backward(model)
+            if training.gradient_clip:
+                clip_gradient(model, training.gradient_clip)
             optimizer.step()
             total += loss.detach()
         train_loss = workers.mean_loss(total, rows)
@@ -127,6 +131,7 @@ def train(
         valid = workers.evaluate(model, valid_rows, training)
         epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, valid))
         stopping.note(epochs[-1])
+        schedule(valid.score(training.metric))
         if report(epochs[-1]) is True:
             break
     forget_optimizer(model)

@@ -63,7 +63,9 @@ def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Op
     if training.optimizer == "adagrad":
         late = tables(model) if training.l2_rows == "all" else []
         return Adagrad(param_groups, lr=training.learning_rate, late=late)
-    return {"adam": Adam, "lazy_adam": LazyAdam}[training.optimizer](param_groups, lr=training.learning_rate)
+    if training.optimizer == "lazy_adam":
+        return LazyAdam(param_groups, lr=training.learning_rate)
+    return Adam(param_groups, lr=training.learning_rate, decoupled=training.optimizer == "adamw")
 
 
 def refuse_untaken(model: nn.Module, training: TrainingParams) -> None:
@@ -198,11 +200,12 @@ class LateDecay:
 class Adam(torch.optim.Adam):
     """Update every row by Adam (Kingma & Ba 2015), touched or not.
 
-    The moments move those rows too.
+    The moments move those rows too. With `decoupled`, L2 is no part of the gradient: each step multiplies a weight by
+    1 − lr λ (AdamW, Loshchilov & Hutter 2019).
     """
 
-    def __init__(self, param_groups: Any, lr: float) -> None:
-        super().__init__(param_groups, lr=lr, fused=True)
+    def __init__(self, param_groups: Any, lr: float, decoupled: bool = False) -> None:
+        super().__init__(param_groups, lr=lr, fused=True, decoupled_weight_decay=decoupled)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update each weight that has a gradient."""

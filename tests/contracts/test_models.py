@@ -391,7 +391,7 @@ def test_kernels_train_alike_in_float32(name):
 
 
 @pytest.mark.parametrize("name", ["fm", "ifm"])
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
+@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "adamw", "ftrl"])
 def test_kernels_train_alike_with_each_optimizer(name, optimizer):
     changes = {"optimizer": optimizer, "l2": 0.1, "l1": 0.01 if optimizer == "ftrl" else 0.0}
     fast, plain = (train_curve(name, kernels=kernels, **changes) for kernels in ("fast", "plain"))

@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
 FIELD_DIMS = (3, 4, 5)
 SIZES = {"embed_dim": 3, "attention_dim": 2, "field_embed_dim": 2}
-OPTIMIZERS = ["adagrad", "adam", "lazy_adam", "ftrl"]
+OPTIMIZERS = ["adagrad", "adam", "adamw", "lazy_adam", "ftrl"]
 
 
 class Weights(nn.Module):
@@ -98,7 +98,7 @@ def test_adagrad_has_the_penalty_of_other_groups_in_the_gradient(part, l2):
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.3])
-@pytest.mark.parametrize("optimizer", ["adam", "lazy_adam"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "lazy_adam"])
 def test_adam(l2, optimizer):
     training = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=l2)
     gradients = random_gradients(20, 2)
@@ -106,7 +106,9 @@ def test_adam(l2, optimizer):
     for n, w in enumerate((0.5, -0.2)):
         m = v = 0.0
         for step, gradient in enumerate(gradients):
-            g = gradient[n] + l2 * w
+            decoupled = optimizer == "adamw"
+            g = gradient[n] if decoupled else gradient[n] + l2 * w
+            w -= 0.1 * l2 * w if decoupled else 0.0
             m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
             t = step + 1
             w -= 0.1 * (m / (1 - 0.9**t)) / (math.sqrt(v / (1 - 0.999**t)) + 1e-8)

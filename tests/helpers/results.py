@@ -4,6 +4,7 @@ import statistics
 from datetime import datetime, timedelta
 
 import numpy as np
+from experiment import mean_by_epoch
 from optuna.trial import TrialState, create_trial
 
 from pipelines.evaluation import final_runs
@@ -13,6 +14,8 @@ from pipelines.project.metric import METRICS
 from pipelines.project.provenance import made_by
 from pipelines.project.records import write_record
 from pipelines.search.journal import trials_table
+from pipelines.training.loop import Epoch
+from pipelines.training.metrics import Metrics
 
 FIGURES = {
     **{"test_rmse": 0.3, "test_auc": 0.9, "test_logloss": 0.2},
@@ -67,6 +70,13 @@ def write_runs(folder, resamples, seconds=1.0):
     ]
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
+
+
+def write_curve(file, valid_rmse, seconds=2.0):
+    """Write the RUN.csv of an experiment with one seed, given the RMSE of each epoch."""
+    valid = [Metrics(rmse=rmse, auc=1 - rmse, logloss=0.2) for rmse in valid_rmse]
+    epochs = [Epoch(number, seconds, 0.1, metrics) for number, metrics in enumerate(valid, 1)]
+    write_text(file, mean_by_epoch([[epoch.row() for epoch in epochs]]).write_csv())
 
 
 def write_declined(folder, reason):

@@ -61,7 +61,7 @@ def test_every_data_set_of_the_project_is_described_in_a_valid_file():
         ),
         (
             {"format": "csv"},
-            "format: unknown format 'csv'; choose one of: frappe, tags.dat, tags.csv, libfm, synthetic, table",
+            "format: unknown format 'csv'; choose one of: frappe, lastfm, tags.dat, tags.csv, libfm, synthetic, table",
         ),
         ({"name": "other"}, "name: no such key; the file's name and folder say it"),
         ({"licens": "l"}, "licens: no such key; the keys here are: name, title, licence, "),

@@ -7,6 +7,7 @@ import pytest
 from entries import Experiment
 
 from pipelines.project.paths import Paths
+from results import write_curve
 
 START = {"start": "../search_spaces/ifm.py", "max_epochs": 3}
 
@@ -42,9 +43,7 @@ def paths(tmp_path):
     paths = Paths(tmp_path / "paper")
     folder = paths.root / "results"
     for n, name in enumerate(EXPERIMENTS):
-        curve = {"epoch": [1, 2, 3], "seconds": [n + 0.1] * 3, "valid_rmse": [0.4 + n / 100, 0.3 + n / 100, 0.5]}
-        (folder / "experiments" / name).parent.mkdir(parents=True)
-        pl.DataFrame(curve).write_csv(folder / "experiments" / f"{name}.csv")
+        write_curve(folder / "experiments" / f"{name}.csv", [0.4 + n / 100, 0.3 + n / 100, 0.5], seconds=n + 0.1)
     sampling = {"share": [0.1, 0.1, 1.0], "seed": [0, 1, 0], "valid_rmse": [0.5, 0.7, 0.4]}
     pl.DataFrame({**sampling, "seconds_per_epoch": [1.0, 2.0, 8.0]}).write_csv(folder / "sampling.csv")
     return paths

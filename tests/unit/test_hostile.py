@@ -14,7 +14,7 @@ import torch
 from pipelines.data.catalog import Source, get_dataset
 from pipelines.data.fetch import save
 from pipelines.data.libfm import read_libfm
-from pipelines.data.logs import FRAPPE_COLUMNS, TAGS_HEADER, read_log
+from pipelines.data.logs import FRAPPE_COLUMNS, LASTFM_HEADER, TAGS_HEADER, read_log
 from pipelines.data.prepared import prepare
 from pipelines.data.unpack import unpack
 from pipelines.project.params import load_params
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.fault("hostile")
 
 ROW = {  # a valid header and line of each log format
     "frappe": ("\t".join(FRAPPE_COLUMNS) + "\n", "\t".join("abcdefghijk") + "\n"),
+    "lastfm": ("\t".join(LASTFM_HEADER) + "\n", "\t".join("abcdef") + "\n"),
     "movielens": ("", "1::2::t::3\n"),
     "movielens-25m": (",".join(TAGS_HEADER) + "\n", "1,2,t,3\n"),
     "synthetic": (",".join(get_dataset("synthetic").fields) + "\n", "a,b,c,d,e,f,g\n"),

@@ -17,7 +17,7 @@ from pipelines.data import negatives
 from pipelines.data.catalog import Source, get_dataset
 from pipelines.data.encoding import encode
 from pipelines.data.libfm import MAX_INDEX, by_field, read_libfm
-from pipelines.data.logs import FRAPPE_COLUMNS, TAGS_HEADER, read_log
+from pipelines.data.logs import FRAPPE_COLUMNS, LASTFM_HEADER, TAGS_HEADER, read_log
 from pipelines.data.negatives import draw_negatives
 from pipelines.data.splitting import split_rows
 from pipelines.data.unpack import unpack
@@ -32,6 +32,7 @@ settings.load_profile("fuzz" if EXAMPLES else "tests")
 APPS = get_dataset("synthetic").model_copy(update={"name": "apps", "fields": ("user", "item", "city")})
 HEADERS = {
     "frappe": "\t".join(FRAPPE_COLUMNS) + "\n",
+    "lastfm": "\t".join(LASTFM_HEADER) + "\n",
     "movielens": "",
     "movielens-25m": ",".join(TAGS_HEADER) + "\n",
     "synthetic": ",".join(get_dataset("synthetic").fields) + "\n",

@@ -38,6 +38,7 @@ def test_line_ends_are_not_part_of_a_value(read, end):
     [
         ("frappe", f"{FRAPPE_HEADER}\n{FRAPPE_LINE}\n", "u1"),
         ("movielens", "1::2::a::3\n", "1"),
+        ("lastfm", "userID\tartistID\ttagID\tday\tmonth\tyear\r\n1\t2\t3\t1\t4\t2009\r\n", "1"),
         ("movielens-25m", "userId,movieId,tag,timestamp\n1,2,a,3\n", "1"),
     ],
 )
@@ -99,6 +100,7 @@ def test_a_long_log_is_read_whole_and_its_lines_are_counted(read, monkeypatch, b
         ("frappe", f"{FRAPPE_HEADER}\n{FRAPPE_LINE}\tmore\n", 2, "got 12"),
         ("frappe", f"{FRAPPE_HEADER}\n{FRAPPE_LINE}\n\n{FRAPPE_LINE}\n", 3, "got 1: ''"),
         ("movielens", "1::2::t::3\n1::2::t\n", 2, "4 columns, got 3: '1::2::t'"),
+        ("lastfm", "userID\tartistID\ttag\n", 1, "header must be userID artistID tagID day month year"),
         ("movielens-25m", "user,movie,tag,timestamp\n", 1, "header must be userId movieId tag timestamp"),
         ("movielens-25m", 'userId,movieId,tag,timestamp\n1,2,"a\nb",3\n1,2,x\n', 4, "got 3: '1,2,x'"),
         ("movielens-25m", 'userId,movieId,tag,timestamp\n1,2,a,3\n1,2,"open,3\n1,2,a,3\n', 3, "bad quoting"),

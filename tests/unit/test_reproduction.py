@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import importance
 import numpy as np
 import polars as pl
 import pytest
@@ -14,7 +15,7 @@ from chapters.verdicts import is_equal, is_lower, nearly_all, verdict
 
 from pipelines import leaderboard, significance
 from pipelines.data.catalog import PUBLISHED, get_dataset
-from results import with_spread, write_cell, write_runs, write_trials
+from results import with_spread, write_cell, write_curve, write_runs, write_trials
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "paper"
@@ -56,13 +57,7 @@ class Study:
         self.experiments[name] = {"dataset": "frappe-nfm", "model": "ifm", **entry}
         (self.root / "experiments.yaml").write_text(yaml.safe_dump({"experiments": self.experiments}, sort_keys=False))
         if valid_rmse is not None:
-            rows = [
-                {"epoch": epoch, "seconds": 2.0, "train_loss": 0.1, "valid_rmse": rmse, "valid_auc": 1 - rmse}
-                for epoch, rmse in enumerate(valid_rmse, 1)
-            ]
-            path = self.root / "results" / "experiments" / name / "run.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pl.DataFrame(rows).write_csv(path)
+            write_curve(self.root / "results" / "experiments" / name / "run.csv", valid_rmse)
 
     def text(self):
         return report.page(self.params)
@@ -375,16 +370,18 @@ def test_the_codes_way_is_set_beside_the_papers(study):
 def test_importance_has_the_norms_beside_those_of_table_3(study):
     folder = study.root / "results" / "importance"
     folder.mkdir(parents=True)
-    table = {"i": ["user", "user", "movie"], "j": ["movie", "tag", "tag"], "norm": [1.0, 3.0, 6.0]}
-    pl.DataFrame(table).write_csv(folder / "movielens.csv")
-    result = {"share_without_label_information": {"pairs": 1 / 3, "norm": 0.1}, "spearman": {"norm": 0.5}}
-    (folder / "movielens.json").write_text(json.dumps(result))
+    figures = {measure: [1.0, 3.0, 6.0] for measure in importance.MEASURES}
+    pairs = {"i": ["user", "user", "movie"], "j": ["movie", "tag", "tag"]}
+    table = pl.DataFrame({**pairs, **figures, "has_label_information": [False, True, True], "planted": [0.0, 2.0, 1.0]})
+    (folder / "movielens.csv").write_text(table.write_csv())
+    (folder / "movielens.json").write_text(json.dumps(importance.summary(table)))
     heading = "### How important is a pair of fields (Table 3)"
     assert study.row(heading, "user-tag") == ["user-tag", "3.000", "30.0%", "5.938", "35.8%"]
     assert study.row(heading, "norms: user-movie < user-tag < movie-tag")[2] == "yes"
-    assert study.rows(heading)[-2:] == [
-        ["movielens", "share on other pairs", "0.333", "0.100", "–", "–", "–"],
-        ["movielens", "Spearman", "–", "0.500", "–", "–", "–"],
+    assert study.rows(heading)[-3:] == [
+        ["movielens", "share on other pairs", "0.333", "0.100", "0.100", "0.100", "0.100"],
+        ["movielens", "Spearman", "–", "0.500", "0.500", "0.500", "0.500"],
+        ["movielens", "precision at k", "–", "1.000", "1.000", "1.000", "1.000"],
     ]
 
 

@@ -142,6 +142,28 @@ def test_patience_is_how_many_epochs_without_a_better_one_it_takes():
         assert len(epochs) == best(epochs, "rmse").epoch + patience
 
 
+@pytest.mark.parametrize("metric", ["rmse", "auc"])
+def test_an_epoch_that_is_no_better_cuts_the_rate_of_the_next(metric):
+    changes = overfitting(metric=metric, max_epochs=40)
+    _, constant = fit("fm", **changes)
+    _, cut = fit("fm", **changes, lr_schedule="plateau", lr_factor=1e-9)
+    scores = [epoch.valid.score(metric) for epoch in constant]
+    first_worse = next(n for n in range(1, 40) if scores[n] >= min(scores[:n]))
+    assert curve(cut)[: first_worse + 1] == curve(constant)[: first_worse + 1]
+    assert cut[-1].valid == pytest.approx(cut[first_worse].valid, abs=1e-6)  # with no rate left
+    assert constant[-1].valid != pytest.approx(constant[first_worse].valid, abs=1e-3)
+
+
+def test_the_limit_holds_in_each_step_with_and_without_kernels():
+    curves = [
+        curve(fit("fm", gradient_clip=limit, kernels=kernels, max_epochs=3, optimizer="ftrl")[1])
+        for limit, kernels in ((2.0, "fast"), (2.0, "plain"), (None, "fast"))
+    ]
+    for fast, plain in zip(*curves[:2], strict=True):
+        assert fast == pytest.approx(plain, rel=1e-4)
+    assert curves[0] != curves[2]
+
+
 def test_an_equal_score_is_no_better_one():
     _, epochs = fit("lr", learning_rate=1e-20, patience=2, max_epochs=50)
     assert len(epochs) == 3

@@ -1,0 +1,87 @@
+"""Keep the best final run of a model as a bundle."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.data.catalog import get_dataset
+from pipelines.evaluation.results import Best, check_metric, read_best, read_summary
+from pipelines.project import code
+from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, note, run
+from pipelines.project.metric import METRICS
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
+
+TOLERANCE = 1e-3  # relative, between a run and its repetition on another machine
+
+
+def main(
+    model: ModelOption,
+    dataset: DatasetOption,
+    params: ParamsOption = Path("params.yaml"),
+    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; otherwise bundles/DATASET/MODEL.")] = None,
+) -> None:
+    """Keep the best final run of a model, to score other rows.
+
+    Trains again, with the same seed, the run that `evaluate` found best on
+    validation rows: the same code gives the same weights.
+
+    Writes model.safetensors, vocabulary.parquet and bundle.json.
+    """
+    config, paths = load_params(params), Paths(params.parent)
+    entry, results = get_dataset(dataset, paths.root), paths.results(dataset, model)
+    best, summary = read_best(results, model, dataset), read_summary(results, model, dataset)
+    if not isinstance(best, Best) or not summary.seeds:
+        raise ValueError(f"{model} declines {dataset}: there is no run to keep")
+    check_metric(best, config.training.metric)
+    from pipelines.evaluation.bundles import write_bundle  # torch takes seconds to import
+    from pipelines.evaluation.final_runs import final_seed
+    from pipelines.project.settings import resolve
+    from pipelines.training import loop
+    from pipelines.training.cell import load_cell
+    from pipelines.training.process import prepare_process
+
+    metric = METRICS[config.training.metric]
+    name = f"valid_{metric.name}"
+    seed, found = min(summary.seeds.items(), key=lambda item: metric.score(getattr(item[1], name)))
+    prepare_process()
+    cell = load_cell(model, dataset, config, paths)
+
+    def report(epoch: loop.Epoch) -> None:
+        value = getattr(epoch.valid, metric.name)
+        print(f"epoch {epoch.epoch} of {found.epochs}: valid {metric.title} {value:.4f}", flush=True)
+
+    trained, epochs = cell.train(best.setting, final_seed(cell, int(seed)), report)
+    code.check()
+    reached, expected = getattr(loop.best(epochs, metric.name).valid, metric.name), getattr(found, name)
+    if abs(reached - expected) > TOLERANCE * abs(expected):
+        note(
+            f"{name} is {reached:.4f}, and was {expected:.4f} when {model} was evaluated: the code or data has changed"
+        )
+    arguments, training = resolve(best.setting, config.training)
+    folder = out or paths.bundle(dataset, model)
+    write_bundle(
+        folder,
+        trained,
+        paths.processed(dataset) / "vocabulary.parquet",
+        model=model,
+        arguments=arguments,
+        loss=training.loss,
+        dataset=dataset,
+        fields=cell.schema["fields"],
+        field_dims=cell.schema["field_dims"],
+        licence=entry.licence,
+        citation=entry.citation,
+        seed=int(seed),
+        valid=loop.best(epochs, metric.name).valid._asdict(),
+        test={metric: getattr(found, f"test_{metric}") for metric in METRICS},
+        made_by=cell.made_by(),
+    )
+    print(
+        f"{folder}: {model} on {dataset}, seed {seed}, test {metric.title} {getattr(found, f'test_{metric.name}'):.4f}"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

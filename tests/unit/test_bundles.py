@@ -1,0 +1,91 @@
+"""Check that a bundle gives the model put in, and that others are refused."""
+
+import json
+import pickle
+import shutil
+
+import polars as pl
+import pytest
+import torch
+from bundled import FIELDS, IDS, keep
+
+from models import registry
+from models.layers.batch import Batch
+from pipelines.evaluation.bundles import RECORD, VOCABULARY, WEIGHTS, probabilities, read_bundle
+from pipelines.project.files import file_digest
+
+
+@pytest.mark.parametrize("name", registry.list_models())
+def test_a_bundle_gives_the_model_that_was_put_in(tmp_path, name):
+    model = keep(tmp_path / "bundle", name)
+    bundle, again = read_bundle(tmp_path / "bundle")
+    assert (bundle.model, bundle.fields, bundle.test) == (name, FIELDS, {"auc": 0.8})
+    with torch.no_grad():
+        assert torch.equal(again(Batch(IDS)), model(Batch(IDS)))
+
+
+def test_logits_become_probabilities_of_the_loss():
+    logits = torch.tensor([-3.0, -0.5, 0.0, 0.5, 3.0])
+    assert probabilities(logits, "cross_entropy").tolist() == pytest.approx(torch.sigmoid(logits).tolist())
+    assert probabilities(logits, "squared_error").tolist() == pytest.approx([0, 0.25, 0.5, 0.75, 1])
+
+
+def refused(folder):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the callers look at the text
+        read_bundle(folder)
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", [WEIGHTS, VOCABULARY])
+def test_a_damaged_missing_or_foreign_file_is_named(tmp_path, name):
+    keep(tmp_path / "one")
+    keep(tmp_path / "two", seed=4)
+    pl.DataFrame({"other": [1]}).write_parquet(tmp_path / "two" / VOCABULARY)
+    file = tmp_path / "one" / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert refused(tmp_path / "one").startswith(f"{file} is damaged or of another bundle")
+    shutil.copy(tmp_path / "two" / name, file)
+    assert refused(tmp_path / "one").startswith(f"{file} is damaged or of another bundle")
+    file.unlink()
+    assert refused(tmp_path / "one") == f"{tmp_path / 'one'} is no whole bundle: {name} is missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"version": 2}, "version: Input should be 1"),
+        ({"model": "nonesuch"}, "unknown model 'nonesuch'"),
+        ({"arguments": {"embed_dim": 7}}, "does not fit fm of this version"),
+        ({"arguments": {"sizes": 7}}, "fm has no hyperparameter 'sizes'"),
+        ({"model": "lr", "arguments": {}}, "does not fit lr of this version"),
+    ],
+)
+def test_a_record_of_another_version_or_model_is_refused(tmp_path, change, why):
+    keep(tmp_path / "bundle")
+    record = tmp_path / "bundle" / RECORD
+    record.write_text(json.dumps({**json.loads(record.read_text()), **change}))
+    assert why in refused(tmp_path / "bundle")
+
+
+def test_nothing_in_a_bundle_is_executed(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "taken"), "w"))
+
+    keep(tmp_path / "bundle")
+    (tmp_path / "bundle" / WEIGHTS).write_bytes(pickle.dumps(Evil()))
+    record = json.loads((tmp_path / "bundle" / RECORD).read_text())
+    record["files"][WEIGHTS] = file_digest(tmp_path / "bundle" / WEIGHTS)
+    (tmp_path / "bundle" / RECORD).write_text(json.dumps(record))
+    assert "does not fit fm" in refused(tmp_path / "bundle")
+    assert not (tmp_path / "taken").exists()
+
+
+def test_the_record_is_whole_or_not_there(tmp_path, monkeypatch):
+    keep(tmp_path / "bundle")
+    monkeypatch.setattr(shutil, "copyfile", lambda *_: pytest.fail("as on a full disk"))
+    with pytest.raises(pytest.fail.Exception):
+        keep(tmp_path / "bundle", seed=4)
+    assert not (tmp_path / "bundle" / RECORD).exists()
