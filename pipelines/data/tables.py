@@ -1,8 +1,12 @@
 """Read a user's own files as one table of texts."""
 
+import contextlib
+import os
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -10,6 +14,7 @@ from pipelines.data.own import OwnDataset
 
 PART = "part of the split"  # the column that says train, valid, test or all
 DUPLICATE = re.compile(r"_duplicated_\d+$")  # what Polars makes of a second column of the same name
+TYPED = (".parquet", ".jsonl", ".ndjson", ".json")  # files whose columns have types
 COMPRESSED = (".gz", ".zst", ".zstd")
 
 
@@ -23,18 +28,78 @@ def read_table(dataset: OwnDataset) -> pl.DataFrame:
         read_files(files, dataset).with_columns(pl.lit(part).alias(PART)) for part, files in dataset.paths().items()
     ]
     for other in parts[1:]:
-        check_columns(parts[0], other, f"data set {dataset.name!r}: the files of train and another part")
-    table = pl.concat(parts)
+        check_columns(
+            parts[0].columns, other.columns, f"data set {dataset.name!r}: the files of train and another part"
+        )
+    return join_sides(pl.concat([part.select(parts[0].columns) for part in parts]).lazy(), dataset).collect()
+
+
+class Stored:
+    """Read a long table column by column."""
+
+    def __init__(self, table: pl.LazyFrame) -> None:
+        self.table, self.columns = table, table.collect_schema().names()
+        self.height = table.select(pl.len()).collect(engine="streaming").item()
+
+    def __getitem__(self, column: str) -> pl.Series:
+        return self.table.select(column).collect(engine="streaming")[column]
+
+
+@contextlib.contextmanager
+def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
+    """Store what `read_table` reads, by columns, in a folder inside `folder` that is removed after the block.
+
+    A text file in UTF-8 is stored row by row: no column of it is held. Raises as `read_table` does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".text-") as scratch:
+        first, parts = None, []
+        for part, files in dataset.paths().items():
+            for file in files:
+                stored = Path(scratch, f"{len(parts)}.parquet")
+                table = scan_as_text(file, dataset)
+                first = first or (file, table.collect_schema().names())
+                check_columns(first[1], table.collect_schema().names(), f"{first[0]} and {file}")
+                with named(file):
+                    sink(table.select(first[1]), stored, compression="lz4", statistics=False)
+                parts.append(pl.scan_parquet(stored).with_columns(pl.lit(part).alias(PART)))
+        yield Stored(join_sides(pl.concat(parts), dataset))
+
+
+def scan_as_text(file: Path, dataset: OwnDataset) -> pl.LazyFrame:
+    """Scan a file as `as_text` reads it."""
+    if dataset.encoding != "utf8" or suffix_of(file) in TYPED:
+        return as_text(read_file(file, dataset.separator, dataset.encoding)).lazy()
+    table = pl.scan_csv(file, separator=dataset.separator, infer_schema=False)
+    with named(file):
+        names = table.collect_schema().names()
+    table = table.rename(dict(zip(names, names_of(file, names), strict=True)))
+    stripped = pl.all().str.strip_chars()
+    return table.select(pl.when(stripped != "").then(stripped))
+
+
+def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
+    """Write a Parquet file, some rows at a time. Raises OSError on a full disk."""
+    try:
+        table.sink_parquet(path, engine="streaming", **settings)
+    except pl.exceptions.ComputeError as error:
+        if not (code := re.search(r"os error (\d+)", str(error))):
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+
+
+def join_sides(table: pl.LazyFrame, dataset: OwnDataset) -> pl.LazyFrame:
+    """Join a data set's side tables to its log."""
     for join in dataset.joins:
-        side = read_files(dataset.found(join.files), dataset)
-        for name, columns in (("the log", table.columns), (", ".join(join.files), side.columns)):
-            if join.key not in columns:
+        side, columns = read_files(dataset.found(join.files), dataset), table.collect_schema().names()
+        for name, has in (("the log", columns), (", ".join(join.files), side.columns)):
+            if join.key not in has:
                 raise ValueError(f"data set {dataset.name!r}: join by {join.key!r}, but {name} has no such column")
         if twice := side[join.key].drop_nulls().value_counts().filter(pl.col("count") > 1)[join.key].to_list():
             raise ValueError(f"{', '.join(join.files)}: key {join.key} {min(twice)!r} occurs more than once")
-        if both := (set(side.columns) & set(table.columns)) - {join.key}:
+        if both := (set(side.columns) & set(columns)) - {join.key}:
             raise ValueError(f"{', '.join(join.files)}: column {min(both)!r} stands in the log too")
-        table = table.join(side, on=join.key, how="left", maintain_order="left")
+        table = table.join(side.lazy(), on=join.key, how="left", maintain_order="left")
     return table
 
 
@@ -42,31 +107,48 @@ def read_files(files: Sequence[Path], dataset: OwnDataset) -> pl.DataFrame:
     """Read files with the same columns, one below the other."""
     tables = [as_text(read_file(file, dataset.separator, dataset.encoding)) for file in files]
     for file, table in zip(files[1:], tables[1:], strict=True):
-        check_columns(tables[0], table, f"{files[0]} and {file}")
-    return pl.concat(tables)
+        check_columns(tables[0].columns, table.columns, f"{files[0]} and {file}")
+    return pl.concat([table.select(tables[0].columns) for table in tables])
 
 
-def check_columns(one: pl.DataFrame, other: pl.DataFrame, where: str) -> None:
+def check_columns(one: Sequence[str], other: Sequence[str], where: str) -> None:
     """Raise ValueError for tables whose columns differ."""
-    if differing := set(one.columns) ^ set(other.columns):
+    if differing := set(one) ^ set(other):
         raise ValueError(f"{where} have other columns: {', '.join(sorted(differing))} stand in one alone")
 
 
 def read_file(file: Path, separator: str = ",", encoding: str = "utf8", num_rows: int | None = None) -> pl.DataFrame:
     """Read a Parquet file, JSON lines or separated text. Raises ValueError that names the file."""
-    suffix = Path(file.stem).suffix if file.suffix in COMPRESSED else file.suffix
-    try:
-        if suffix == ".parquet":
-            return pl.read_parquet(file, n_rows=num_rows)
-        if suffix in (".jsonl", ".ndjson", ".json"):
-            return pl.read_ndjson(file, n_rows=num_rows)
+    with named(file):
+        match suffix_of(file):
+            case ".parquet":
+                return pl.read_parquet(file, n_rows=num_rows)
+            case ".jsonl" | ".ndjson" | ".json":
+                return pl.read_ndjson(file, n_rows=num_rows)
         table = pl.read_csv(file, separator=separator, infer_schema=False, encoding=encoding, n_rows=num_rows)
-    except (pl.exceptions.PolarsError, ValueError) as error:
+    return table.rename(dict(zip(table.columns, names_of(file, table.columns), strict=True)))
+
+
+def suffix_of(file: Path) -> str:
+    """Return what says a file's format: its last suffix, without that of a compression."""
+    return Path(file.stem).suffix if file.suffix in COMPRESSED else file.suffix
+
+
+@contextlib.contextmanager
+def named(file: Path) -> Iterator[None]:
+    """Raise errors of Polars as ValueError that names a file."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, UnicodeError) as error:
         raise ValueError(f"{file}: {str(error).splitlines()[0]}") from error
-    names = [name.strip().partition(":")[0] for name in table.columns]  # RecBole writes name:type
+
+
+def names_of(file: Path, columns: Sequence[str]) -> list[str]:
+    """Strip the names of columns, and RecBole's types. Raises ValueError for two columns of the same name."""
+    names = [name.strip().partition(":")[0] for name in columns]  # RecBole writes name:type
     if len({*names}) < len(names) or any(DUPLICATE.search(name) for name in names):
         raise ValueError(f"{file}: two columns have the same name in {', '.join(names)}")
-    return table.rename(dict(zip(table.columns, names, strict=True)))
+    return names
 
 
 def as_text(table: pl.DataFrame) -> pl.DataFrame:
