@@ -1,6 +1,7 @@
 """Read text files of any layout, and name the line of a mistake."""
 
 import codecs
+import contextlib
 import csv
 import gzip
 import io
@@ -31,7 +32,7 @@ def read_separated(file: Path, layout: Layout, num_rows: int | None = None) -> p
     check_bytes(file)
     if len(layout.separator) > 1:
         return split_lines(file, layout, num_rows)
-    try:
+    with explained(file, layout):
         table = pl.read_csv(
             as_bytes(file, layout),
             separator=layout.separator,
@@ -41,24 +42,55 @@ def read_separated(file: Path, layout: Layout, num_rows: int | None = None) -> p
             quote_char='"' if layout.quotes else None,
             n_rows=num_rows,
         )
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        reason = f"{str(error).splitlines()[0]}; where quotes are plain characters, say quotes: false"
-        raise ValueError(place_of_mistake(file, layout) or f"{file}: {reason}") from error
     if layout.columns:
-        table = named(file, table, layout.columns)
+        table.columns = list(as_many(file, table.columns, layout.columns))
     else:
         table.columns = distinct_names(file, [DUPLICATE.sub("", name) for name in table.columns])
-    first, *rest = table.columns
-    blank = pl.col(first).str.strip_chars().fill_null("") == ""
-    no_rows = table.select(blank & pl.all_horizontal(pl.col(rest).is_null()) if rest else blank).to_series()
+    no_rows = table.select(no_row(table.columns)).to_series()
     return table.filter(~no_rows) if no_rows.any() else table
 
 
-def named(file: Path, table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Name the columns of a file without a header. Raises ValueError for another number of names."""
-    if table.width != len(columns):
-        raise ValueError(f"{file}: columns has {len(columns)} names, but the first line has {table.width} cells")
-    return table.rename(dict(zip(table.columns, columns, strict=True)))
+def scan_separated(file: Path, layout: Layout) -> pl.LazyFrame:
+    """Scan cells between separators of one character, in UTF-8. Blank lines are no rows."""
+    check_bytes(file)
+    table = pl.scan_csv(
+        file,
+        separator=layout.separator,
+        has_header=not layout.columns,
+        infer_schema=False,
+        quote_char='"' if layout.quotes else None,
+    )
+    with explained(file, layout):
+        names = table.collect_schema().names()
+    if layout.columns:
+        columns = as_many(file, names, layout.columns)
+    else:
+        columns = distinct_names(file, [DUPLICATE.sub("", name) for name in names])
+    return table.rename(dict(zip(names, columns, strict=True))).filter(~no_row(columns))
+
+
+@contextlib.contextmanager
+def explained(file: Path, layout: Layout) -> Iterator[None]:
+    """Raise errors of Polars as ValueError that names file and line."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, UnicodeError) as error:
+        reason = f"{str(error).splitlines()[0]}; where quotes are plain characters, say quotes: false"
+        raise ValueError(place_of_mistake(file, layout) or f"{file}: {reason}") from error
+
+
+def no_row(columns: Sequence[str]) -> pl.Expr:
+    """Tell whether a line is blank: it has one cell, which is blank."""
+    first, *rest = columns
+    blank = pl.col(first).str.strip_chars().fill_null("") == ""
+    return blank & pl.all_horizontal(pl.col(rest).is_null()) if rest else blank
+
+
+def as_many(file: Path, cells: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    """Return the names of columns. Raises ValueError if there are more or fewer than cells."""
+    if len(cells) != len(columns):
+        raise ValueError(f"{file}: columns has {len(columns)} names, but the first line has {len(cells)} cells")
+    return columns
 
 
 def as_bytes(file: Path, layout: Layout) -> Path | io.BytesIO:
@@ -66,7 +98,7 @@ def as_bytes(file: Path, layout: Layout) -> Path | io.BytesIO:
     if layout.encoding == "utf8" or file.suffix not in COMPRESSED:
         return file
     if file.suffix != ".gz":
-        raise ValueError("a file in zstd must be in UTF-8: write it in UTF-8, or compress it by gzip")
+        raise ValueError(f"{file}: a file in zstd must be in UTF-8: write it in UTF-8, or compress it by gzip")
     return io.BytesIO(gzip.decompress(file.read_bytes()))
 
 
@@ -102,7 +134,7 @@ def check_bytes(file: Path) -> None:
 
 def read_lines(file: Path, layout: Layout, num_rows: int | None = None) -> pl.DataFrame:
     """Read the lines that are not blank, as columns `number` (from 1) and `line`."""
-    try:
+    with explained(file, layout):
         lines = pl.read_csv(
             as_bytes(file, layout),
             separator=ABSENT_FROM_TEXT,
@@ -114,8 +146,6 @@ def read_lines(file: Path, layout: Layout, num_rows: int | None = None) -> pl.Da
             truncate_ragged_lines=True,
             n_rows=num_rows,
         )
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise ValueError(place_of_mistake(file, layout) or f"{file}: {str(error).splitlines()[0]}") from error
     lines = lines.with_row_index("number", offset=1).with_columns(pl.col("line").str.strip_suffix("\r"))
     return lines.filter(pl.col("line").str.strip_chars() != "")
 

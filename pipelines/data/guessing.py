@@ -55,7 +55,7 @@ def propose(
     table = rows_with_quotes(proposal, folder)
     if marks := missing_marks(table):
         proposal.layout = proposal.layout.model_copy(update={"missing": marks})
-        table = without(table, marks)
+        table = without(table.lazy(), marks).collect()
     proposal.label = label or guess_label(table, proposal, files[0])
     used = label_of(proposal.label, columns_of(table))[0]
     types = found.sniffed.types | {name: kind for _, side, _ in found.sides for name, kind in side.types.items()}

@@ -1,14 +1,20 @@
 """Read a user's own files as one table of texts."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from pipelines.data.formats import COMPRESSED, ELEMENTS, read_indexed, read_separated
+from pipelines.data.formats import COMPRESSED, ELEMENTS, explained, read_indexed, read_separated, scan_separated
 from pipelines.data.own import Layout, OwnDataset
 
 PART = "part of the split"  # the column that says train, valid, test or all
+TYPED = (".parquet", ".jsonl", ".ndjson", ".json")  # files whose columns have types
 
 
 def read_table(dataset: OwnDataset, num_rows: int | None = None) -> pl.DataFrame:
@@ -22,32 +28,89 @@ def read_table(dataset: OwnDataset, num_rows: int | None = None) -> pl.DataFrame
         for part, files in dataset.paths().items()
     ]
     for other in parts[1:]:
-        check_columns(parts[0], other, f"data set {dataset.name!r}: the files of train and another part")
-    table = pl.concat([part.select(parts[0].columns) for part in parts])
+        check_columns(
+            parts[0].columns, other.columns, f"data set {dataset.name!r}: the files of train and another part"
+        )
+    return join_sides(pl.concat([part.select(parts[0].columns) for part in parts]).lazy(), dataset).collect()
+
+
+class Stored:
+    """Read a long table column by column."""
+
+    def __init__(self, table: pl.LazyFrame) -> None:
+        self.table, self.columns = table, table.collect_schema().names()
+        self.height = table.select(pl.len()).collect(engine="streaming").item()
+
+    def __getitem__(self, column: str) -> pl.Series:
+        return self.table.select(column).collect(engine="streaming")[column]
+
+
+@contextlib.contextmanager
+def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
+    """Store what `read_table` reads, by columns, in `folder` until the block ends.
+
+    A text file in UTF-8 is stored row by row: no column of it is held. Raises as `read_table` does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".text-") as scratch:
+        first, parts = None, []
+        for part, files in dataset.paths().items():
+            for file in files:
+                stored = Path(scratch, f"{len(parts)}.parquet")
+                table = scan_as_text(file, dataset)
+                first = first or (file, table.collect_schema().names())
+                check_columns(first[1], table.collect_schema().names(), f"{first[0]} and {file}")
+                with explained(file, dataset):
+                    sink(table.select(first[1]), stored, compression="lz4", statistics=False)
+                parts.append(pl.scan_parquet(stored).with_columns(pl.lit(part).alias(PART)))
+        yield Stored(join_sides(pl.concat(parts), dataset))
+
+
+def scan_as_text(file: Path, layout: Layout) -> pl.LazyFrame:
+    """Scan a file as `as_text` reads it."""
+    lazily = layout.layout == "separated" and len(layout.separator) == 1 and layout.encoding == "utf8"
+    if not lazily or suffix_of(file) in TYPED:
+        return without(as_text(read_file(file, layout)).lazy(), layout.missing)
+    stripped = pl.all().str.strip_chars()
+    return without(scan_separated(file, layout).select(pl.when(stripped != "").then(stripped)), layout.missing)
+
+
+def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
+    """Write a Parquet file, some rows at a time. Raises OSError on a full disk."""
+    try:
+        table.sink_parquet(path, engine="streaming", **settings)
+    except pl.exceptions.ComputeError as error:
+        if not (code := re.search(r"os error (\d+)", str(error))):
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+
+
+def join_sides(table: pl.LazyFrame, dataset: OwnDataset) -> pl.LazyFrame:
+    """Join a data set's side tables to its log."""
     for join in dataset.joins:
-        side = read_files(dataset.found(join.files), dataset.layout_of(join))
-        for name, columns in (("the log", table.columns), (", ".join(join.files), side.columns)):
-            if join.key not in columns:
+        side, columns = read_files(dataset.found(join.files), dataset.layout_of(join)), table.collect_schema().names()
+        for name, has in (("the log", columns), (", ".join(join.files), side.columns)):
+            if join.key not in has:
                 raise ValueError(f"data set {dataset.name!r}: join by {join.key!r}, but {name} has no such column")
         if twice := side[join.key].drop_nulls().value_counts().filter(pl.col("count") > 1)[join.key].to_list():
             raise ValueError(f"{', '.join(join.files)}: key {join.key} {min(twice)!r} occurs more than once")
-        if both := (set(side.columns) & set(table.columns)) - {join.key}:
+        if both := (set(side.columns) & set(columns)) - {join.key}:
             raise ValueError(f"{', '.join(join.files)}: column {min(both)!r} stands in the log too")
-        table = table.join(side, on=join.key, how="left", maintain_order="left")
+        table = table.join(side.lazy(), on=join.key, how="left", maintain_order="left")
     return table
 
 
 def read_files(files: Sequence[Path], layout: Layout, num_rows: int | None = None) -> pl.DataFrame:
     """Read files with the same columns, one below the other."""
-    tables = [without(as_text(read_file(file, layout, num_rows)), layout.missing) for file in files]
+    tables = [without(as_text(read_file(file, layout, num_rows)).lazy(), layout.missing).collect() for file in files]
     for file, table in zip(files[1:], tables[1:], strict=True):
-        check_columns(tables[0], table, f"{files[0]} and {file}")
+        check_columns(tables[0].columns, table.columns, f"{files[0]} and {file}")
     return pl.concat([table.select(tables[0].columns) for table in tables])
 
 
-def check_columns(one: pl.DataFrame, other: pl.DataFrame, where: str) -> None:
+def check_columns(one: Sequence[str], other: Sequence[str], where: str) -> None:
     """Raise ValueError for tables whose columns differ."""
-    if differing := set(one.columns) ^ set(other.columns):
+    if differing := set(one) ^ set(other):
         raise ValueError(f"{where} have other columns: {', '.join(sorted(differing))} stand in one alone")
 
 
@@ -106,7 +169,7 @@ def as_text(table: pl.DataFrame) -> pl.DataFrame:
     return table.select(text(column) for column in table if can_be_text(column.dtype))
 
 
-def without(table: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
+def without(table: pl.LazyFrame, missing: Sequence[str]) -> pl.LazyFrame:
     """Take texts that mean a missing value for missing."""
     if not missing:
         return table
