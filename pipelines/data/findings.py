@@ -73,7 +73,7 @@ def repeated_events(table: pl.DataFrame, positive: np.ndarray) -> list[str]:
 def unseen_values(field: str, column: Column, texts: pl.Series, rows: dict[str, np.ndarray]) -> list[str]:
     """Say how many test rows have a value of a category that train lacks."""
     train, test = texts[rows["train"]], texts[rows["test"]]
-    if column.kind != "category" or not len(test):
+    if column.kind != "category" or column.hash or not len(test):
         return []
     unseen = int((~test.is_in(train.unique().implode(), nulls_equal=True)).sum())
     if unseen <= 0.01 * len(test):

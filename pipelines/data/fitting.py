@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ OTHER, MISSING = "<rare or unseen>", "<missing>"
 POSITIVE = {"1", "true", "yes"}
 NEGATIVE = {"0", "-1", "false", "no"}
 Columns = pl.DataFrame | Stored
+ALL_VALUES = Column(min_count=1)
 FAR = 100.0  # a raw number of this size makes training diverge or stall
 
 
@@ -191,7 +193,12 @@ def encode_own(
                 texts = part_of_time(texts, column, dataset.name)
             elif column.kind == "number":
                 texts = bins(numbers_of(texts, where), column, train)
-            own, own_names = category(texts, column.min_count if column.kind == "category" else 1, train)
+            if column.kind != "category":
+                own, own_names = category(texts, ALL_VALUES, train)
+            elif column.hash:
+                own, own_names = hashed(texts, column.hash)
+            else:
+                own, own_names = category(texts, column, train)
             np.add(own, first, out=ids[:, place])
         sizes.append(len(own_names))
         names.append(pl.Series(own_names, dtype=pl.String))
@@ -210,12 +217,12 @@ def encode_own(
     return encoded, None if values is None or (values == 1).all() else values
 
 
-def category(texts: pl.Series, min_count: int, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def category(texts: pl.Series, column: Column, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Assign ids to the values of a category.
 
     Feature 0 is shared by rare and unseen values, feature 1 stands for missing.
     """
-    known = frequent(counted(texts[train]), min_count)
+    known = frequent(counted(texts[train]), column)
     numbers = texts.replace_strict(
         known, pl.Series(range(2, len(known) + 2), dtype=pl.Int32), default=0, return_dtype=pl.Int32
     )
@@ -227,10 +234,23 @@ def counted(texts: pl.Series) -> pl.DataFrame:
     return texts.alias("value").drop_nulls().value_counts(name="count")
 
 
-def frequent(counts: pl.DataFrame, min_count: int) -> pl.Series:
-    """Return the values with at least `min_count` rows, the most frequent first."""
-    known = counts.filter(pl.col("count") >= min_count)
-    return known.sort("count", "value", descending=[True, False])["value"]
+def frequent(counts: pl.DataFrame, column: Column) -> pl.Series:
+    """Return the values with at least `min_count` rows, the most frequent first, and at most `max_size`."""
+    known = counts.filter(pl.col("count") >= column.min_count)
+    return known.sort("count", "value", descending=[True, False])["value"].head(column.max_size or len(known))
+
+
+def hashed(texts: pl.Series, size: int) -> tuple[np.ndarray, list[str]]:
+    """Assign values to `size` features by their hash, which no machine or version changes.
+
+    Feature 0 stands for missing. No feature is unseen: a new value has a hash too.
+    """
+    distinct = texts.unique()
+    hashes = (blake2b((text or "").encode(), digest_size=8).digest() for text in distinct.to_list())
+    features = pl.Series([int.from_bytes(each, "little") % size + 1 for each in hashes], dtype=pl.Int32)
+    features = features.set(distinct.is_null(), 0)
+    numbers = texts.replace_strict(distinct, features, return_dtype=pl.Int32)
+    return numbers.to_numpy(), [MISSING, *(f"<hash {number} of {size}>" for number in range(size))]
 
 
 def elements_of(texts: pl.Series, column: Column) -> pl.Series:
@@ -244,7 +264,7 @@ def list_names(texts: pl.Series, column: Column, train: np.ndarray) -> list[str]
     lists = counted(texts[train])
     elements = lists.with_columns(elements_of(lists["value"], column)).explode("value").drop_nulls("value")
     counts = elements.group_by("value").agg(pl.col("count").sum())
-    return [OTHER, MISSING, *frequent(counts, column.min_count).to_list()]
+    return [OTHER, MISSING, *frequent(counts, column).to_list()]
 
 
 def distinct_lists(texts: pl.Series, column: Column, first: int, names: list[str]) -> tuple[pl.Series, np.ndarray]:

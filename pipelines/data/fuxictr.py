@@ -19,7 +19,6 @@ SAID = {  # keys that a data set here can't have, and what happens instead
     "share_embedding": "its elements have embeddings of their own",
     "pretrained_emb": "embeddings start at random",
     "embedding_dim": "all fields have the same embed_dim",
-    "category_processor": "its values are a category",
 }
 NORMALIZERS = {"StandardScaler": "standard", "MinMaxScaler": "standard"}
 
@@ -124,6 +123,12 @@ def add_field(proposal: Proposal, name: str, entry: dict[str, Any], least: int, 
             keys |= {"max_length": int(entry["max_len"])} if entry.get("max_len") else {}
             if "Average" not in str(entry.get("feature_encoder", entry.get("encoder", "Average"))):
                 notes.append(f"{name}: a list is the mean of its elements here")
+    buckets = int(entry.get("num_buckets", 10))  # FuxiCTR's default
+    match entry.get("category_processor"):
+        case "hash_bucket":
+            keys = {"hash": buckets}
+        case "quantile_bucket":
+            keys = {"kind": "number", "scale": "bins", "bins": buckets}
     if preprocess := entry.get("preprocess"):
         keys = preprocessed(proposal, name, str(preprocess), keys, table)
     column = keys.get("column", name)

@@ -28,9 +28,11 @@ SplitKind = Literal["random", "order", "time", "group", "last", "fold"]
 class Column(Schema):
     """Say how a column becomes a field.
 
-    category: each value is a feature. Values with fewer than `min_count` training rows share one feature with unseen
-    values. number: one feature, whose value is the number on a `scale`; with `bins`, its training quantile is a
-    feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds, or `unix_ms`.
+    category: each value is a feature. Values with fewer than `min_count` training rows, and all but the `max_size` most
+    frequent ones, share one feature with unseen values. With `hash`, a value's hash is one of so many features; values
+    with equal hashes share it. number: one feature, whose value is the number on a `scale`; with `bins`, its training
+    quantile is a feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds, or
+    `unix_ms`.
     list: each element is a feature, as in a category; the field is the mean of at most `max_length` of them.
     A missing value is a feature of its own.
     """
@@ -38,12 +40,25 @@ class Column(Schema):
     kind: Kind = "category"
     column: str = ""  # in the files; empty: the field's name
     min_count: PositiveInt = 2
+    max_size: PositiveInt | None = None
+    hash: PositiveInt | None = None
     scale: Literal["standard", "log", "raw", "bins"] = "standard"
     bins: PositiveInt = 20
     format: str = "unix"
     part: Literal["hour", "weekday", "day", "month"] = "hour"
     separator: str = Field(default="|", min_length=1)  # between the elements of a list
     max_length: PositiveInt = 50
+
+    @model_validator(mode="after")
+    def suit_the_kind(self) -> "Column":
+        given = {key for key in ("max_size", "hash") if getattr(self, key)}
+        if self.kind not in ("category", "list") and given:
+            raise ValueError(f"{min(given)}: a {self.kind} takes none; a category does")
+        if self.hash and self.kind == "list":
+            raise ValueError("hash: a list takes none; max_size limits its features")
+        if self.hash and {"min_count", "max_size"} & self.model_fields_set:
+            raise ValueError("hash: hashed values have neither min_count nor max_size")
+        return self
 
 
 class SplitBy(Schema):

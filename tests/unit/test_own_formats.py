@@ -369,6 +369,8 @@ tiny:
     - {name: weekday, active: True, dtype: str, type: categorical, preprocess: convert_weekday(time)}
     - {name: weekend, active: True, dtype: str, type: categorical, preprocess: convert_weekend(time)}
     - {name: time, active: False, dtype: str, type: categorical}
+    - {name: device, type: categorical, category_processor: hash_bucket, num_buckets: 4}
+    - {name: size, type: categorical, category_processor: quantile_bucket, num_buckets: 3}
   label_col: {name: clk, dtype: float}
 arrays: {data_format: npz, train_data: train.npz}
 """
@@ -382,10 +384,11 @@ def config(tmp_path, monkeypatch):
     (tmp_path / "project" / "datasets").mkdir()
     for part in ("train", "valid", "test"):
         rows = (
-            f"{row % 2},u{row % 3},i{row % 5},{row / 3:.2f},i1^i{row % 4},2017-05-0{1 + row % 6}\n" for row in range(60)
+            f"{row % 2},u{row % 3},i{row % 5},{row / 3:.2f},i1^i{row % 4},2017-05-0{1 + row % 6},d{row % 9},{row}\n"
+            for row in range(60)
         )
         (tmp_path / "project" / "data" / "tiny" / f"{part}.csv").write_text(
-            "clk,user,item,price,history,time\n" + "".join(rows)
+            "clk,user,item,price,history,time,device,size\n" + "".join(rows)
         )
     monkeypatch.chdir(tmp_path / "project")
     file = tmp_path / "project" / "config" / "dataset_config.yaml"
@@ -404,8 +407,9 @@ def test_a_config_of_fuxictr_becomes_a_data_set(config, capsys):
     fields = {name: (column.kind, column.min_count) for name, column in dataset.fields.items()}
     assert fields == {
         "user": ("category", 1), "item": ("category", 1), "price": ("number", 2), "history": ("list", 1),
-        "weekday": ("time", 2),
+        "weekday": ("time", 2), "device": ("category", 2), "size": ("number", 2),
     }  # fmt: skip
+    assert (dataset.fields["device"].hash, dataset.fields["size"].bins) == (4, 3)
     assert (dataset.fields["history"].separator, dataset.fields["history"].max_length) == ("^", 5)
     assert dataset.fields["weekday"].column == "time"
     assert "share_embedding of history is not translated" in notes
