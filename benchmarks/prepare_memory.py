@@ -1,7 +1,7 @@
-"""Measure the memory and time that `prepare` takes for long generated logs.
+"""Measure the memory and time that `prepare` takes for long generated logs, and for a user's own table.
 
-The longest log has 20 million lines. Writes prepare_memory.json and prepare_memory.md beside this file. An interrupted
-run continues where it stopped.
+The longest log has 20 million lines; the table has 20 fields. Writes prepare_memory.json and prepare_memory.md beside
+this file. An interrupted run continues where it stopped.
 """
 
 import json
@@ -23,12 +23,29 @@ from sides.timing import peak_mib
 
 from pipelines.data.logs import FRAPPE_COLUMNS, TAGS_COLUMNS
 
-LOGS = (("frappe", 96_203), ("movielens", 2_000_000), ("movielens", 20_000_000), ("frappe", 20_000_000))  # lines
+LOGS = (  # lines
+    ("frappe", 96_203), ("movielens", 2_000_000), ("movielens", 20_000_000), ("frappe", 20_000_000),
+    ("table", 10_000_000),
+)  # fmt: skip
+FIELDS = (1_000_000, 1_000_000, 300_000, 200_000, 20_000, 10_000, *(int(10 ** (1 + n / 3)) for n in range(12)))
+NUMBERS = {"age": 80, "price": 1000}  # fields of the table whose values are numbers
 SIZES = {  # features of each column
     "movielens": dict(zip(TAGS_COLUMNS, (200_000, 100_000, 1_000_000, 1), strict=True)),
     "frappe": dict(zip(FRAPPE_COLUMNS, (200_000, 1_000_000, 1, 7, 7, 2, 3, 2, 9, 80, 200), strict=True)),
+    "table": {"click": 3, **{f"C{n}": size for n, size in enumerate(FIELDS, 1)}, **NUMBERS},
 }
-FILES = {"movielens": ("tags.dat", "::", ""), "frappe": ("frappe.csv", "\t", "\t".join(FRAPPE_COLUMNS) + "\n")}
+TABLE = {
+    "format": "table",
+    "files": ["data/raw/table/log.csv"],
+    "label": "click == click 2",
+    "fields": {**{f"C{n}": "category" for n in range(1, 19)}, "age": {"kind": "number"}, "price": {"kind": "number"}},
+    "split": "order",
+}
+FILES = {
+    "movielens": ("tags.dat", "::", ""),
+    "frappe": ("frappe.csv", "\t", "\t".join(FRAPPE_COLUMNS) + "\n"),
+    "table": ("log.csv", ",", ",".join(SIZES["table"]) + "\n"),
+}
 CHUNK_LINES = 1_000_000  # generated at a time
 PARAMS = "seed: 2019\ndatasets: [frappe]\nmodels: [fm]\ntune: {num_trials: 1}\n"
 
@@ -43,7 +60,10 @@ def write_log(dataset: str, num_lines: int, folder: Path) -> None:
         for start in range(0, num_lines, CHUNK_LINES):
             size = min(CHUNK_LINES, num_lines - start)
             ranks = {c: (features ** rng.random(size)).astype(np.int32) for c, features in SIZES[dataset].items()}
-            line = pl.concat_str([pl.format(f"{column} {{}}", column) for column in ranks], separator=separator)
+            line = pl.concat_str(
+                [pl.format("{}" if column in NUMBERS else f"{column} {{}}", column) for column in ranks],
+                separator=separator,
+            )
             pl.DataFrame(ranks).select(line).write_csv(file, include_header=False, quote_style="never")
 
 
@@ -54,9 +74,9 @@ def child(dataset: str, root: Path) -> None:
     from pipelines.project.params import load_params
     from pipelines.project.paths import Paths
 
-    params, start = load_params(root / "params.yaml"), time.perf_counter()
-    schema = prepare(get_dataset(dataset), params, Paths(root))
-    took = {"seconds": time.perf_counter() - start, "peak_mib": peak_mib()}
+    params, start, cpu = load_params(root / "params.yaml"), time.perf_counter(), time.process_time()
+    schema = prepare(get_dataset(dataset, root), params, Paths(root))
+    took = {"seconds": time.perf_counter() - start, "peak_mib": peak_mib(), "cpu_seconds": time.process_time() - cpu}
     print(json.dumps(took | {"rows": schema["num_rows"]["total"], "features": schema["num_features"]}))
 
 
@@ -66,6 +86,8 @@ def measure(dataset: str, num_lines: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(dir=FOLDER) as root:
         folder = Path(root, "data", "raw", dataset)
         Path(root, "params.yaml").write_text(PARAMS, encoding="utf-8")
+        Path(root, "datasets").mkdir()
+        Path(root, "datasets", "table.yaml").write_text(json.dumps(TABLE), encoding="utf-8")
         # A process of its own, to keep this one small: a child's peak memory starts at its parent's.
         writer = multiprocessing.get_context("spawn").Process(target=write_log, args=(dataset, num_lines, folder))
         writer.start()

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, model_validator
 
-from pipelines.data.own import OwnDataset
+from pipelines.data.own import RESERVED, OwnDataset
 from pipelines.project.cli import one_of
 from pipelines.project.params import distinct
 from pipelines.project.paths import shipped
@@ -24,8 +24,9 @@ FORMATS = (*get_args(Format), "table")  # the last is a user's own
 COLUMNS = {  # of formats that fix them
     "frappe": FRAPPE_COLUMNS, "lastfm": LASTFM_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS,
 }  # fmt: skip
-RESERVED = ("label", "value:", "group:")  # columns of the prepared rows: label, values of fields, groups
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
+
+NOT_IN_FILES = ("name", "folder")  # what a file's place says
 
 Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
 
@@ -153,10 +154,22 @@ def get_dataset(name: str, root: Path = Path()) -> Dataset | OwnDataset:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise ValueError(f"{file}: it must have keys, such as format and fields")
-    for key in {"name", "folder"} & content.keys():
+    for key in {*NOT_IN_FILES} & content.keys():
         raise ValueError(f"{file}: {key}: no such key; the file's name and folder say it")
     if (format := content.get("format", FORMATS[0])) not in FORMATS:
         raise ValueError(f"{file}: format: unknown format {format!r}; choose one of: {', '.join(FORMATS)}")
     if format == "table":
         return check(OwnDataset, {**content, "name": name, "folder": file.parents[1]}, f"{file}: ")
     return check(Dataset, {**content, "name": name}, f"{file}: ")
+
+
+def json_schema() -> dict[str, Any]:
+    """Make the JSON schema of datasets/NAME.yaml, for editors."""
+    either = Annotated[Dataset | OwnDataset, Field(discriminator="format")]
+    schema = TypeAdapter(either).json_schema()
+    for kind in (Dataset, OwnDataset):
+        definition = schema["$defs"][kind.__name__]
+        for key in NOT_IN_FILES:
+            definition["properties"].pop(key, None)
+        definition["required"] = [key for key in definition["required"] if key not in NOT_IN_FILES]
+    return {"title": "datasets/NAME.yaml of factorbench", **schema}

@@ -1,25 +1,38 @@
 """Turn a user's own table into features: label, split, and fields fitted on the training rows."""
 
 import math
+import re
+from collections.abc import Callable
+from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 
 from pipelines.data.encoding import Encoded
-from pipelines.data.own import Column, OwnDataset, SplitBy, label_of
+from pipelines.data.own import Column, OwnDataset, SplitBy, column_of, label_of
 from pipelines.data.splitting import split_groups, split_in_order, split_rows
-from pipelines.data.tables import PART
-from pipelines.project.cli import one_of
+from pipelines.data.tables import PART, Stored
 
 OTHER, MISSING = "<rare or unseen>", "<missing>"
 POSITIVE = {"1", "true", "yes"}
 NEGATIVE = {"0", "-1", "false", "no"}
+Columns = pl.DataFrame | Stored
+ALL_VALUES = Column(min_count=1)
 FAR = 100.0  # a raw number of this size makes training diverge or stall
 
 
-def labels_of(table: pl.DataFrame, dataset: OwnDataset) -> np.ndarray:
+def labels_of(table: Columns, dataset: OwnDataset) -> np.ndarray:
     """Compute the labels, ±1 (int8). Raises ValueError for a label that is missing or can't be understood."""
-    name, sign, value = label_of(dataset.label, [column for column in table.columns if column != PART])
+    labels = read_labels(table, dataset)
+    if len(labels) and abs(int(labels.sum(dtype=np.int64))) == len(labels):
+        which = "positive" if labels[0] == 1 else "negative"
+        raise ValueError(f"data set {dataset.name!r}: label {dataset.label}: all {len(labels):,} rows are {which}")
+    return labels
+
+
+def read_labels(table: Columns, dataset: OwnDataset) -> np.ndarray:
+    """Read the label of each row, ±1 (int8)."""
+    name, sign, value = label_of(dataset.label, columns_of(table))
     texts = table[name]
     if count := texts.null_count():
         raise ValueError(f"data set {dataset.name!r}: label {name} is missing in {count} of {len(texts)} rows")
@@ -46,6 +59,11 @@ def labels_of(table: pl.DataFrame, dataset: OwnDataset) -> np.ndarray:
     return np.where(holds.to_numpy(), 1, -1).astype(np.int8)
 
 
+def columns_of(table: Columns) -> list[str]:
+    """Name the columns that the files have."""
+    return [column for column in table.columns if column != PART]
+
+
 def is_number(text: str) -> bool:
     """Tell whether a text is a finite number."""
     try:
@@ -69,7 +87,7 @@ def numbers_of(texts: pl.Series, where: str) -> np.ndarray:
 
 
 def split_of(
-    table: pl.DataFrame, dataset: OwnDataset, train: float, valid: float, rng: np.random.Generator
+    table: Columns, dataset: OwnDataset, train: float, valid: float, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Assign rows to train, valid and test, by `split` of the data set. Returns row numbers."""
     if isinstance(dataset.files, dict):
@@ -78,21 +96,25 @@ def split_of(
     if split.by == "random":
         return split_rows(num_rows, train, valid, rng)
     if split.column and split.column not in table.columns:
-        one_of(f"column of the split of {dataset.name!r}", split.column, table.columns)
+        column_of(f"column of the split of {dataset.name!r}", split.column, columns_of(table))
     if split.by == "fold":
         return by_fold(table, split, dataset.name)
     if split.by == "group":
-        _, group = np.unique(table[split.column].fill_null("").to_numpy(), return_inverse=True)
+        group = table[split.column].fill_null("").rank("dense").to_numpy().astype(np.int64) - 1
         return {part: np.sort(rows) for part, rows in split_groups(group, train, valid, rng).items()}
     if split.by == "last":
         return by_last(table, split)
     order = np.arange(num_rows)
     if split.by == "time":
-        order = np.argsort(times_of(table[split.column], dataset.name), kind="stable")
+        if count := table[split.column].null_count():
+            raise ValueError(
+                f"data set {dataset.name!r}: split by time, but {split.column} is missing in {count:,} rows"
+            )
+        order = np.argsort(times_of(table[split.column], dataset.name, split.format), kind="stable")
     return {part: np.sort(rows) for part, rows in split_in_order(order, train, valid).items()}
 
 
-def by_fold(table: pl.DataFrame, split: SplitBy, name: str) -> dict[str, np.ndarray]:
+def by_fold(table: Columns, split: SplitBy, name: str) -> dict[str, np.ndarray]:
     """Split by a column that says train, valid or test."""
     found = set(table[split.column].unique().to_list())
     if found != {"train", "valid", "test"}:
@@ -101,9 +123,9 @@ def by_fold(table: pl.DataFrame, split: SplitBy, name: str) -> dict[str, np.ndar
     return {part: np.flatnonzero((table[split.column] == part).to_numpy()) for part in ("train", "valid", "test")}
 
 
-def by_last(table: pl.DataFrame, split: SplitBy) -> dict[str, np.ndarray]:
+def by_last(table: Columns, split: SplitBy) -> dict[str, np.ndarray]:
     """Take each value's last row for test and the one before for validation; values with one row only train."""
-    rows = table.select(pl.col(split.column)).with_row_index("row")
+    rows = table[split.column].to_frame().with_row_index("row")
     behind = rows.select(pl.col("row").rank("ordinal", descending=True).over(split.column) - 1).to_series().to_numpy()
     counts = rows.select(pl.len().over(split.column)).to_series().to_numpy()
     test, valid = (behind == 0) & (counts > 1), (behind == 1) & (counts > 2)
@@ -113,72 +135,122 @@ def by_last(table: pl.DataFrame, split: SplitBy) -> dict[str, np.ndarray]:
 
 
 def times_of(texts: pl.Series, name: str, format: str = "") -> np.ndarray:
-    """Turn texts into seconds: numbers as they are, else dates by a format of strptime or ISO 8601."""
-    if not format or format == "unix":
+    """Turn texts into seconds: numbers as they are, else dates by a format of strptime or ISO 8601; missing is 0.
+
+    Raises ValueError that names the first row that holds no time.
+    """
+    if format in ("", "unix", "unix_ms"):
         numbers = texts.cast(pl.Float64, strict=False)
         if numbers.null_count() == texts.null_count():
-            return numbers.fill_null(0.0).to_numpy()
+            return numbers.fill_null(0.0).to_numpy() / (1000 if format == "unix_ms" else 1)
+    read, given = texts, format if format not in ("", "unix", "unix_ms") else None
+    if given and re.search("%[HI]", given) and "%M" not in given:  # strptime of Polars wants minutes
+        read, given = texts + ":00", f"{given}:%M"
     try:
-        dates = texts.str.to_datetime(format if format not in ("", "unix") else None, strict=True)
-    except pl.exceptions.PolarsError as error:
-        example = next((text for text in texts.to_list() if text), "")
-        raise ValueError(f"data set {name!r}: {texts.name} such as {example!r} is no time; write its format") from error
+        dates = read.str.to_datetime(given, strict=False)
+    except pl.exceptions.PolarsError:  # no format fits, or the format is none
+        dates = pl.Series([None] * len(texts), dtype=pl.Datetime)
+    if (wrong := dates.is_null() & texts.is_not_null()).any():
+        row = int(wrong.arg_max() or 0)
+        said = f"by the format {format!r}" if format else "in ISO 8601; write its format"
+        raise ValueError(f"data set {name!r}: {texts.name} such as {texts[row]!r} in row {row + 1} is no time {said}")
     return dates.dt.epoch("s").fill_null(0).to_numpy()
 
 
-def encode_own(table: pl.DataFrame, dataset: OwnDataset, train: np.ndarray) -> tuple[Encoded, np.ndarray | None]:
-    """Encode all fields by what the training rows hold.
+def encode_own(
+    table: Columns,
+    dataset: OwnDataset,
+    train: np.ndarray,
+    begin: Callable[[str], object] = lambda phase: None,
+) -> tuple[Encoded, np.ndarray | None]:
+    """Encode all fields by what the training rows hold, one field after the other.
 
-    Returns ids and vocabulary, and the values of the features if any field is a number.
+    Returns ids and vocabulary, and the values of the features if any field is a number. `begin` is told of each field.
     """
     for field in dataset.fields:
-        one_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
-    ids, sizes, names, lists = [], [], [], {}
-    values = np.ones((table.height, len(dataset.fields)), dtype=np.float32)
+        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
+    shape = table.height, len(dataset.fields)
+    ids, values = np.empty(shape, dtype=np.int32), None
+    sizes: list[int] = []
+    names: list[pl.Series] = []
+    lists: dict[int, pl.Series] = {}  # by place of the field: its distinct lists
     for place, (field, column) in enumerate(dataset.fields.items()):
+        begin(f"encodes field {place + 1} of {len(dataset.fields)}, {field}")
         texts = table[dataset.source(field)]
-        where = f"data set {dataset.name!r}: field {field}"
+        where, first = f"data set {dataset.name!r}: field {field}", sum(sizes)
+        if not texts.is_not_null().to_numpy()[train].any():
+            raise ValueError(f"{where}: all training rows lack {texts.name}")
         if column.kind == "list":
-            own, own_names = np.zeros(table.height, dtype=np.int32), list_names(texts, column, train)
-            lists[place] = (column, texts, sum(sizes), own_names)
+            own_names = list_names(texts, column, train)
+            lists[place], ids[:, place] = distinct_lists(texts, column, first, own_names)
         elif column.kind == "number" and column.scale != "bins":
-            own, own_names, values[:, place] = number(texts, column, train, where)
+            if values is None:
+                values = np.ones(shape, dtype=np.float32)
+            missing, own_names, values[:, place] = number(texts, column, train, where)
+            np.add(missing, first, out=ids[:, place])
         else:
             if column.kind == "time":
                 texts = part_of_time(texts, column, dataset.name)
             elif column.kind == "number":
                 texts = bins(numbers_of(texts, where), column, train)
-            own, own_names = category(texts, column.min_count if column.kind == "category" else 1, train)
-        ids.append(own + sum(sizes))
+            if column.kind != "category":
+                own, own_names = category(texts, ALL_VALUES, train)
+            elif column.hash:
+                own, own_names = hashed(texts, column.hash)
+            else:
+                own, own_names = category(texts, column, train)
+            np.add(own, first, out=ids[:, place])
         sizes.append(len(own_names))
-        names += own_names
+        names.append(pl.Series(own_names, dtype=pl.String))
     vocabulary = pl.DataFrame(
         {
             "field": pl.Series(list(dataset.fields)).repeat_by(pl.Series(sizes)).explode(),
             "feature_id": np.arange(sum(sizes), dtype=np.int32),
-            "raw_value": names,
+            "raw_value": pl.concat(names),
         }
     )
-    all_ids, distinct = np.stack(ids, axis=1).astype(np.int32), []
-    for place, (column, texts, first, own_names) in lists.items():
-        found, of_row = distinct_lists(texts, column, first, own_names)
-        all_ids[:, place] = sum(sizes) + sum(map(len, distinct)) + of_row
-        distinct.append(found)
-    encoded = Encoded(all_ids, vocabulary, sizes, pl.concat(distinct) if distinct else None)
-    return encoded, None if (values == 1).all() else values
+    after = sum(sizes)  # the lists' numbers come after all features
+    for place, found in lists.items():
+        ids[:, place] += after
+        after += len(found)
+    encoded = Encoded(ids, vocabulary, sizes, pl.concat(lists.values()) if lists else None)
+    return encoded, None if values is None or (values == 1).all() else values
 
 
-def category(texts: pl.Series, min_count: int, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def category(texts: pl.Series, column: Column, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Assign ids to the values of a category.
 
     Feature 0 is shared by rare and unseen values, feature 1 stands for missing.
     """
-    known = texts[train].drop_nulls().value_counts(name="count").filter(pl.col("count") >= min_count)
-    known = known.sort("count", texts.name, descending=[True, False])[texts.name]
+    known = frequent(counted(texts[train]), column)
     numbers = texts.replace_strict(
         known, pl.Series(range(2, len(known) + 2), dtype=pl.Int32), default=0, return_dtype=pl.Int32
     )
     return numbers.set(texts.is_null(), 1).to_numpy(), [OTHER, MISSING, *known.to_list()]
+
+
+def counted(texts: pl.Series) -> pl.DataFrame:
+    """Count the rows of each value, as columns `value` and `count`; missing values are left out."""
+    return texts.alias("value").drop_nulls().value_counts(name="count")
+
+
+def frequent(counts: pl.DataFrame, column: Column) -> pl.Series:
+    """Return the values with at least `min_count` rows, the most frequent first, and at most `max_size`."""
+    known = counts.filter(pl.col("count") >= column.min_count)
+    return known.sort("count", "value", descending=[True, False])["value"].head(column.max_size or len(known))
+
+
+def hashed(texts: pl.Series, size: int) -> tuple[np.ndarray, list[str]]:
+    """Assign values to `size` features by their hash, which no machine or version changes.
+
+    Feature 0 stands for missing. No feature is unseen: a new value has a hash too.
+    """
+    distinct = texts.unique()
+    hashes = (blake2b((text or "").encode(), digest_size=8).digest() for text in distinct.to_list())
+    features = pl.Series([int.from_bytes(each, "little") % size + 1 for each in hashes], dtype=pl.Int32)
+    features = features.set(distinct.is_null(), 0)
+    numbers = texts.replace_strict(distinct, features, return_dtype=pl.Int32)
+    return numbers.to_numpy(), [MISSING, *(f"<hash {number} of {size}>" for number in range(size))]
 
 
 def elements_of(texts: pl.Series, column: Column) -> pl.Series:
@@ -189,8 +261,10 @@ def elements_of(texts: pl.Series, column: Column) -> pl.Series:
 
 def list_names(texts: pl.Series, column: Column, train: np.ndarray) -> list[str]:
     """Name the features of a list field: rare or unseen, missing, and the elements that training rows have."""
-    elements = elements_of(texts[train], column).explode().alias("element")
-    return category(elements, column.min_count, np.arange(len(elements)))[1]
+    lists = counted(texts[train])
+    elements = lists.with_columns(elements_of(lists["value"], column)).explode("value").drop_nulls("value")
+    counts = elements.group_by("value").agg(pl.col("count").sum())
+    return [OTHER, MISSING, *frequent(counts, column).to_list()]
 
 
 def distinct_lists(texts: pl.Series, column: Column, first: int, names: list[str]) -> tuple[pl.Series, np.ndarray]:
@@ -198,24 +272,21 @@ def distinct_lists(texts: pl.Series, column: Column, first: int, names: list[str
 
     The features of the field start at `first`. A list without elements holds the feature of missing values.
     """
+    texts = texts.fill_null("")
     distinct = texts.unique(maintain_order=True)
     places = pl.Series(range(first, first + len(names)), dtype=pl.Int32)
     numbers = pl.element().replace_strict(pl.Series(names), places, default=first, return_dtype=pl.Int32)
-    lists = elements_of(distinct, column).list.eval(numbers).fill_null([])
+    lists = elements_of(distinct, column).list.eval(numbers)
     empty = lists.list.len() == 0
     missing = pl.Series([[first + 1]] * len(lists), dtype=pl.List(pl.Int32))
     lists = pl.select(pl.when(empty).then(missing).otherwise(lists)).to_series().alias("elements")
-    order = pl.DataFrame({"text": distinct, "number": np.arange(len(distinct), dtype=np.int32)})
-    of_row = pl.DataFrame({"text": texts}).join(order, on="text", how="left", nulls_equal=True, maintain_order="left")
-    return lists, of_row["number"].to_numpy()
+    return lists, texts.cast(pl.Enum(distinct)).to_physical().to_numpy()
 
 
 def number(texts: pl.Series, column: Column, train: np.ndarray, where: str) -> tuple[np.ndarray, list[str], np.ndarray]:
     """Scale a number: feature 0 with the number as its value, feature 1 with value 1 where it is missing."""
     raw = numbers_of(texts, where)
     missing = np.isnan(raw)
-    if missing[train].all():
-        raise ValueError(f"{where}: all training rows lack {texts.name}")
     scaled = np.sign(raw) * np.log1p(np.abs(raw)) if column.scale == "log" else raw
     if column.scale != "raw":
         mean, deviation = np.nanmean(scaled[train]), np.nanstd(scaled[train])
@@ -240,8 +311,8 @@ def part_of_time(texts: pl.Series, column: Column, name: str) -> pl.Series:
     return part.cast(pl.String).set(texts.is_null(), None).alias("part")
 
 
-def far_from_one(table: pl.DataFrame, dataset: OwnDataset) -> list[str]:
+def far_from_one(values: np.ndarray | None, dataset: OwnDataset) -> list[str]:
     """Name the raw numbers that are so large that training suffers."""
-    fields = (field for field, column in dataset.fields.items() if (column.kind, column.scale) == ("number", "raw"))
-    sizes = {field: np.nanmax(np.abs(numbers_of(table[dataset.source(field)], field))) for field in fields}
-    return [field for field, size in sizes.items() if size > FAR]
+    fields = enumerate(dataset.fields.items())
+    raw = [(place, field) for place, (field, column) in fields if (column.kind, column.scale) == ("number", "raw")]
+    return [field for place, field in raw if values is not None and np.abs(values[:, place]).max() > FAR]

@@ -1,8 +1,6 @@
 """Write the prepared files of a data set."""
 
 import hashlib
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded
 from pipelines.data.own import OwnDataset
 from pipelines.data.splits import Splits, check_classes, splits_as_released, splits_of_log, splits_of_table
+from pipelines.data.tables import sink
 from pipelines.project.cli import phases
 from pipelines.project.files import file_digest, write_json, written_whole
 from pipelines.project.params import Params
@@ -52,7 +51,7 @@ def prepare_in(
     begin("reads and encodes the rows")
     if isinstance(dataset, OwnDataset):
         files = [file for part in dataset.paths().values() for file in part]
-        encoded, splits = splits_of_table(dataset, params, seeds["split"])
+        encoded, splits = splits_of_table(dataset, params, seeds["split"], folder, begin)
     elif dataset.format == "libfm":
         if (asked := params.prepare.split) != "random":
             whose = f"data set {dataset.name!r} comes with its split"
@@ -111,14 +110,7 @@ def schema_of(dataset: Dataset | OwnDataset, encoded: Encoded, splits: Splits) -
 def write_parquet(path: Path, table: pl.LazyFrame) -> str:
     """Write a parquet file by row groups, and return its SHA-256."""
     with written_whole(path) as partial:
-        try:
-            table.sink_parquet(
-                partial, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE, engine="streaming"
-            )
-        except pl.exceptions.ComputeError as error:  # polars raises this on a full disk
-            if not (code := re.search(r"os error (\d+)", str(error))):
-                raise
-            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+        sink(table, partial, compression="zstd", compression_level=3, row_group_size=ROW_GROUP_SIZE)
     return file_digest(path)
 
 

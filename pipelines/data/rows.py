@@ -1,11 +1,13 @@
 """Load prepared data as tensors."""
 
 import dataclasses
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 import torch
 from pydantic import ConfigDict, model_validator
@@ -74,10 +76,26 @@ class Rows:
         """Return the features of field number `group` as groups; without it the groups that rows have."""
         return self.groups if group is None else self.features[:, group].clone()
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors by name, each with a row for each row of the split."""
+        tensors = {"features": self.features, "labels": self.labels, "values": self.values, "groups": self.groups}
+        return {name: tensor for name, tensor in tensors.items() if tensor is not None}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the tensors as arrays: Ray then keeps one copy for all its workers on a machine."""
+        return from_arrays, ({name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}, self.bags)
+
     def to(self, device: str | torch.device) -> "Rows":
         values = None if self.values is None else self.values.to(device)
         bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
         return Rows(self.features.to(device), self.labels.to(device), values, bags, self.groups)
+
+
+def from_arrays(arrays: dict[str, np.ndarray], bags: Bags | None) -> Rows:
+    """Make rows of arrays, which stay where they are. They may be read-only: nothing writes to rows."""
+    with warnings.catch_warnings(action="ignore"):  # of read-only arrays
+        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Rows(**tensors, bags=bags)
 
 
 def load_schema(folder: Path) -> dict[str, Any]:
@@ -102,8 +120,22 @@ def load_rows(folder: Path, split: str, group: int | None = None) -> Rows:
 
     Groups are the features of field number `group`; without it those of the file, if it has some.
     """
-    rows = to_rows(pl.read_parquet(split_file(folder, split)))
+    file = split_file(folder, split)
+    rows = joined(pieces(file), count_rows(file))
     return dataclasses.replace(rows, bags=load_bags(folder), groups=rows.groups_by(group))
+
+
+def joined(parts: Iterable[Rows], num_rows: int) -> Rows:
+    """Put parts, with `num_rows` rows in all, one below the other. No second copy of all rows is made."""
+    whole: dict[str, Tensor] = {}
+    at = 0
+    for part in parts:
+        given = part.tensors()
+        whole = whole or {name: tensor.new_empty(num_rows, *tensor.shape[1:]) for name, tensor in given.items()}
+        for name, tensor in given.items():
+            whole[name][at : at + len(part)] = tensor
+        at += len(part)
+    return Rows(**whole)  # type: ignore[arg-type]
 
 
 def load_bags(folder: Path) -> Bags | None:
@@ -118,8 +150,12 @@ def load_bags(folder: Path) -> Bags | None:
 
 def pieces(file: Path) -> Iterator[Rows]:
     """Read all rows of a split's file, `PIECE` rows at a time."""
-    num_rows = pl.scan_parquet(file).select(pl.len()).collect().item()
-    return (read_rows(file, start, min(PIECE, num_rows - start)) for start in range(0, num_rows, PIECE))
+    num_rows = count_rows(file)
+    return (read_rows(file, start, min(PIECE, num_rows - start)) for start in range(0, max(1, num_rows), PIECE))
+
+
+def count_rows(file: Path) -> int:
+    return pl.scan_parquet(file).select(pl.len()).collect().item()
 
 
 def read_rows(file: Path, start: int, num_rows: int) -> Rows:

@@ -1,5 +1,6 @@
 """Make the splits of a data set: those of released files, of a log with negatives, or of a user's table."""
 
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -15,11 +16,9 @@ from pipelines.data.logs import read_log
 from pipelines.data.negatives import draw_negatives, group_rows
 from pipelines.data.own import OwnDataset
 from pipelines.data.splitting import split_groups, split_rows
-from pipelines.data.tables import read_table
+from pipelines.data.tables import Stored, stored_table
 from pipelines.project.cli import note, one_of
 from pipelines.project.params import Params
-
-NO_ROWS = pl.DataFrame({"row": np.empty(0, dtype=np.int64)})
 
 Splits = dict[str, "Split"]  # train, valid, test
 
@@ -59,18 +58,13 @@ def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: di
         negatives, ids = negatives[~left_out], ids[~left_out]
     num_lines, replaced = len(ids), dataset.fields.index(dataset.replace)
 
-    def make(rows: pl.DataFrame) -> pl.DataFrame:
+    def make(row: np.ndarray) -> pl.DataFrame:
         """Make rows from row numbers. The lines of the log come first, then the negatives of each line in turn."""
-        row = rows["row"].to_numpy()
         positive = row < num_lines
         line, draw = np.divmod(row - num_lines, shares.num_negatives)
         made = ids[np.where(positive, row, line)]
         made[~positive, replaced] = negatives[line[~positive], draw[~positive]]
         return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), made)
-
-    def split(rows: np.ndarray) -> Split:
-        table = pl.LazyFrame({"row": rows}).map_batches(make, streamable=True, schema=make(NO_ROWS).schema)
-        return Split(len(rows), int((rows < num_lines).sum()), table)
 
     rng = np.random.default_rng(seeds["split"])
     if shares.split == "new_pairs":
@@ -79,7 +73,7 @@ def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: di
     else:
         rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, rng)
     note_repeats(dataset, ids, {name: part[part < num_lines] for name, part in rows.items()})
-    return encoded, {name: split(part) for name, part in rows.items()}
+    return encoded, {name: by_row(part, part < num_lines, make) for name, part in rows.items()}
 
 
 def pairs_of_log(ids: np.ndarray, dataset: Dataset, negatives: np.ndarray) -> np.ndarray:
@@ -106,20 +100,35 @@ def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]
         )
 
 
-def splits_of_table(dataset: OwnDataset, params: Params, seed: int) -> tuple[Encoded, Splits]:
-    """Split a user's own table, and encode it by its training rows."""
-    table = read_table(dataset)
+def splits_of_table(
+    dataset: OwnDataset, params: Params, seed: int, folder: Path, begin: Callable[[str], object]
+) -> tuple[Encoded, Splits]:
+    """Split a user's own table, and encode it by its training rows. Text is kept in `folder` meanwhile."""
     rng = np.random.default_rng(seed)
-    rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
-    labels = labels_of(table, dataset)
-    encoded, values = encode_own(table, dataset, rows["train"])
-    for field in far_from_one(table, dataset):
+    with stored_table(dataset, folder) as table:
+        labels = labels_of(table, dataset)
+        rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
+        encoded, values = encode_own(table, dataset, rows["train"], begin)
+        groups = groups_of(table, dataset)
+    for field in far_from_one(values, dataset):
         note(f"data set {dataset.name!r}: field {field} has large raw numbers; scale: standard or log trains better")
-    made = to_table(dataset, labels, encoded.ids, values).with_columns(groups_of(table, dataset))
-    return encoded, {part: whole(made[at]) for part, at in rows.items()}
+
+    def make(at: np.ndarray) -> pl.DataFrame:
+        made = to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
+        return made.with_columns(each[at] for each in groups)
+
+    return encoded, {part: by_row(at, labels[at] == 1, make) for part, at in rows.items()}
 
 
-def groups_of(table: pl.DataFrame, dataset: OwnDataset) -> list[pl.Series]:
+def by_row(rows: np.ndarray, positive: np.ndarray, make: Callable[[np.ndarray], pl.DataFrame]) -> Split:
+    """Make a split of row numbers, whose table is made some rows at a time."""
+    table = pl.LazyFrame({"row": rows}).map_batches(
+        lambda some: make(some["row"].to_numpy()), streamable=True, schema=make(rows[:0]).schema
+    )
+    return Split(len(rows), int(positive.sum()), table)
+
+
+def groups_of(table: Stored, dataset: OwnDataset) -> list[pl.Series]:
     """Make the column of group numbers, in which missing is 0; none without groups."""
     if not dataset.group:
         return []

@@ -1,6 +1,7 @@
 """Define the options that all commands share, and print errors as one line."""
 
 import contextlib
+import difflib
 import functools
 import io
 import os
@@ -8,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,7 +118,15 @@ def describe(error: Exception) -> str | None:
 
 
 def one_of(what: str, name: str, choices: Collection[str]) -> str:
-    """Return `name` if it is one of `choices`. Raises ValueError that lists the choices."""
+    """Return `name` if it is one of `choices`. Raises ValueError that lists the choices and names the nearest."""
     if name not in choices:
-        raise ValueError(f"unknown {what} {name!r}; choose one of: {', '.join(sorted(choices))}")
+        raise ValueError(
+            f"unknown {what} {name!r}; choose one of: {', '.join(sorted(choices))}{nearest(name, choices)}"
+        )
     return name
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Write which of the choices is nearest to a name, in brackets; nothing if none is near."""
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f" (nearest: {near[0]})" if near else ""

@@ -18,11 +18,11 @@ from ray.train import RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchTrainer, get_device
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from torch import Tensor, nn
+from torch import nn
 
 from models.registry import is_closed_form
 from pipelines.data.catalog import get_dataset
-from pipelines.data.rows import PIECE, Rows, load_bags, load_schema, pieces, read_rows, split_file
+from pipelines.data.rows import PIECE, Rows, joined, load_bags, load_schema, pieces, read_rows, split_file
 from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line
 from pipelines.project.metric import METRICS
@@ -190,14 +190,8 @@ def share(num_rows: int, worker: int, num_workers: int) -> tuple[int, int]:
 def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
     """Read a range of rows from a file on another machine, piece by piece."""
     read = ray.remote(num_cpus=0, scheduling_strategy=on_node(node))(read_rows)
-    rows: list[Tensor] = []
-    for at in range(start, stop, PIECE):
-        piece: Rows = ray.get(read.remote(file, at, min(PIECE, stop - at)))  # type: ignore[arg-type]
-        parts = [part for part in (piece.features, piece.labels, piece.values) if part is not None]
-        rows = rows or [part.new_empty(stop - start, *part.shape[1:]) for part in parts]
-        for tensor, part in zip(rows, parts, strict=True):
-            tensor[at - start : at - start + len(part)] = part
-    return Rows(*rows[:2], values=rows[2] if len(rows) > 2 else None)
+    starts = range(start, stop, PIECE)
+    return joined((ray.get(read.remote(file, at, min(PIECE, stop - at))) for at in starts), stop - start)  # type: ignore[arg-type]
 
 
 def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str, group: int | None = None) -> Metrics:

@@ -109,7 +109,7 @@ OWN = {"format": "table", "files": ["a.csv"], "label": "click", "fields": {"user
         ({"joins": [{"files": ["b.csv"], "ky": "user"}]}, "joins.0.key: Field required"),
         (
             {"joins": [{"files": ["b.csv"], "key": "u", "kind": 1}]},
-            "joins.0.kind: no such key; the keys here are: files",
+            "joins.0.kind: no such key; the keys here are: layout, ",
         ),
         ({"folder": "/"}, "folder: no such key; the file's name and folder say it"),
         (

@@ -102,7 +102,7 @@ def test_an_unknown_training_key_lists_the_known():
         ("batch_size", "2.5", r"integer.* \(got 2.5\)"),
         ("l2", "-1", r"greater than or equal to 0 \(got -1\)"),
         ("loss", "hinge", r"'squared_error' or 'cross_entropy' \(got 'hinge'\)"),
-        ("optimizer", "sgd", r"'adagrad', 'adam', 'lazy_adam' or 'ftrl' \(got 'sgd'\)"),
+        ("optimizer", "sgd", r"'adagrad', 'adam', 'adamw', 'lazy_adam' or 'ftrl' \(got 'sgd'\)"),
         ("l2_rows", "some", r"'all' or 'touched' \(got 'some'\)"),
         ("kernels", "slow", r"'fast' or 'plain' \(got 'slow'\)"),
         ("metric", "mae", "unknown metric 'mae'; choose one of: rmse, auc, logloss, pr_auc, ece, group_auc"),

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from pydantic import ValidationError
+
+from pipelines.data.fitting import encode_own
+from pipelines.data.own import OwnDataset
+
+
+def described(**fields):
+    return OwnDataset(name="clicks", format="table", folder=Path(), files=["clicks.csv"], label="click", fields=fields)
+
+
+def encoded(texts, train, **column):
+    """Encode a single field; return the ids and the names of its features."""
+    data, _ = encode_own(pl.DataFrame({"user": texts}), described(user=column), np.arange(train))
+    return data.ids[:, 0].tolist(), data.vocabulary["raw_value"].to_list()
+
+
+def test_the_most_frequent_values_are_kept_and_the_rest_is_rare():
+    texts = ["a", "a", "a", "b", "c", "c", "d", "d", None, "e", "e", "e", "e", "e"]
+    rare, missing = "<rare or unseen>", "<missing>"
+    found = encoded(texts, 9, max_size=2)  # e is frequent in other rows alone; c and d are equal, and c comes first
+    assert found == ([2, 2, 2, 0, 3, 3, 0, 0, 1, 0, 0, 0, 0, 0], [rare, missing, "a", "c"])
+    assert encoded(texts, 9, max_size=2, min_count=3)[1] == [rare, missing, "a"]
+
+
+def test_a_list_has_the_most_frequent_elements():
+    texts = ["x|y", "x|y|z", "y", "z|x|w"]
+    data, _ = encode_own(pl.DataFrame({"tags": texts}), described(tags={"kind": "list", "max_size": 1}), np.arange(4))
+    assert data.vocabulary["raw_value"].to_list() == ["<rare or unseen>", "<missing>", "x"]
+    assert data.lists.to_list() == [[2, 0], [2, 0, 0], [0], [0, 2, 0]]
+
+
+def test_hashed_values_share_features_and_need_no_training_rows():
+    texts = ["a", "b", "c", None, "a", "never seen"]
+    ids, names = encoded(texts, 1, hash=5)
+    assert ids == [4, 4, 1, 0, 4, 2]  # 1 + BLAKE2b of 8 bytes, little-endian, modulo 5: a and b collide
+    assert names == ["<missing>", "<hash 0 of 5>", "<hash 1 of 5>", "<hash 2 of 5>", "<hash 3 of 5>", "<hash 4 of 5>"]
+    assert encoded(texts[::-1], 1, hash=5)[0] == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ({"kind": "number", "hash": 5}, "hash: a number takes none"),
+        ({"kind": "time", "max_size": 5}, "max_size: a time takes none"),
+        ({"kind": "list", "hash": 5}, "hash: a list takes none; max_size limits its features"),
+        ({"hash": 5, "min_count": 3}, "hash: hashed values have neither min_count nor max_size"),
+        ({"hash": 0}, "greater than 0"),
+    ],
+)
+def test_options_that_a_field_does_not_take_are_named(column, message):
+    with pytest.raises(ValidationError, match=message):
+        described(user=column)
