@@ -87,6 +87,8 @@ class OwnDataset(Schema):
     encoding: Literal["utf8", "cp1252"] = "utf8"
     joins: list[Join] = Field(default=[])
     label: str  # a column with two values, or a comparison: rating >= 4
+    weight: str = ""  # a column: by how much a row's loss counts in training; metrics don't weigh rows
+    repeated: Literal["keep", "drop", "weight"] = "keep"  # rows with the label and the columns of a row before
     fields: dict[str, Column] = Field(min_length=1)
     split: SplitBy = SplitBy()
 

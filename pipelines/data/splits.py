@@ -1,6 +1,7 @@
 """Make the splits of a data set: those of released files, of a log with negatives, or of a user's table."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +11,25 @@ import polars as pl
 
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
-from pipelines.data.fitting import encode_own, far_from_one, labels_of, split_of
+from pipelines.data.fitting import (
+    encode_own,
+    far_from_one,
+    first_of_repeated,
+    labels_of,
+    split_of,
+    weights_of,
+)
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import draw_negatives, group_rows
 from pipelines.data.own import OwnDataset
+from pipelines.data.rows import WEIGHT
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import stored_table
 from pipelines.project.cli import note
 from pipelines.project.params import Params
+
+REPEATED = {"drop": "they are left out", "weight": "its weight counts them"}
 
 Splits = dict[str, "Split"]  # train, valid, test
 
@@ -106,16 +117,40 @@ def splits_of_table(
     """Split a user's own table, and encode it by its training rows. Text is kept in `folder` meanwhile."""
     rng = np.random.default_rng(seed)
     with stored_table(dataset, folder) as table:
-        labels = labels_of(table, dataset)
+        labels, weights = labels_of(table, dataset), weights_of(table, dataset)
+        if dataset.repeated != "keep":
+            begin("finds repeated rows")
+            first, number = first_of_repeated(table, dataset, labels)
+            if dataset.repeated == "weight":
+                weights = np.bincount(number, weights)
+            elif weights is not None:
+                weights = weights[first]
+            num_repeated, what = len(labels) - len(first), REPEATED[dataset.repeated]
+            note(f"data set {dataset.name!r}: {num_repeated:,} rows repeat another: {what}")
+            labels = labels[first]
+            table.keep(first)
         rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
         encoded, values = encode_own(table, dataset, rows["train"], begin)
     for field in far_from_one(values, dataset):
         note(f"data set {dataset.name!r}: field {field} has large raw numbers; scale: standard or log trains better")
+    if weights is not None:
+        weights = with_mean_one(weights, rows["train"], dataset)
 
-    def make(at: np.ndarray) -> pl.DataFrame:
-        return to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
+    def make(at: np.ndarray, weighted: bool) -> pl.DataFrame:
+        made = to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
+        return made.with_columns(pl.Series(WEIGHT, weights[at])) if weights is not None and weighted else made
 
-    return encoded, {part: by_row(at, labels[at] == 1, make) for part, at in rows.items()}
+    return encoded, {
+        part: by_row(at, labels[at] == 1, partial(make, weighted=part == "train")) for part, at in rows.items()
+    }
+
+
+def with_mean_one(weights: np.ndarray, train: np.ndarray, dataset: OwnDataset) -> np.ndarray:
+    """Scale weights (float32) so that their mean over the training rows is 1."""
+    mean = weights[train].mean() if len(train) else 1.0
+    if not mean:
+        raise ValueError(f"data set {dataset.name!r}: weight: all training rows have weight 0")
+    return (weights / mean).astype(np.float32)
 
 
 def by_row(rows: np.ndarray, positive: np.ndarray, make: Callable[[np.ndarray], pl.DataFrame]) -> Split:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipelines.data.own import OwnDataset
@@ -39,10 +40,16 @@ class Stored:
 
     def __init__(self, table: pl.LazyFrame) -> None:
         self.table, self.columns = table, table.collect_schema().names()
-        self.height = table.select(pl.len()).collect(engine="streaming").item()
+        self.height: int = table.select(pl.len()).collect(engine="streaming").item()
+        self.kept: np.ndarray | None = None  # row numbers; None: all
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Leave out all other rows."""
+        self.kept, self.height = rows, len(rows)
 
     def __getitem__(self, column: str) -> pl.Series:
-        return self.table.select(column).collect(engine="streaming")[column]
+        whole = self.table.select(column).collect(engine="streaming")[column]
+        return whole if self.kept is None else whole[self.kept]
 
 
 @contextlib.contextmanager

@@ -9,7 +9,13 @@ import pytest
 import yaml
 
 from pipelines.data.catalog import get_dataset
+from pipelines.data.fitting import weights_of
+from pipelines.data.prepared import prepare
+from pipelines.data.rows import WEIGHT, load_rows
+from pipelines.data.splits import splits_of_table
 from pipelines.data.tables import read_table, stored_table
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
 
 PARAMS = {"seed": 1, "datasets": ["clicks"], "models": ["fm"], "tune": {"num_trials": 1}}
 
@@ -85,6 +91,65 @@ def test_a_stored_table_names_the_file_that_is_wrong_and_leaves_nothing(own, tmp
         with pytest.raises(ValueError, match=message), stored_table(dataset, scratch):
             pass
         assert list(scratch.iterdir()) == []
+
+
+LOG = (
+    "user,city,times,n,click\n"
+    + "a,x,1,1,1\na,x,2,2,1\na,x,3,3,0\na,,4,4,1\na,,5,5,1\nb,x,6,6,0\nb,x,7,7,1\nb,x,9,8,0\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "weights"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7, 8], None),
+        ({"weight": "times"}, [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 9]),
+        ({"repeated": "drop"}, [1, 3, 4, 6, 7], None),
+        ({"repeated": "drop", "weight": "times"}, [1, 3, 4, 6, 7], [1, 3, 4, 6, 7]),
+        ({"repeated": "weight"}, [1, 3, 4, 6, 7], [2, 1, 2, 6, 3]),  # b has the same rows in all three files
+        ({"repeated": "weight", "weight": "times"}, [1, 3, 4, 6, 7], [3, 3, 9, 45, 21]),
+    ],
+)
+def test_repeated_rows_and_weights(own, tmp_path, changes, rows, weights):
+    lines = LOG.splitlines(keepends=True)
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.csv").write_text("".join(lines).replace("a,", f"{part},") if part != "train" else LOG)
+    files = {part: f"{part}.csv" for part in ("train", "valid", "test")}
+    dataset = own(files, ("user", "city"), **changes)
+    encoded, splits = splits_of_table(dataset, load_params(tmp_path / "params.yaml"), 0, tmp_path, lambda phase: None)
+    train = splits["train"].table.collect()
+    assert splits["train"].num_rows == train.height == len(rows)
+    names = encoded.vocabulary["raw_value"].to_list()
+    cells = [line.strip().split(",") for line in lines]
+    assert [names[feature] for feature in train["city"]] == [cells[row][1] or "<missing>" for row in rows]
+    assert train["label"].to_list() == [1 if cells[row][4] == "1" else -1 for row in rows]
+    assert WEIGHT not in splits["test"].table.collect_schema().names()
+    if weights is None:
+        assert WEIGHT not in train.columns
+    else:
+        assert train[WEIGHT].to_list() == pytest.approx(np.array(weights) / np.mean(weights))
+
+
+@pytest.mark.parametrize("wrong", ["-1", "", "many", "inf"])
+def test_a_wrong_weight_is_named_by_its_row(own, tmp_path, wrong):
+    (tmp_path / "clicks.csv").write_text(f"user,times,click\na,1,1\nb,{wrong},0\n")
+    with pytest.raises(ValueError, match="data set 'clicks': weight: row 2 has"):
+        weights_of(read_table(own(["clicks.csv"], weight="times")), own(["clicks.csv"], weight="times"))
+
+
+def test_weights_reach_training_and_not_the_values_of_fields(own, tmp_path):
+    lines = "".join(f"u{row % 7},{row % 3},{row % 5},{row % 2}\n" for row in range(200))
+    (tmp_path / "clicks.csv").write_text("user,times,age,click\n" + lines)
+    digests = []
+    for weight in ("times", "age"):
+        dataset = own(["clicks.csv"], weight=weight, split="order")
+        digests.append(prepare(dataset, load_params(tmp_path / "params.yaml"), Paths(tmp_path))["values"])
+    rows = {part: load_rows(Paths(tmp_path).processed("clicks"), part) for part in ("train", "test")}
+    assert rows["train"].weights.mean().item() == pytest.approx(1)
+    assert rows["train"].weights[:3].tolist() == pytest.approx([0, 0.5, 1])
+    assert rows["train"].values is rows["test"].weights is None
+    assert digests[0]["train"] != digests[1]["train"]
+    assert digests[0]["test"] == digests[1]["test"]
 
 
 PEAK = """
