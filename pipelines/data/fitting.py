@@ -1,7 +1,7 @@
 """Turn a user's own table into features: label, split, and fields fitted on the training rows."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
 import numpy as np
@@ -72,13 +72,18 @@ def first_of_repeated(table: Columns, dataset: OwnDataset, labels: np.ndarray) -
     A row repeats another with the same label and the same text in the columns of all fields. Rows are compared by a
     hash of 64 bits: of 10 million rows, one pair is taken for equal by mistake with a probability of 3 in a million.
     """
-    key = labels.astype(np.uint64)
-    for column in dict.fromkeys(map(dataset.source, dataset.fields)):
-        name = one_of(f"column of a field of {dataset.name!r}", column, table.columns)
-        key = pl.Series(key ^ table[name].hash().to_numpy()).hash().to_numpy()
-    keys = pl.Series(key)
+    keys = hash_rows(table, dataset, dataset.fields, labels)
     first = keys.is_first_distinct().to_numpy()
     return np.flatnonzero(first), keys.replace_strict(keys.filter(first), np.arange(first.sum())).to_numpy()
+
+
+def hash_rows(table: Columns, dataset: OwnDataset, fields: Iterable[str], labels: np.ndarray) -> pl.Series:
+    """Hash the labels and the columns of some fields, row by row."""
+    key = labels.astype(np.uint64)
+    for column in dict.fromkeys(map(dataset.source, fields)):
+        name = one_of(f"column of a field of {dataset.name!r}", column, table.columns)
+        key = pl.Series(key ^ table[name].hash().to_numpy()).hash().to_numpy()
+    return pl.Series(key)
 
 
 def is_number(text: str) -> bool:
