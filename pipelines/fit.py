@@ -19,6 +19,7 @@ from pipelines.project.records import yaml_text
 MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
 LEAST_SECONDS = 10  # of a search
 SEARCH_SHARE = 0.6  # of the budget; the final runs have the rest
+MAX_EPOCHS = 30  # of a run
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -61,13 +62,27 @@ def main(
     num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
     write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {"training.batch_size": batch_size}))
-    print(
-        f"an epoch of fm takes {epoch_seconds(dataset, params, paths):.1f} s; each search has {each:.0f} s", flush=True
-    )
+    share = seconds * (1 - SEARCH_SHARE) / len(suited)
+    print(forecast(epoch_seconds(dataset, params, paths), each, share, num_seeds, os.cpu_count() or 1), flush=True)
     failed = fit_all(dataset, suited, params)
     if len(failed) == len(suited):
         raise ValueError(f"all models failed, the first with: {next(iter(failed.values()))}")
     report(dataset, [name for name in suited if name not in failed], failed, params, num_seeds)
+
+
+def forecast(epoch: float, search: float, share: float, num_seeds: int, at_once: int) -> str:
+    """Say how long the data takes, from the seconds of an epoch of fm.
+
+    `share` is what the budget leaves for the final runs of a model, which run to their end even if they take longer.
+    """
+    most = MAX_EPOCHS * epoch * -(-num_seeds // at_once)
+    text = f"an epoch of fm takes {epoch:.1f} s; each search has {search:.0f} s; "
+    text += f"the final runs of fm take up to {most:.0f} s ({num_seeds} seeds, {MAX_EPOCHS} epochs)"
+    if most > share:
+        text += (
+            f", more than the {share:.0f} s that the budget leaves them: lower --num-seeds, or expect to wait longer"
+        )
+    return text
 
 
 def seconds_of(text: str) -> float:
@@ -90,7 +105,7 @@ def params_text(
         "seed": 2019,
         "datasets": [dataset],
         "models": models,
-        "training": {"loss": "cross_entropy", "metric": metric, "max_epochs": 30, "patience": 3},
+        "training": {"loss": "cross_entropy", "metric": metric, "max_epochs": MAX_EPOCHS, "patience": 3},
         "tune": {
             **{key: value for key, value in tune.items() if value is not None},
             "fixed": {

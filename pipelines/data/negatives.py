@@ -1,5 +1,8 @@
 """Draw negatives for the lines of a log."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 import polars as pl
 
@@ -8,10 +11,27 @@ from pipelines.data.encoding import Encoded
 from pipelines.project.cli import note
 
 MAX_ROUNDS = 10  # of redrawing rejected values, before the rest is drawn from lists of free values
+LOG = (0.5, "are left out")  # of a log's lines that lack negatives: the share tolerated, and what becomes of them
 PIECE = 1 << 20  # draws checked together: limits memory, does not change the result
 
 
-def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: np.random.Generator) -> np.ndarray:
+class Drawing(NamedTuple):
+    """Say which field's feature negatives replace, and what is done where too few are left.
+
+    `tolerated` is the share of lines that may lack negatives; `lacking` says what becomes of these.
+    """
+
+    name: str  # of the data set
+    fields: Sequence[str]
+    replace: str
+    given: Sequence[str]
+    tolerated: float
+    lacking: str
+
+
+def draw_negatives(
+    encoded: Encoded, dataset: Dataset | Drawing, num_negatives: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draw feature ids of the field `dataset.replace`, int32 [lines, num_negatives].
 
     A negative is a copy of its log line with another feature of this field. The feature is uniform over the features
@@ -19,7 +39,7 @@ def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: 
     released Frappe and MovieLens files were made in this way, with two negatives per line.
 
     A line with too few such features gets −1, and a note says so. Raises ValueError that names the given features if
-    this holds for more than half of the lines.
+    this holds for more than half of the lines, or another share that is tolerated.
     """
     column = dataset.fields.index(dataset.replace)
     first, size = sum(encoded.field_dims[:column]), encoded.field_dims[column]
@@ -29,6 +49,8 @@ def draw_negatives(encoded: Encoded, dataset: Dataset, num_negatives: int, rng: 
     context = given if given_columns == context_columns else group_rows(encoded.ids[:, context_columns])
     known = sorted_distinct(given * size + encoded.ids[:, column] - first)
     enough = enough_left(encoded, dataset, given, context, known, num_negatives)
+    if not enough.any():
+        return np.full((len(encoded.ids), num_negatives), -1, dtype=np.int32)
     lines = slice(None) if enough.all() else enough
     values = draw_values(given[lines], context[lines], num_negatives, known, size, rng)
     drawn = (values + np.int32(first)).reshape(-1, num_negatives)
@@ -50,7 +72,7 @@ def group_rows(ids: np.ndarray) -> np.ndarray:
 
 def enough_left(
     encoded: Encoded,
-    dataset: Dataset,
+    dataset: Dataset | Drawing,
     given: np.ndarray,
     context: np.ndarray,
     known: np.ndarray,
@@ -75,9 +97,10 @@ def enough_left(
         f"{', '.join(f'{field} {value!r}' for field, value in zip(dataset.given, values, strict=True))}: "
         f"{num_known[row]} of all {size} occur with it in the log, and {num_needed[row]} more are needed"
     )
-    if 2 * short.sum() > len(short):
+    tolerated, lacking = (dataset.tolerated, dataset.lacking) if isinstance(dataset, Drawing) else LOG
+    if short.sum() > tolerated * len(short):
         raise ValueError(f"data set {dataset.name!r}: {why}")
-    note(f"data set {dataset.name!r}: {short.sum():,} of {len(short):,} lines are left out, the first for this: {why}")
+    note(f"data set {dataset.name!r}: {short.sum():,} of {len(short):,} lines {lacking}, the first for this: {why}")
     return ~short
 
 

@@ -10,6 +10,7 @@ from pipelines.project.cli import one_of
 from pipelines.project.records import Schema
 
 COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<value>.+)")
+ALL_POSITIVE = "all positive"  # a label without a column
 NEEDS_COLUMN = ("time", "group", "last", "fold")
 RANGE = re.compile(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<again>.*?)(?P<last>\d+)")
 RESERVED = ("label", "value:", "group:")  # columns of the prepared rows: label, values of fields, groups
@@ -110,6 +111,19 @@ class Join(Layout):
     key: str
 
 
+class Negatives(Schema):
+    """Say how negatives are made of the rows, which are all positive.
+
+    A negative is a copy of its row with another value of the field `replace`, one that stands in no row with the row's
+    values of the fields `given`. fewer: a row for which there are too few such values gets no negatives.
+    """
+
+    replace: str
+    given: list[str] = Field(min_length=1)
+    count: PositiveInt = 2  # for each row
+    if_too_few: Literal["error", "fewer"] = "error"
+
+
 class OwnDataset(Layout):
     """Describe a user's own table. Paths are relative to the folder that holds `datasets/`."""
 
@@ -121,7 +135,10 @@ class OwnDataset(Layout):
     folder: Path
     files: list[str] | dict[Literal["train", "valid", "test"], str]
     joins: list[Join] = Field(default=[])
-    label: str  # a column with two values, or a comparison: rating >= 4
+    label: str  # a column with two values, or a comparison: rating >= 4; or all positive
+    negatives: Negatives | None = None
+    weight: str = ""  # a column: by how much a row's loss counts in training; metrics don't weigh rows
+    repeated: Literal["keep", "drop", "weight"] = "keep"  # rows with the label and the columns of a row before
     fields: dict[str, Column] = Field(min_length=1)
     split: SplitBy = SplitBy()
     group: str = ""  # the field or column whose values are the groups of group_auc, such as users
@@ -171,6 +188,21 @@ class OwnDataset(Layout):
                 raise ValueError("files name train, valid and test: leave split out")
         return self
 
+    @model_validator(mode="after")
+    def have_negatives(self) -> "OwnDataset":
+        if (self.label == ALL_POSITIVE) != (self.negatives is not None):
+            raise ValueError(
+                f"label and negatives: rows that are {ALL_POSITIVE} need negatives, and no others have them"
+            )
+        if not self.negatives:
+            return self
+        for field in (self.negatives.replace, *self.negatives.given):
+            if field not in self.fields:
+                raise ValueError(f"negatives: {field!r} is no field; the fields are: {', '.join(self.fields)}")
+        if self.negatives.replace in self.negatives.given:
+            raise ValueError(f"negatives: given: {self.negatives.replace!r} is the field that a negative replaces")
+        return self
+
     @property
     def family(self) -> str:
         return self.name
@@ -186,7 +218,9 @@ class OwnDataset(Layout):
 
     @property
     def pair(self) -> tuple[str, ...]:
-        """Return the fields that a model may know again: the first two."""
+        """Return the fields that a model may know again: those of the negatives, or the first two."""
+        if self.negatives:
+            return (*self.negatives.given, self.negatives.replace)
         return tuple(self.fields)[:2]
 
     def paths(self) -> dict[str, list[Path]]:

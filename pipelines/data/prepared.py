@@ -51,7 +51,7 @@ def prepare_in(
     begin("reads and encodes the rows")
     if isinstance(dataset, OwnDataset):
         files = [file for part in dataset.paths().values() for file in part]
-        encoded, splits = splits_of_table(dataset, params, seeds["split"], folder, begin)
+        encoded, splits = splits_of_table(dataset, params, seeds, folder, begin)
     elif dataset.format == "libfm":
         if (asked := params.prepare.split) != "random":
             whose = f"data set {dataset.name!r} comes with its split"

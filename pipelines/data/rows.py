@@ -20,6 +20,7 @@ from pipelines.project.records import Missing, Record, damaged, read_record
 
 R = TypeVar("R")
 
+WEIGHT = "label:weight"  # the column of the rows' weights
 PIECE = 262_144  # rows per read when the split is not held in memory: one row group of the files
 
 
@@ -52,7 +53,8 @@ class Rows:
     `features` `[rows, fields]` are global feature ids (int32); `labels` `[rows]` are ±1 (float32). `values`
     `[rows, fields]` are the values of the features (float32), or None if all are 1. `bags` are the lists of features
     that ids stand for, or None without such fields. `groups` `[rows]` are numbers of the groups by which a metric may
-    be computed, such as users, or None; they stay on the CPU.
+    be computed, such as users, or None; they stay on the CPU. `weights` `[rows]` multiply the rows' training loss
+    (float32); None if all are 1.
     """
 
     features: Tensor
@@ -60,6 +62,7 @@ class Rows:
     values: Tensor | None = None
     bags: Bags | None = None
     groups: Tensor | None = None
+    weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +81,7 @@ class Rows:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, each with a row for each row of the split."""
-        tensors = {"features": self.features, "labels": self.labels, "values": self.values, "groups": self.groups}
+        tensors = {name: getattr(self, name) for name in ("features", "labels", "values", "groups", "weights")}
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -86,9 +89,11 @@ class Rows:
         return from_arrays, ({name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}, self.bags)
 
     def to(self, device: str | torch.device) -> "Rows":
-        values = None if self.values is None else self.values.to(device)
         bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
-        return Rows(self.features.to(device), self.labels.to(device), values, bags, self.groups)
+        tensors: dict[str, Any] = {
+            name: tensor if name == "groups" else tensor.to(device) for name, tensor in self.tensors().items()
+        }
+        return Rows(**tensors, bags=bags)
 
 
 def from_arrays(arrays: dict[str, np.ndarray], bags: Bags | None) -> Rows:
@@ -175,15 +180,16 @@ def split_file(folder: Path, split: str) -> Path:
 def to_rows(table: pl.DataFrame) -> Rows:
     """Convert a split's table to tensors.
 
-    Its Int32 columns are feature ids, its Float32 columns values, and its UInt32 column groups.
+    Its Int32 columns are feature ids, its Float32 columns values but for the weights, and its UInt32 column groups.
     """
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
-    values = table.select(pl.col(pl.Float32))
+    values = table.select(pl.col(pl.Float32).exclude(WEIGHT))
     groups = table.select(pl.col(pl.UInt32).cast(pl.Int32))
     return Rows(
         features,
         labels,
         torch.tensor(values.to_numpy(order="c")) if values.width else None,
         groups=torch.tensor(groups.to_series().to_numpy()) if groups.width else None,
+        weights=torch.tensor(table[WEIGHT].to_numpy()) if WEIGHT in table.columns else None,
     )

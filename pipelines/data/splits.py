@@ -1,6 +1,7 @@
 """Make the splits of a data set: those of released files, of a log with negatives, or of a user's table."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -10,15 +11,26 @@ import polars as pl
 
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
-from pipelines.data.fitting import encode_own, far_from_one, labels_of, split_of
+from pipelines.data.fitting import (
+    encode_own,
+    far_from_one,
+    first_of_repeated,
+    hash_rows,
+    labels_of,
+    split_of,
+    weights_of,
+)
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
-from pipelines.data.negatives import draw_negatives, group_rows
-from pipelines.data.own import OwnDataset
+from pipelines.data.negatives import Drawing, draw_negatives, group_rows
+from pipelines.data.own import Negatives, OwnDataset, column_of
+from pipelines.data.rows import WEIGHT
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import Stored, stored_table
-from pipelines.project.cli import note, one_of
+from pipelines.project.cli import note
 from pipelines.project.params import Params
+
+REPEATED = {"drop": "they are left out", "weight": "its weight counts them"}
 
 Splits = dict[str, "Split"]  # train, valid, test
 
@@ -101,23 +113,88 @@ def note_repeats(dataset: Dataset, ids: np.ndarray, lines: dict[str, np.ndarray]
 
 
 def splits_of_table(
-    dataset: OwnDataset, params: Params, seed: int, folder: Path, begin: Callable[[str], object]
+    dataset: OwnDataset, params: Params, seeds: dict[str, int], folder: Path, begin: Callable[[str], object]
 ) -> tuple[Encoded, Splits]:
     """Split a user's own table, and encode it by its training rows. Text is kept in `folder` meanwhile."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(seeds["split"])
     with stored_table(dataset, folder) as table:
-        labels = labels_of(table, dataset)
+        labels = np.ones(table.height, np.int8) if dataset.negatives else labels_of(table, dataset)
+        weights = weights_of(table, dataset)
+        if dataset.repeated != "keep":
+            begin("finds repeated rows")
+            first, number = first_of_repeated(table, dataset, labels)
+            if dataset.repeated == "weight":
+                weights = np.bincount(number, weights)
+            elif weights is not None:
+                weights = weights[first]
+            num_repeated, what = len(labels) - len(first), REPEATED[dataset.repeated]
+            note(f"data set {dataset.name!r}: {num_repeated:,} rows repeat another: {what}")
+            labels = labels[first]
+            table.keep(first)
         rows = split_of(table, dataset, params.prepare.train, params.prepare.valid, rng)
+        if dataset.negatives:
+            begin("draws negatives")
+            positive = add_negatives(table, dataset, dataset.negatives, np.random.default_rng(seeds["negatives"]))
+            labels = np.repeat(np.array([1, -1], np.int8), [len(labels), len(positive)])
+            weights = None if weights is None else np.concatenate([weights, weights[positive]])
+            rows = {part: with_negatives(at, positive, len(labels)) for part, at in rows.items()}
         encoded, values = encode_own(table, dataset, rows["train"], begin)
         groups = groups_of(table, dataset)
     for field in far_from_one(values, dataset):
         note(f"data set {dataset.name!r}: field {field} has large raw numbers; scale: standard or log trains better")
+    if weights is not None:
+        weights = with_mean_one(weights, rows["train"], dataset)
 
-    def make(at: np.ndarray) -> pl.DataFrame:
+    def make(at: np.ndarray, weighted: bool) -> pl.DataFrame:
         made = to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
-        return made.with_columns(each[at] for each in groups)
+        weighing = [pl.Series(WEIGHT, weights[at])] if weights is not None and weighted else []
+        return made.with_columns(*weighing, *(each[at] for each in groups))
 
-    return encoded, {part: by_row(at, labels[at] == 1, make) for part, at in rows.items()}
+    return encoded, {
+        part: by_row(at, labels[at] == 1, partial(make, weighted=part == "train")) for part, at in rows.items()
+    }
+
+
+def add_negatives(table: Stored, dataset: OwnDataset, how: Negatives, rng: np.random.Generator) -> np.ndarray:
+    """Add negatives below the rows of a table, and return the row number of each one's positive."""
+    fields = [*how.given, how.replace, "context"]
+    replaced = dataset.source(how.replace)
+    for field in fields[:-1]:
+        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
+    if count := table[replaced].null_count():
+        raise ValueError(
+            f"data set {dataset.name!r}: negatives replace {how.replace}, which is missing in {count:,} rows"
+        )
+    others = [
+        field for field in dataset.fields if dataset.source(field) in table.log and dataset.source(field) != replaced
+    ]
+    context = hash_rows(table, dataset, others, np.zeros(table.height))
+    columns = [table[dataset.source(field)].fill_null("<missing>").alias(field) for field in fields[:-1]]
+    encoded = encode([pl.DataFrame([*columns, context.cast(pl.String).alias("context")])], fields)
+    tolerated = 0.0 if how.if_too_few == "error" else 1.0
+    drawing = Drawing(dataset.name, fields, how.replace, how.given, tolerated, "have no negatives")
+    drawn = draw_negatives(encoded, drawing, how.count, rng).ravel()
+    positive = np.repeat(np.arange(table.height), how.count)[drawn >= 0]
+    texts = encoded.vocabulary["raw_value"][drawn[drawn >= 0]]
+    texts = pl.concat([table[replaced].alias(replaced), texts.alias(replaced)])
+    table.keep(np.concatenate([np.arange(table.height), positive]))
+    table.replace(replaced, texts)
+    return positive
+
+
+def with_negatives(rows: np.ndarray, positive: np.ndarray, num_rows: int) -> np.ndarray:
+    """Add to the rows of a part the negatives of its positives, which are the last of `num_rows` rows."""
+    inside = np.zeros(num_rows, dtype=bool)
+    inside[rows] = True
+    return np.concatenate([rows, num_rows - len(positive) + np.flatnonzero(inside[positive])])
+
+
+def with_mean_one(weights: np.ndarray, train: np.ndarray, dataset: OwnDataset) -> np.ndarray:
+    """Scale weights (float32) so that their mean over the training rows is 1."""
+    mean = weights[train].mean() if len(train) else 1.0
+    if not mean:
+        raise ValueError(f"data set {dataset.name!r}: weight: all training rows have weight 0")
+    return (weights / mean).astype(np.float32)
 
 
 def by_row(rows: np.ndarray, positive: np.ndarray, make: Callable[[np.ndarray], pl.DataFrame]) -> Split:
@@ -132,7 +209,7 @@ def groups_of(table: Stored, dataset: OwnDataset) -> list[pl.Series]:
     """Make the column of group numbers, in which missing is 0; none without groups."""
     if not dataset.group:
         return []
-    texts = table[one_of(f"column of the group of {dataset.name!r}", dataset.grouped_by, table.columns)]
+    texts = table[column_of(f"column of the group of {dataset.name!r}", dataset.grouped_by, table.columns)]
     return [texts.rank("dense").fill_null(0).cast(pl.UInt32).alias(f"group:{dataset.group}")]
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipelines.data.formats import COMPRESSED, ELEMENTS, explained, read_indexed, read_separated, scan_separated
-from pipelines.data.own import Layout, OwnDataset
+from pipelines.data.own import Join, Layout, OwnDataset
 
 PART = "part of the split"  # the column that says train, valid, test or all
 TYPED = (".parquet", ".jsonl", ".ndjson", ".json")  # files whose columns have types
@@ -31,18 +32,43 @@ def read_table(dataset: OwnDataset, num_rows: int | None = None) -> pl.DataFrame
         check_columns(
             parts[0].columns, other.columns, f"data set {dataset.name!r}: the files of train and another part"
         )
-    return join_sides(pl.concat([part.select(parts[0].columns) for part in parts]).lazy(), dataset).collect()
+    log = pl.concat([part.select(parts[0].columns) for part in parts])
+    return join_sides(log.lazy(), dataset, dataset.joins).collect()
 
 
 class Stored:
-    """Read a long table column by column."""
+    """Read a long table column by column: a log, and what its side tables say."""
 
-    def __init__(self, table: pl.LazyFrame) -> None:
-        self.table, self.columns = table, table.collect_schema().names()
-        self.height = table.select(pl.len()).collect(engine="streaming").item()
+    def __init__(self, log: pl.LazyFrame, dataset: OwnDataset) -> None:
+        self.dataset, self.table = dataset, join_sides(log, dataset, dataset.joins)
+        self.log = log.collect_schema().names()
+        self.columns = self.table.collect_schema().names()
+        self.height: int = log.select(pl.len()).collect(engine="streaming").item()
+        self.kept: np.ndarray | None = None  # row numbers; None: all
+        self.replaced: pl.LazyFrame | None = None  # a column with other values, and what its side tables say of these
+
+    def keep(self, rows: np.ndarray) -> None:
+        """Keep some rows of the present ones, which may repeat."""
+        self.kept = rows if self.kept is None else self.kept[rows]
+        self.height = len(rows)
+
+    def replace(self, column: str, texts: pl.Series) -> None:
+        """Give a column other values; the columns of its side tables follow them."""
+        joins = [join for join in self.dataset.joins if join.key == column]
+        self.replaced = join_sides(texts.alias(column).to_frame().lazy(), self.dataset, joins)
+        follow = set(self.replaced.collect_schema().names()) - {column}
+        for join in self.dataset.joins:
+            if join.key in follow:
+                raise ValueError(
+                    f"data set {self.dataset.name!r}: join by {join.key!r}: the side table of {column!r}, which "
+                    "negatives replace, can't have a key of another; join the two tables before"
+                )
 
     def __getitem__(self, column: str) -> pl.Series:
-        return self.table.select(column).collect(engine="streaming")[column]
+        if self.replaced is not None and column in self.replaced.collect_schema().names():
+            return self.replaced.select(column).collect()[column]
+        whole = self.table.select(column).collect(engine="streaming")[column]
+        return whole if self.kept is None else whole[self.kept]
 
 
 @contextlib.contextmanager
@@ -63,7 +89,7 @@ def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
                 with explained(file, dataset):
                     sink(table.select(first[1]), stored, compression="lz4", statistics=False)
                 parts.append(pl.scan_parquet(stored).with_columns(pl.lit(part).alias(PART)))
-        yield Stored(join_sides(pl.concat(parts), dataset))
+        yield Stored(pl.concat(parts), dataset)
 
 
 def scan_as_text(file: Path, layout: Layout) -> pl.LazyFrame:
@@ -85,9 +111,9 @@ def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
-def join_sides(table: pl.LazyFrame, dataset: OwnDataset) -> pl.LazyFrame:
-    """Join a data set's side tables to its log."""
-    for join in dataset.joins:
+def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) -> pl.LazyFrame:
+    """Join side tables of a data set to its log, or to some columns of it."""
+    for join in joins:
         side, columns = read_files(dataset.found(join.files), dataset.layout_of(join)), table.collect_schema().names()
         for name, has in (("the log", columns), (", ".join(join.files), side.columns)):
             if join.key not in has:

@@ -41,11 +41,15 @@ class Epoch:
         return figures | self.valid.named("valid")
 
 
-def summed_loss(logits: Tensor, labels: Tensor, loss: str) -> Tensor:
-    """Sum the loss over the batch: ½ Σ (ŷ − y)², or the cross-entropy.
+def summed_loss(logits: Tensor, labels: Tensor, loss: str, weights: Tensor | None = None) -> Tensor:
+    """Sum the loss over the batch: ½ Σ (ŷ − y)², or the cross-entropy. Each row counts by its weight.
 
     The L2 penalty is weighed against a sum over rows, as in the code released with the paper.
     """
+    if weights is not None:
+        squared = loss == "squared_error"
+        each = 0.5 * (logits - labels).square() if squared else nn.functional.softplus(-labels * logits)
+        return (weights * each).sum()
     if loss == "squared_error":
         return 0.5 * nn.functional.mse_loss(logits, labels, reduction="sum")
     return nn.functional.softplus(-labels * logits).sum()
@@ -113,7 +117,8 @@ def train(
             logits = model(rows.batch(batch, kernels))
             if first:
                 check_logits(model, logits, len(batch))
-            loss = summed_loss(logits, rows.labels[batch], training.loss)
+            weights = None if rows.weights is None else rows.weights[batch]
+            loss = summed_loss(logits, rows.labels[batch], training.loss, weights)
             loss.backward()
             if first:
                 check_gradients(model)
@@ -166,8 +171,9 @@ def check_gradients(model: nn.Module) -> None:
 
 def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> Epoch:
     """Fit a closed-form model to all rows at once. Raises ValueError for fields that hold lists."""
-    if rows.bags:
-        raise ValueError(f"{type(model).__module__}: a model in closed form can't be fitted to fields that hold lists")
+    if rows.bags or rows.weights is not None:
+        what = "fields that hold lists" if rows.bags else "rows with weights"
+        raise ValueError(f"{type(model).__module__}: a model in closed form can't be fitted to {what}")
     refuse_untaken(model, training)
     start = time.perf_counter()
     model.fit(rows.batch(slice(None)), rows.labels, training.loss)

@@ -38,7 +38,9 @@ class Described:
 
     def prepared(self):
         params = Params(seed=1, datasets=[self.dataset.name], models=["fm"], tune=TuneParams(num_trials=1))
-        return splits_of_table(self.dataset, params, 0, self.dataset.folder / "scratch", lambda phase: None)
+        return splits_of_table(
+            self.dataset, params, {"split": 0, "negatives": 0}, self.dataset.folder / "scratch", lambda phase: None
+        )
 
 
 @pytest.fixture
@@ -415,7 +417,12 @@ def test_a_config_of_fuxictr_becomes_a_data_set(config, capsys):
     assert "share_embedding of history is not translated" in notes
     assert "weekend: preprocess convert_weekend(time) is not translated" in notes
     params = Params(seed=1, datasets=["tiny"], models=["fm"], tune=TuneParams(num_trials=1))
-    assert splits_of_table(dataset, params, 0, config.parent / "scratch", lambda phase: None)[1]["test"].num_rows == 60
+    assert (
+        splits_of_table(dataset, params, {"split": 0, "negatives": 0}, config.parent / "scratch", lambda phase: None)[
+            1
+        ]["test"].num_rows
+        == 60
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,15 @@ import pytest
 import yaml
 
 from pipelines.data.catalog import get_dataset
+from pipelines.data.fitting import weights_of
+from pipelines.data.prepared import prepare
+from pipelines.data.rows import WEIGHT, load_rows
+from pipelines.data.splits import splits_of_table
 from pipelines.data.tables import read_table, stored_table
+from pipelines.project.params import load_params
+from pipelines.project.paths import Paths
 
+SEEDS = {"split": 0, "negatives": 1}
 PARAMS = {"seed": 1, "datasets": ["clicks"], "models": ["fm"], "tune": {"num_trials": 1}}
 
 
@@ -100,6 +107,150 @@ def test_a_stored_table_names_the_file_that_is_wrong_and_leaves_nothing(own, tmp
         with pytest.raises(ValueError, match=message), stored_table(dataset, scratch):
             pass
         assert list(scratch.iterdir()) == []
+
+
+LOG = (
+    "user,city,times,n,click\n"
+    + "a,x,1,1,1\na,x,2,2,1\na,x,3,3,0\na,,4,4,1\na,,5,5,1\nb,x,6,6,0\nb,x,7,7,1\nb,x,9,8,0\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows", "weights"),
+    [
+        ({}, [1, 2, 3, 4, 5, 6, 7, 8], None),
+        ({"weight": "times"}, [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4, 5, 6, 7, 9]),
+        ({"repeated": "drop"}, [1, 3, 4, 6, 7], None),
+        ({"repeated": "drop", "weight": "times"}, [1, 3, 4, 6, 7], [1, 3, 4, 6, 7]),
+        ({"repeated": "weight"}, [1, 3, 4, 6, 7], [2, 1, 2, 6, 3]),  # b has the same rows in all three files
+        ({"repeated": "weight", "weight": "times"}, [1, 3, 4, 6, 7], [3, 3, 9, 45, 21]),
+    ],
+)
+def test_repeated_rows_and_weights(own, tmp_path, changes, rows, weights):
+    lines = LOG.splitlines(keepends=True)
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.csv").write_text("".join(lines).replace("a,", f"{part},") if part != "train" else LOG)
+    files = {part: f"{part}.csv" for part in ("train", "valid", "test")}
+    dataset = own(files, ("user", "city"), **changes)
+    encoded, splits = splits_of_table(
+        dataset, load_params(tmp_path / "params.yaml"), SEEDS, tmp_path, lambda phase: None
+    )
+    train = splits["train"].table.collect()
+    assert splits["train"].num_rows == train.height == len(rows)
+    names = encoded.vocabulary["raw_value"].to_list()
+    cells = [line.strip().split(",") for line in lines]
+    assert [names[feature] for feature in train["city"]] == [cells[row][1] or "<missing>" for row in rows]
+    assert train["label"].to_list() == [1 if cells[row][4] == "1" else -1 for row in rows]
+    assert WEIGHT not in splits["test"].table.collect_schema().names()
+    if weights is None:
+        assert WEIGHT not in train.columns
+    else:
+        assert train[WEIGHT].to_list() == pytest.approx(np.array(weights) / np.mean(weights))
+
+
+@pytest.mark.parametrize("wrong", ["-1", "", "many", "inf"])
+def test_a_wrong_weight_is_named_by_its_row(own, tmp_path, wrong):
+    (tmp_path / "clicks.csv").write_text(f"user,times,click\na,1,1\nb,{wrong},0\n")
+    with pytest.raises(ValueError, match="data set 'clicks': weight: row 2 has"):
+        weights_of(read_table(own(["clicks.csv"], weight="times")), own(["clicks.csv"], weight="times"))
+
+
+def test_weights_reach_training_and_not_the_values_of_fields(own, tmp_path):
+    lines = "".join(f"u{row % 7},{row % 3},{row % 5},{row % 2}\n" for row in range(200))
+    (tmp_path / "clicks.csv").write_text("user,times,age,click\n" + lines)
+    digests = []
+    for weight in ("times", "age"):
+        dataset = own(["clicks.csv"], weight=weight, split="order")
+        digests.append(prepare(dataset, load_params(tmp_path / "params.yaml"), Paths(tmp_path))["values"])
+    rows = {part: load_rows(Paths(tmp_path).processed("clicks"), part) for part in ("train", "test")}
+    assert rows["train"].weights.mean().item() == pytest.approx(1)
+    assert rows["train"].weights[:3].tolist() == pytest.approx([0, 0.5, 1])
+    assert rows["train"].values is rows["test"].weights is None
+    assert digests[0]["train"] != digests[1]["train"]
+    assert digests[0]["test"] == digests[1]["test"]
+
+
+PLAYS = "user,item,when,country\n" + "".join(
+    f"u{row % 10},i{(row * row + row % 10) % 23},{row},c{row % 3}\n" for row in range(100)
+)
+NEGATIVES = {"replace": "item", "given": ["user"], "count": 2}
+
+
+@pytest.fixture
+def plays(own, tmp_path):
+    """Return a function that encodes a log of positives, and returns the texts of each part's rows."""
+    (tmp_path / "plays.csv").write_text(PLAYS)
+    (tmp_path / "items.csv").write_text("item,genre\n" + "".join(f"i{n},g{n % 4}\n" for n in range(23)))
+
+    def encode(fields=("user", "country", "item", "genre"), **changes):
+        changes = {"label": "all positive", "negatives": NEGATIVES, **changes}
+        dataset = own(["plays.csv"], fields, joins=[{"files": ["items.csv"], "key": "item"}], **changes)
+        params = load_params(tmp_path / "params.yaml")
+        encoded, splits = splits_of_table(dataset, params, SEEDS, tmp_path / "scratch", lambda phase: None)
+        names = encoded.vocabulary["raw_value"].to_list()
+        tables = {part: split.table.collect() for part, split in splits.items()}
+        return {
+            part: [tuple(names[feature] for feature in row) for row in table.select(fields).rows()]
+            for part, table in tables.items()
+        }, {part: table["label"].to_list() for part, table in tables.items()}
+
+    return encode
+
+
+@pytest.mark.parametrize(
+    "split", ["order", {"by": "time", "column": "when"}, "random", {"by": "last", "column": "user"}]
+)
+def test_negatives_go_with_their_positive_and_have_their_own_items_genre(plays, split):
+    known = {tuple(line.split(",")[:2]) for line in PLAYS.splitlines()[1:]}
+    texts, labels = plays(split=split)
+    contexts = {}
+    for part, rows in texts.items():
+        positive = [row for row, label in zip(rows, labels[part], strict=True) if label == 1]
+        negative = [row for row, label in zip(rows, labels[part], strict=True) if label == -1]
+        assert len(negative) == 2 * len(positive)
+        assert sorted(row[:2] for row in negative) == sorted([row[:2] for row in positive] * 2)  # user and country
+        for _, _, item, genre in positive + negative:
+            if item != "<rare or unseen>":
+                assert genre == f"g{int(item[1:]) % 4}"
+        assert not known & {(user, item) for user, _, item, _ in negative}
+        for row in negative:
+            contexts[row[:3]] = contexts.get(row[:3], 0) + (row[2] != "<rare or unseen>")
+    assert max(contexts.values()) == 1  # no negative occurs twice
+    assert sum(map(len, texts.values())) == 300
+    if split == "order":
+        assert [len(rows) for rows in texts.values()] == [210, 60, 30]
+
+
+def test_too_few_values_are_an_error_or_leave_rows_without_negatives(plays):
+    fields = ("user", "country", "item")
+    with pytest.raises(ValueError, match="data set 'clicks': no item left for a negative with user 'u0'"):
+        plays(fields, negatives={**NEGATIVES, "count": 4})
+    for count in (4, 8):
+        texts, labels = plays(fields, negatives={**NEGATIVES, "count": count, "if_too_few": "fewer"}, split="order")
+        assert sum(label == 1 for part in labels.values() for label in part) == 100
+        num_negatives = {}
+        for part, rows in texts.items():
+            for row, label in zip(rows, labels[part], strict=True):
+                num_negatives.setdefault(row[:2], []).append(label)
+        each = {context: found.count(-1) / found.count(1) for context, found in num_negatives.items()}
+        # three or four rows with the same user and country share the items that the user lacks, of 23
+        assert set(each.values()) == ({0, 4} if count == 4 else {0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "country"}, "rows that are all positive need negatives, and no others have them"),
+        (
+            {"negatives": {**NEGATIVES, "replace": "song"}},
+            "negatives: 'song' is no field; the fields are: country, genre, item, user",
+        ),
+        ({"negatives": {**NEGATIVES, "given": ["item"]}}, "given: 'item' is the field that a negative replaces"),
+    ],
+)
+def test_wrong_negatives_are_named(plays, changes, message):
+    with pytest.raises(ValueError, match=message):
+        plays(**changes)
 
 
 PEAK = """
