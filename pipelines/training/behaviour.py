@@ -39,6 +39,15 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "num_buckets": 50,
     "num_cross_layers": 2,
     "num_sampled": 2,
+    "low_rank": 2,
+    "num_experts": 3,
+    "embed_dim_2": 3,
+    "hidden_dims_2": [4],
+    "gate_hidden_dims": [3],
+    "num_heads": 2,
+    "head_dim": 3,
+    "num_attention_layers": 2,
+    "cin_dims": [4, 3],
 }
 TRAINING = TrainingParams(learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02)
 L1 = 0.01  # of FTRL-proximal, which alone has it
