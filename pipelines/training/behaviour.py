@@ -48,6 +48,16 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "head_dim": 3,
     "num_attention_layers": 2,
     "cin_dims": [4, 3],
+    "num_blocks": 2,
+    "block_dim": 5,
+    "num_neurons": 6,
+    "num_layers": 2,
+    "num_linear": 3,
+    "num_products": 2,
+    "fm_rank": 2,
+    "fm_hidden_dims": [5],
+    "num_deep_layers": 2,
+    "num_shallow_layers": 2,
 }
 TRAINING = TrainingParams(learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02)
 L1 = 0.01  # of FTRL-proximal, which alone has it

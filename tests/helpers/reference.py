@@ -180,6 +180,17 @@ def concatenated(weights, ids, values):
     return [number for vector in embedded(weights, ids, values) for number in vector]
 
 
+def sigmoid(x):
+    return 1 / (1 + (-x).exp())
+
+
+def layer_norm(units, gain, shift):
+    """Normalise numbers by their mean and their variance."""
+    mean = sum(units) / len(units)
+    deviation = (sum((unit - mean) ** 2 for unit in units) / len(units) + 1e-5).sqrt()
+    return [g * (unit - mean) / deviation + s for unit, g, s in zip(units, gain, shift, strict=True)]
+
+
 def dot(first, second):
     return sum(a * b for a, b in zip(first, second, strict=True))
 
