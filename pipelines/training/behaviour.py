@@ -52,6 +52,7 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "block_dim": 5,
     "num_neurons": 6,
     "num_layers": 2,
+    "num_rows": 3,
     "num_linear": 3,
     "num_products": 2,
     "fm_rank": 2,
