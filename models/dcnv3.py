@@ -59,7 +59,10 @@ class DeepAndCrossV3(nn.Module):
 
 
 class SelfMaskedCross(nn.Module):
-    """Compute x ⊙ (m(W x_l) + b) + x_l with m(c) = [c, c ⊙ relu(LN(c))]. Shape: `[batch, d]` → `[batch, d]`."""
+    """Compute a cross whose second half is masked.
+
+    x ⊙ (m(W x_l) + b) + x_l with m(c) = [c, c ⊙ relu(LN(c))]. Shape: `[batch, d]` → `[batch, d]`.
+    """
 
     def __init__(self, d: int, dropout: float) -> None:
         super().__init__()

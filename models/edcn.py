@@ -14,7 +14,7 @@ from models.registry import register_model
 
 @register_model
 class EnhancedDeepAndCross(nn.Module):
-    """Join a cross and a deep layer after each step, and part them anew by field gates.
+    """Join a cross and a deep layer after each step, and gate both anew.
 
     With s_0 = [V_1 x_1 … V_n x_n], step l parts s_l into x_l = g_l ⊙ s_l and h_l = g'_l ⊙ s_l (regulation), where the
     gate of field i is softmax_i(γ_l / τ), the same for the K numbers of its embedding. Then come the cross x'_l = x_0

@@ -1,4 +1,4 @@
-"""Define FinalMLP, two MLPs with gated inputs and a bilinear fusion (Mao et al., AAAI 2023)."""
+"""Define FinalMLP, two gated MLPs with a bilinear fusion (Mao et al., AAAI 2023)."""
 
 from collections.abc import Sequence
 

@@ -58,7 +58,10 @@ class FinalNet(nn.Module):
 
 
 class FactorizedInteraction(nn.Module):
-    """Compute [h, h ⊙ g], where h and g are the halves of W x + b. Shape: `[batch, inputs]` → `[batch, units]`."""
+    """Compute [h, h ⊙ g] with the halves of a layer, W x + b.
+
+    Shape: `[batch, inputs]` → `[batch, units]`.
+    """
 
     def __init__(self, input_dim: int, units: int) -> None:
         super().__init__()
