@@ -3,7 +3,9 @@ import torch
 from reference import (
     FIELD_DIMS,
     FRAPPE_X1,
+    assert_all_reached,
     assert_equals_loops,
+    awake,
     by_row,
     concatenated,
     dense,
@@ -64,9 +66,10 @@ def equation(cross, structure):
 
 @pytest.mark.parametrize(("cross", "structure"), [("full", "parallel"), ("full", "stacked"), ("mixture", "parallel")])
 def test_the_equation(cross, structure):
-    model = halved(randomize(create(cross=cross, structure=structure)))
+    model = awake(halved(randomize(create(cross=cross, structure=structure))))
     x, values = random_input(2)
     assert_equals_loops(model, equation(cross, structure), x, values)
+    assert_all_reached(model)
 
 
 def test_one_expert_of_full_rank_without_its_nonlinearity_would_be_a_cross():

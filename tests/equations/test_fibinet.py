@@ -5,7 +5,9 @@ import torch
 from reference import (
     FIELD_DIMS,
     FRAPPE_X1,
+    assert_all_reached,
     assert_equals_loops,
+    awake,
     by_row,
     dense,
     dot,
@@ -48,9 +50,12 @@ def equation(bilinear):
 def test_the_equation(bilinear):
     model, (x, values) = randomize(create(bilinear=bilinear)), random_input(2)
     with torch.no_grad():
+        model.embedding.weight.abs_()  # so that the weights of the fields are not 0, which would hide q
         for weight in model.weigh.parameters():
-            weight.abs_()  # else a field without weight hides q
-    assert_equals_loops(model, equation(bilinear), x, values)
+            weight.abs_()
+    values = values.abs()
+    assert_equals_loops(awake(model), equation(bilinear), x, values)
+    assert_all_reached(model)
 
 
 def test_for_two_fields_all_kinds_of_matrices_are_one():

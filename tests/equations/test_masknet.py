@@ -2,7 +2,9 @@ import pytest
 from reference import (
     FIELD_DIMS,
     FRAPPE_X1,
+    assert_all_reached,
     assert_equals_loops,
+    awake,
     by_row,
     concatenated,
     dense,
@@ -48,8 +50,9 @@ def equation(structure):
 
 @pytest.mark.parametrize("structure", ["parallel", "serial"])
 def test_the_equation(structure):
-    model, (x, values) = randomize(create(structure=structure)), random_input(2)
+    model, (x, values) = awake(randomize(create(structure=structure)), 1.0), random_input(2)
     assert_equals_loops(model, equation(structure), x, values)
+    assert_all_reached(model)
 
 
 def test_as_many_parameters_as_published():

@@ -2,7 +2,9 @@ import pytest
 from reference import (
     FIELD_DIMS,
     FRAPPE_X1,
+    assert_all_reached,
     assert_equals_loops,
+    awake,
     by_row,
     dense,
     dot,
@@ -20,8 +22,8 @@ from models import registry
 
 
 def create(**settings):
-    sizes = {"embed_dim": 2, "num_layers": 2, "num_linear": 2, "num_products": 1, "fm_rank": 2}
-    sizes |= {"fm_hidden_dims": [3], "hidden_dims": [3], "batch_norm": False}
+    sizes = {"embed_dim": 3, "num_layers": 2, "num_linear": 2, "num_products": 1, "fm_rank": 2}
+    sizes |= {"fm_hidden_dims": [4], "hidden_dims": [3], "batch_norm": False}
     return registry.create("wukong", FIELD_DIMS, {**sizes, **settings})
 
 
@@ -35,7 +37,7 @@ def equation(weights, ids, values):
         gain, shift = weights[f"{name}.norm_products.weight"], weights[f"{name}.norm_products.bias"]
         flat = relu(relu_outputs(weights, layer_norm(products, gain, shift), f"{name}.mlp."))
         columns = list(zip(*X, strict=True))
-        new = [flat[k : k + 2] for k in range(0, len(flat), 2)]
+        new = [flat[k : k + 3] for k in range(0, len(flat), 3)]
         new += zip(*(dense(weights, f"{name}.W_L", column) for column in columns), strict=True)
         kept = X
         if f"{name}.R.weight" in weights:
@@ -48,8 +50,9 @@ def equation(weights, ids, values):
 
 @pytest.mark.parametrize("num_products", [1, 2])  # 3 or 4 rows instead of 4: with and without a map of the rows
 def test_the_equation(num_products):
-    model, (x, values) = randomize(create(num_products=num_products)), random_input(2)
+    model, (x, values) = awake(randomize(create(num_products=num_products))), random_input(2)
     assert_equals_loops(model, by_row(equation), x, values)
+    assert_all_reached(model)
 
 
 def test_as_many_parameters_as_its_equation_has():

@@ -202,6 +202,20 @@ def num_params(name, field_dims, fields=None, **settings):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def awake(model, by=2.0):
+    """Raise all biases, so that most ReLUs are on."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("bias", "shift")):
+                parameter.add_(by)
+    return model
+
+
+def assert_all_reached(model):
+    """Assert that each weight had a gradient in the last comparison with loops, so that it was compared."""
+    assert not [name for name, parameter in model.named_parameters() if not parameter.grad.any()]
+
+
 def halved(model):
     """Halve all weights, for a model that multiplies many of them."""
     with torch.no_grad():
