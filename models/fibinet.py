@@ -26,7 +26,8 @@ class FiBiNET(nn.Module):
     FuxiCTR's `model_zoo/FiBiNET`, with the sizes that BARS (Zhu et al. 2022) found for Frappe; DeepCTR-Torch. V starts
     at N(0, 0.01²), w at zero, W as Xavier's normal, all other weights at torch's initial values.
 
-    NOTE: p and q share W, as in DeepCTR-Torch and in BARS; the latest FuxiCTR has two.
+    NOTE: p and q share W, as in DeepCTR-Torch and in BARS; the latest FuxiCTR has two. BARS also has batch norm in the
+    MLP, the paper does not. It is off because, with Adam, its running averages lag behind p and q, which grow fast.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class FiBiNET(nn.Module):
         reduction_ratio: float = 2.0,
         hidden_dims: Sequence[int] = (400, 400, 400),
         mlp_dropout: float = 0.3,
-        batch_norm: bool = True,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         positive(reduction_ratio=reduction_ratio)

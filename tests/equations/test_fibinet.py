@@ -66,7 +66,8 @@ def test_for_two_fields_all_kinds_of_matrices_are_one():
 
 
 def test_as_many_parameters_as_published():
-    assert num_params("fibinet", FRAPPE_X1) == 743_480 + 1  # w_0: FuxiCTR's linear part has none
-    each = num_params("fibinet", FRAPPE_X1, bilinear="each")
-    interaction = num_params("fibinet", FRAPPE_X1, bilinear="interaction")
-    assert (each - 743_481, interaction - 743_481) == (8 * 100, 44 * 100)
+    published = 743_480 + 1  # w_0: FuxiCTR's linear part has none
+    counts = [
+        num_params("fibinet", FRAPPE_X1, bilinear=kind, batch_norm=True) for kind in ("all", "each", "interaction")
+    ]
+    assert counts == [published, published + 8 * 100, published + 44 * 100]
