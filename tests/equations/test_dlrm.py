@@ -29,4 +29,4 @@ def test_the_equation():
 
 
 def test_as_many_parameters_as_the_published_one_with_products_instead_of_embeddings():
-    assert num_params("dlrm", FRAPPE_X1) == 417_891 - (100 - 45) * 400
+    assert num_params("dlrm", FRAPPE_X1, batch_norm=True) == 417_891 - (100 - 45) * 400
