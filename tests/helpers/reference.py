@@ -212,7 +212,7 @@ def awake(model, by=2.0):
 
 
 def assert_all_reached(model):
-    """Assert that each weight had a gradient in the last comparison with loops, so that it was compared."""
+    """Assert that each weight had a gradient in the last comparison with loops."""
     assert not [name for name, parameter in model.named_parameters() if not parameter.grad.any()]
 
 
