@@ -84,6 +84,25 @@ PAPER_PRODUCT_NN = {
     "model.hidden_dims": "[100, 100, 100]",
     "model.mlp_dropout": 0.5,
 }
+# Models whose first setting is what a benchmark or the authors found on Frappe, most of them with K = 10, Adam at
+# 0.001 and batches of 4096. That learning rate does not carry over to Adagrad.
+EMBED_DIM: Space = {"model.embed_dim": CategoricalDistribution((8, 10, 16, 32, 64, 128, 256))}
+HIDDEN = {"model.hidden_dims": CategoricalDistribution(("[100]", "[400]", "[400, 400]", "[400, 400, 400]"))}
+DEEP: Space = {
+    **TRAINING,
+    **EMBED_DIM,
+    **HIDDEN,
+    "model.mlp_dropout": FloatDistribution(0.0, 0.9),
+    "model.batch_norm": CategoricalDistribution((False, True)),
+}
+FRAPPE_TRAINING = {"training.learning_rate": 0.01, "training.l2": 0.05, "training.batch_size": 4096}
+FRAPPE_DEEP = {
+    **FRAPPE_TRAINING,
+    "model.embed_dim": 10,
+    "model.hidden_dims": "[400, 400, 400]",
+    "model.mlp_dropout": 0.2,
+    "model.batch_norm": True,
+}
 PAPER_BY_FAMILY = {
     "movielens": {"model.attention_dim": 8, "model.field_embed_dim": 16, "training.batch_size": 4096},
 }

@@ -73,18 +73,18 @@ class ConcatenatedLinear(nn.Linear):
         return super().forward(V.flatten(1))
 
 
-def mlp(
+def hidden_layers(
     input_dim: int,
     hidden_dims: Sequence[int],
     dropout: float = 0.0,
     batch_norm: bool = False,
     linear: type[nn.Linear] = Linear,
 ) -> nn.Sequential:
-    """Build an MLP: hidden layers, then one linear unit.
+    """Build the hidden layers of an MLP.
 
     A hidden layer has a linear layer, batch norm (if asked for), ReLU and dropout. `linear` is the class of the first
     linear layer. Weights have torch's initial values. Raises ValueError for a size that is not positive. Shape:
-    `[…, input_dim]` → `[…, 1]`.
+    `[…, input_dim]` → `[…, hidden_dims[-1]]`.
     """
     layers: list[nn.Module] = []
     for hidden_dim in hidden_dims:
@@ -93,4 +93,18 @@ def mlp(
         layers += [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
         layers += [nn.ReLU()] + ([Dropout(dropout)] if dropout else [])
         input_dim, linear = hidden_dim, Linear
-    return nn.Sequential(*layers, linear(input_dim, 1))
+    return nn.Sequential(*layers)
+
+
+def mlp(
+    input_dim: int,
+    hidden_dims: Sequence[int],
+    dropout: float = 0.0,
+    batch_norm: bool = False,
+    linear: type[nn.Linear] = Linear,
+    output_dim: int = 1,
+) -> nn.Sequential:
+    """Build an MLP: `hidden_layers`, then a linear layer. Shape: `[…, input_dim]` → `[…, output_dim]`."""
+    layers = hidden_layers(input_dim, hidden_dims, dropout, batch_norm, linear)
+    last = Linear if hidden_dims else linear
+    return layers.append(last((input_dim, *hidden_dims)[-1], output_dim))

@@ -1,7 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
+from models.registry import list_models
 from pipelines.reporting.pages import up_to_date
 
 ROOT = Path(__file__).parents[2]
@@ -12,3 +14,11 @@ PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 def test_pages_show_the_results_as_they_are(page):
     text = page.read_text(encoding="utf-8")
     assert up_to_date(text, page.parent) == text, "run: make docs"
+
+
+def test_the_page_of_models_has_a_row_for_each():
+    table = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("\n\n")[0]
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert all(len(row) == 4 for row in rows)
+    names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(names) == list_models()

@@ -26,7 +26,10 @@ torch.set_num_threads(1)  # for tensors this small, several threads are slower
 MODELS = registry.list_models()
 FIELDS = (("user", "item", "tag", "city"), ("user", "movie", "tag"), get_dataset("frappe").fields, ("user", "item"))
 SMALL = {"embed_dim": 8, "attention_dim": 4, "field_embed_dim": 4, "hidden_dims": [16], "num_buckets": 1000}
-SMALL |= {"smoothing": 0.01, "feature_smoothing": 0.01}
+SMALL |= {"smoothing": 0.01, "feature_smoothing": 0.01, "num_cross_layers": 2}
+SMALL |= {"embed_dim_2": 4, "hidden_dims_2": [8], "gate_hidden_dims": [8], "num_heads": 2}
+SMALL |= {"num_attention_layers": 2, "head_dim": 4, "cin_dims": [6, 4], "block_dim": 8, "num_neurons": 8}
+SMALL |= {"num_layers": 2, "num_rows": 2, "fm_hidden_dims": [8]}
 
 CLOSED_FORM = [name for name in MODELS if registry.is_closed_form(registry.get_model(name))]
 BY_GRADIENT = [name for name in MODELS if name not in CLOSED_FORM]
@@ -197,7 +200,8 @@ def test_a_handful_of_rows_is_learnt_by_heart(name):
     columns = [torch.randperm(12, generator=generator) + 12 * field for field in range(len(fields))]
     rows = Rows(torch.stack(columns, 1).int(), torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1, -1, 1, -1, 1]))
     training = TrainingParams(learning_rate=0.1, batch_size=6, max_epochs=300, patience=300, metric="rmse")
-    model = new_model(name, {"field_dims": field_dims, "fields": fields}, small(name), seed=0)
+    # Without batch norm: the running averages of batches of six rows are too far from a batch's own.
+    model = new_model(name, {"field_dims": field_dims, "fields": fields}, small(name, batch_norm=False), seed=0)
     if is_constant(model):
         pytest.skip("it has no weights by feature")
     done = train(model, rows, rows, training, lambda epoch: epoch.valid["rmse"] < 0.1)
@@ -341,20 +345,20 @@ def test_kernels_give_the_same_logits_and_gradients_with_values(name, mode):
 
 
 def train_curve(name, dtype=torch.float64, **changes):
-    """Train on random rows. Returns the epochs and the final weights. Each batch has few of the features."""
+    """Train on random rows. Returns the epochs and the final weights. Each batch has few of the features.
+
+    In float32 it is without batch norm: before that the gradient of a bias is only rounding error, which Adagrad scales
+    up to full steps.
+    """
     fields = usual_fields(name)
     field_dims = (40, 30, *[6] * (len(fields) - 2))
     settings = {"learning_rate": 0.05, "batch_size": 16, "max_epochs": 3, "patience": 3, **changes}
     labels = torch.randint(2, (180,), generator=torch.Generator().manual_seed(2)) * 2.0 - 1
     rows = Rows(random_rows(field_dims, 180).int(), labels)
     train_rows, valid_rows = Rows(rows.features[:120], labels[:120]), Rows(rows.features[120:], labels[120:])
-    known = registry.hyperparameters(name)
-    model = new_model(
-        name,
-        {"field_dims": field_dims, "fields": fields},
-        small(name, **{key: 0.2 for key in known if "dropout" in key}),
-        seed=0,
-    ).to(dtype)
+    options = {key: 0.2 for key in registry.hyperparameters(name) if "dropout" in key}
+    options |= {"batch_norm": False} if dtype == torch.float32 else {}
+    model = new_model(name, {"field_dims": field_dims, "fields": fields}, small(name, **options), seed=0).to(dtype)
     epochs = [epoch.row() for epoch in train(model, train_rows, valid_rows, TrainingParams(**settings))]
     assert len(epochs) == 3
     return epochs, model.state_dict()
@@ -388,8 +392,8 @@ def test_kernels_train_alike(name):
 @every_model_with_gradients
 def test_kernels_train_alike_in_float32(name):
     fast, plain = (train_curve(name, torch.float32, kernels=kernels, l2=0.01) for kernels in ("fast", "plain"))
-    # Before batch norm, the gradient of a bias is only rounding error, which Adagrad scales up to full steps.
-    assert_same_curve(fast, plain, 1e-3 if name in ("dcn", "nfm") else 1e-4)
+    # Adagrad scales rounding errors up where a gradient is divided by an embedding, in the logarithms of afn.
+    assert_same_curve(fast, plain, 1e-2 if name == "afn" else 1e-4)
 
 
 @pytest.mark.parametrize("name", ["fm", "ifm"])

@@ -22,7 +22,9 @@ BAGS = Bags(
     torch.tensor([0, *torch.tensor([len(elements) for elements in LISTS]).cumsum(0).tolist()]),
 )
 MODELS = registry.list_models()
-SMALL = {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 3, "hidden_dims": [5], "num_buckets": 50}
+SMALL = {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 3, "hidden_dims": [4], "num_buckets": 50}
+SMALL |= {"embed_dim_2": 3, "hidden_dims_2": [4], "gate_hidden_dims": [3], "num_heads": 2, "head_dim": 3}
+SMALL |= {"num_neurons": 6, "block_dim": 5, "num_rows": 2}
 
 
 def ids(num_rows, seed=0):

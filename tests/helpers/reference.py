@@ -5,11 +5,14 @@ from itertools import combinations
 
 import torch
 
+from models import registry
 from models.layers.batch import Batch
 
 torch.set_num_threads(1)  # the tensors are so small that threads would only wait for each other
 
 FIELD_DIMS = (3, 4, 2, 5)
+FRAPPE_X1 = (955, 4083, 8, 8, 3, 4, 3, 10, 81, 234)  # what FuxiCTR counts on Frappe: one feature more for unseen values
+FRAPPE_X1_PADDED = tuple(size + 1 for size in FRAPPE_X1)  # its later versions also count one for missing values
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-9}
 
 
@@ -91,9 +94,9 @@ def products_of(vectors):
     return [[a * b for a, b in zip(first, second, strict=True)] for first, second in combinations(vectors, 2)]
 
 
-def embedded(weights, ids, values):
+def embedded(weights, ids, values, table="embedding"):
     """Compute the vectors V_i x_i, as lists of numbers."""
-    V = weights["embedding.weight"]
+    V = weights[f"{table}.weight"]
     return [[V[i, k] * x for k in range(V.shape[1])] for i, x in zip(ids, values, strict=True)]
 
 
@@ -136,14 +139,86 @@ def field_aspect(weights, prefix="field_aspect."):
     ]
 
 
+def dense(weights, name, inputs):
+    """Compute W x + b of the linear layer `name`, unit by unit; b is 0 if it has none."""
+    W, b = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    products = [sum(W[unit, k] * inputs[k] for k in range(W.shape[1])) for unit in range(W.shape[0])]
+    return products if b is None else [b[unit] + product for unit, product in enumerate(products)]
+
+
+def relu(units):
+    return [unit if unit > 0 else unit * 0 for unit in units]
+
+
+def layers_of(weights, prefix):
+    """List the numbers of the layers whose weights have a prefix."""
+    return sorted({int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix)})
+
+
+def relu_layers(weights, inputs, prefix):
+    """Compute linear layers, each with ReLU."""
+    for layer in layers_of(weights, prefix):
+        inputs = relu(dense(weights, f"{prefix}{layer}", inputs))
+    return inputs
+
+
 def relu_network(weights, inputs, prefix="mlp."):
-    """Compute linear layers with ReLU between them, unit by unit."""
-    layers = sorted({int(name.removeprefix(prefix).split(".")[0]) for name in weights if name.startswith(prefix)})
-    for layer in layers:
-        W, b = weights[f"{prefix}{layer}.weight"], weights[f"{prefix}{layer}.bias"]
-        outputs = []
-        for unit in range(W.shape[0]):
-            output = b[unit] + sum(W[unit, k] * inputs[k] for k in range(W.shape[1]))
-            outputs.append(output if layer == layers[-1] or output > 0 else output * 0)
-        inputs = outputs
-    return inputs[0]
+    """Compute linear layers with ReLU between them. Returns the first unit of the last layer."""
+    return relu_outputs(weights, inputs, prefix)[0]
+
+
+def relu_outputs(weights, inputs, prefix):
+    """Compute linear layers with ReLU between them."""
+    *hidden, last = layers_of(weights, prefix)
+    for layer in hidden:
+        inputs = relu(dense(weights, f"{prefix}{layer}", inputs))
+    return dense(weights, f"{prefix}{last}", inputs)
+
+
+def concatenated(weights, ids, values):
+    """Compute [V_1 x_1 … V_n x_n] as one list of numbers."""
+    return [number for vector in embedded(weights, ids, values) for number in vector]
+
+
+def sigmoid(x):
+    return 1 / (1 + (-x).exp())
+
+
+def layer_norm(units, gain, shift):
+    """Normalise numbers by their mean and their variance."""
+    mean = sum(units) / len(units)
+    deviation = (sum((unit - mean) ** 2 for unit in units) / len(units) + 1e-5).sqrt()
+    return [g * (unit - mean) / deviation + s for unit, g, s in zip(units, gain, shift, strict=True)]
+
+
+def dot(first, second):
+    return sum(a * b for a, b in zip(first, second, strict=True))
+
+
+def num_params(name, field_dims, fields=None, **settings):
+    """Count a model's parameters, without making them."""
+    with torch.device("meta"):
+        model = registry.create(name, field_dims, settings, fields)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def awake(model, by=2.0):
+    """Raise all biases, so that most ReLUs are on."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("bias", "shift")):
+                parameter.add_(by)
+    return model
+
+
+def assert_all_reached(model):
+    """Assert that each weight had a gradient in the last comparison with loops."""
+    assert not [name for name, parameter in model.named_parameters() if not parameter.grad.any()]
+
+
+def halved(model):
+    """Halve all weights, for a model that multiplies many of them."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.5)
+    return model
