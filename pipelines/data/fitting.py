@@ -242,7 +242,10 @@ def counted(texts: pl.Series) -> pl.DataFrame:
 
 
 def frequent(counts: pl.DataFrame, column: Column) -> pl.Series:
-    """Return the values with at least `min_count` rows, the most frequent first, and at most `max_size`."""
+    """Return the values with at least `min_count` rows, the most frequent first.
+
+    There are at most `max_size`.
+    """
     known = counts.filter(pl.col("count") >= column.min_count)
     return known.sort("count", "value", descending=[True, False])["value"].head(column.max_size or len(known))
 

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from models.kernels.features import Bags
 from models.layers.batch import Batch
+from pipelines.data.own import WEIGHT
 from pipelines.project.files import file_digest
 from pipelines.project.records import Missing, Record, damaged, read_record
 
 R = TypeVar("R")
 
-WEIGHT = "label:weight"  # the column of the rows' weights
 PIECE = 262_144  # rows per read when the split is not held in memory: one row group of the files
 
 

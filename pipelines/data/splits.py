@@ -23,8 +23,7 @@ from pipelines.data.fitting import (
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import Drawing, draw_negatives, group_rows
-from pipelines.data.own import Negatives, OwnDataset
-from pipelines.data.rows import WEIGHT
+from pipelines.data.own import WEIGHT, Negatives, OwnDataset
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import Stored, stored_table
 from pipelines.project.cli import note, one_of
@@ -154,7 +153,7 @@ def splits_of_table(
 
 
 def add_negatives(table: Stored, dataset: OwnDataset, how: Negatives, rng: np.random.Generator) -> np.ndarray:
-    """Add negatives below the rows of a table, and return the row number of each one's positive."""
+    """Add negatives below the rows of a table. Returns the row number of each one's positive."""
     fields = [*how.given, how.replace, "context"]
     replaced = dataset.source(how.replace)
     for field in fields[:-1]:
@@ -181,7 +180,10 @@ def add_negatives(table: Stored, dataset: OwnDataset, how: Negatives, rng: np.ra
 
 
 def with_negatives(rows: np.ndarray, positive: np.ndarray, num_rows: int) -> np.ndarray:
-    """Add to the rows of a part the negatives of its positives, which are the last of `num_rows` rows."""
+    """Add to the rows of a part the negatives of its positives.
+
+    `num_rows` counts all rows; the negatives come last.
+    """
     inside = np.zeros(num_rows, dtype=bool)
     inside[rows] = True
     return np.concatenate([rows, num_rows - len(positive) + np.flatnonzero(inside[positive])])

@@ -73,7 +73,7 @@ class Stored:
 
 @contextlib.contextmanager
 def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
-    """Store what `read_table` reads, by columns, in a folder inside `folder` that is removed after the block.
+    """Store what `read_table` reads, by columns, in `folder`, for as long as the block runs.
 
     A text file in UTF-8 is stored row by row: no column of it is held. Raises as `read_table` does.
     """
@@ -115,7 +115,7 @@ def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
 
 
 def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) -> pl.LazyFrame:
-    """Join side tables of a data set to its log, or to some columns of it."""
+    """Join side tables of a data set to its log, or to some columns."""
     for join in joins:
         side, columns = read_files(dataset.found(join.files), dataset), table.collect_schema().names()
         for name, has in (("the log", columns), (", ".join(join.files), side.columns)):

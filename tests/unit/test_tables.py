@@ -10,8 +10,9 @@ import yaml
 
 from pipelines.data.catalog import get_dataset
 from pipelines.data.fitting import weights_of
+from pipelines.data.own import WEIGHT
 from pipelines.data.prepared import prepare
-from pipelines.data.rows import WEIGHT, load_rows
+from pipelines.data.rows import load_rows
 from pipelines.data.splits import splits_of_table
 from pipelines.data.tables import read_table, stored_table
 from pipelines.project.params import load_params
@@ -36,7 +37,7 @@ def own(tmp_path):
 
 
 def same_columns(dataset, folder):
-    """Compare the columns of the stored table with those of the table in memory, and return the latter."""
+    """Compare the stored table with the table in memory, and return the latter."""
     table = read_table(dataset)
     with stored_table(dataset, folder) as stored:
         assert (stored.columns, stored.height) == (table.columns, table.height)
@@ -163,7 +164,10 @@ NEGATIVES = {"replace": "item", "given": ["user"], "count": 2}
 
 @pytest.fixture
 def plays(own, tmp_path):
-    """Return a function that encodes a log of positives, and returns the texts of each part's rows."""
+    """Return a function that encodes a log of positives.
+
+    It returns the texts and the labels of each part's rows.
+    """
     (tmp_path / "plays.csv").write_text(PLAYS)
     (tmp_path / "items.csv").write_text("item,genre\n" + "".join(f"i{n},g{n % 4}\n" for n in range(23)))
 
