@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers prepare-memory docs test test-quick fuzz faults lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers prepare-memory docs test test-quick fuzz faults exports lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -73,6 +73,9 @@ faults: setup ## kill, interrupt and fill up things, at 20 random moments each (
 	-FAULT_MOMENTS=$(MOMENTS) pytest -m fault --junitxml=.pytest_cache/faults.xml
 	python tests/faults/table.py .pytest_cache/faults.xml
 	python -m pipelines.docs
+
+exports: setup ## export every model to ONNX, and compare
+	EXPORT_ALL=1 pytest -n 2 tests/unit/test_export.py
 
 lint: setup ## format and check the code
 	ruff format .

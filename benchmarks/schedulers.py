@@ -76,7 +76,7 @@ def trainings(params: dict[str, Any]) -> dict[str, Any]:
     cell.train(setting, cell.seed("tune"))
     start = time.perf_counter()
     scores = [
-        epoch.valid.rmse
+        epoch.valid["rmse"]
         for _ in range(params["tune"]["num_trials"])
         for epoch in cell.train(setting, cell.seed("tune"))[1]
     ]

@@ -30,4 +30,4 @@ class Mean(nn.Module):
         self.output.fit(loss)
 
     def forward(self, batch: Batch) -> Tensor:
-        return self.output(self.mean).expand(len(batch))
+        return self.output(self.mean).expand(batch.ids.shape[0])

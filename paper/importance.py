@@ -64,7 +64,7 @@ def main(
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
     best = loop.best(epochs, "rmse")
-    result = {"valid_rmse": best.valid.rmse, "best_epoch": best.epoch, **summary(table), "made_by": origin}
+    result = {"valid_rmse": best.valid["rmse"], "best_epoch": best.epoch, **summary(table), "made_by": origin}
     folder = paths.root / "results" / "importance"
     write_text(folder / f"{dataset}.csv", table.write_csv())
     write_json(folder / f"{dataset}.json", result)

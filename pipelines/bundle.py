@@ -49,17 +49,19 @@ def main(
     cell = load_cell(model, dataset, config, paths)
 
     def report(epoch: loop.Epoch) -> None:
-        value = getattr(epoch.valid, metric.name)
-        print(f"epoch {epoch.epoch} of {found.epochs}: valid {metric.title} {value:.4f}", flush=True)
+        value = metric.format(epoch.valid[metric.name])
+        print(f"epoch {epoch.epoch} of {found.epochs}: valid {metric.title} {value}", flush=True)
 
     trained, epochs = cell.train(best.setting, final_seed(cell, int(seed)), report)
     code.check()
-    reached, expected = getattr(loop.best(epochs, metric.name).valid, metric.name), getattr(found, name)
+    reached, expected = loop.best(epochs, metric.name).valid[metric.name], getattr(found, name)
     if abs(reached - expected) > TOLERANCE * abs(expected):
         note(
-            f"{name} is {reached:.4f}, and was {expected:.4f} when {model} was evaluated: the code or data has changed"
+            f"{name} is {metric.format(reached)}, and was {metric.format(expected)} when {model} was evaluated: "
+            "the code or data has changed"
         )
     arguments, training = resolve(best.setting, config.training)
+    tested = found.figures()
     folder = out or paths.bundle(dataset, model)
     write_bundle(
         folder,
@@ -74,13 +76,12 @@ def main(
         licence=entry.licence,
         citation=entry.citation,
         seed=int(seed),
-        valid=loop.best(epochs, metric.name).valid._asdict(),
-        test={metric: getattr(found, f"test_{metric}") for metric in METRICS},
+        valid=loop.best(epochs, metric.name).valid,
+        test={each: tested[f"test_{each}"] for each in METRICS if f"test_{each}" in tested},
         made_by=cell.made_by(),
     )
-    print(
-        f"{folder}: {model} on {dataset}, seed {seed}, test {metric.title} {getattr(found, f'test_{metric.name}'):.4f}"
-    )
+    value = metric.format(tested[f"test_{metric.name}"])
+    print(f"{folder}: {model} on {dataset}, seed {seed}, test {metric.title} {value}")
 
 
 if __name__ == "__main__":

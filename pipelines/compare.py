@@ -6,7 +6,7 @@ from typing import Any
 
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, write_text
-from pipelines.project.metric import METRICS
+from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import read_record
@@ -71,12 +71,14 @@ def train_once(cell: Any) -> dict[str, Any]:
 def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
     """Render the table, best model first, with the setting used."""
     metric = METRICS[params.training.metric]
+    shown = [METRICS[name] for name in dict.fromkeys((metric.name, "rmse", "auc"))]
     trained = (entry for entry in rows if "declined" not in entry)
     ranked = sorted(trained, key=lambda entry: metric.score(entry[f"valid_{metric.name}"]))
     return render(
         TEMPLATES / "models.md.j2",
         dataset=dataset,
-        rows=map(format_row, ranked),
+        columns=[f"valid {each.title}" for each in shown],
+        rows=[format_row(entry, shown) for entry in ranked],
         declined=[entry for entry in rows if "declined" in entry],
         seed=params.seed,
         setting=", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items()),
@@ -84,9 +86,9 @@ def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
     )
 
 
-def format_row(entry: dict[str, Any]) -> list[str]:
+def format_row(entry: dict[str, Any], metrics: list[Metric]) -> list[str]:
     sizes = [f"{entry['num_params']:,}", f"{entry['seconds_per_epoch']:.2f}", str(entry["best_epoch"])]
-    return [entry["model"], *sizes, f"{entry['valid_rmse']:.4f}", f"{entry['valid_auc']:.4f}"]
+    return [entry["model"], *sizes, *(metric.format(entry[f"valid_{metric.name}"]) for metric in metrics)]
 
 
 if __name__ == "__main__":

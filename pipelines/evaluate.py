@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipelines.data.catalog import get_dataset
 from pipelines.evaluation.results import Best, check_metric, read_best
 from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, run
@@ -23,13 +24,15 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     config, paths = load_params(params), Paths(params.parent)
     from pipelines.data.rows import load_rows
     from pipelines.evaluation import final_runs
-    from pipelines.training.cell import load_cell
+    from pipelines.training.cell import check_groups, load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
     best, runs = read_best(folder, model, dataset), []
     if isinstance(best, Best):
         check_metric(best, config.training.metric)
-        test_rows = load_rows(paths.processed(dataset), "test")
+        described = get_dataset(dataset, paths.root)
+        test_rows = load_rows(paths.processed(dataset), "test", described.group_place)
+        check_groups(described, config.training.metric, "test", test_rows)
         with noted_failure(paths.study(dataset, model)):
             runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
             code.check()

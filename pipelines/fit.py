@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from pipelines.project.cli import DatasetOption, run
+from pipelines.project.metric import METRICS, known
 from pipelines.project.records import yaml_text
 
 MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
@@ -26,7 +27,7 @@ def main(
     dataset: DatasetOption,
     time_budget: Annotated[str, typer.Option(help="For all models together: 90s, 10m or 2h.")] = "10m",
     models: Annotated[str, typer.Option(help="Models, separated by commas; all: every model.")] = ",".join(MODELS),
-    metric: Annotated[str, typer.Option(help="auc, logloss or rmse: decides searches and ranks.")] = "auc",
+    metric: Annotated[str, typer.Option(help=f"{', '.join(METRICS)}: decides searches and ranks.")] = "auc",
     num_seeds: Annotated[int, typer.Option(help="Final runs of each model.")] = 3,
     num_trials: Annotated[int | None, typer.Option(help="Trials of each search, if the time allows so many.")] = None,
 ) -> None:
@@ -40,12 +41,15 @@ def main(
     from pipelines.data.rows import load_schema
     from pipelines.project.files import write_text
     from pipelines.project.paths import Paths
+    from pipelines.training.cell import require_group
 
     chosen = list_models() if models == "all" else [name.strip() for name in models.split(",")]
     for name in chosen:
         get_model(name)
     paths = Paths(Path("runs") / dataset)
-    fields = get_dataset(dataset, paths.root).fields
+    described = get_dataset(dataset, paths.root)
+    require_group(described, known(metric))
+    fields = described.fields
     suited = [name for name in chosen if not why_declined(name, tuple(fields))]
     each = seconds * SEARCH_SHARE / max(1, len(suited))
     if not suited or each < LEAST_SECONDS:
@@ -183,7 +187,7 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
     from pipelines import leaderboard, significance
     from pipelines import report as page
 
-    leaderboard.main(params, so_far=bool(failed))
+    leaderboard.main(params, so_far=bool(failed), all_metrics=True)
     if num_seeds > 1:
         significance.main(params)
         if num_seeds < 5:

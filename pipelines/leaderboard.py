@@ -17,7 +17,7 @@ from pipelines.evaluation.results import Best, Declined, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import failure, write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
-from pipelines.project.metric import METRICS, Metric
+from pipelines.project.metric import EVERY_EPOCH, METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import Missing
@@ -30,8 +30,10 @@ COLUMNS = {  # after the columns of the metrics
     "num_trials": "trials",
     "num_seeds": "seeds",
 }
+FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
 STARTUP_TRIALS = 10  # that Optuna's TPE draws at random, before it learns from trials
-FORMATS = {  # all other columns have four decimals
+DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
+FORMATS = {  # of columns that are no metrics; the published RMSE has four decimals
     "model": str,
     "num_params": "{:,}".format,
     "seconds_per_epoch": "{:.2f}".format,
@@ -43,6 +45,9 @@ FORMATS = {  # all other columns have four decimals
 def main(
     params: ParamsOption = Path("params.yaml"),
     so_far: Annotated[bool, typer.Option("--so-far", help="Leave out results that are still missing.")] = False,
+    all_metrics: Annotated[
+        bool, typer.Option("--all-metrics", help="Show every metric that all the results have.")
+    ] = False,
 ) -> None:
     """Write and print the leaderboard of the models and data sets in params.yaml.
 
@@ -68,14 +73,15 @@ def main(
                 raise
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
-    text = markdown(rows, config, cards, missing, failed)
+    shown = columns(rows, config, all_metrics)
+    text = markdown(rows, config, cards, shown, missing, failed)
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
     screen = console()
-    shown = columns_that_fit(rows, config, screen.width)
-    screen.print(Markdown(markdown(rows, config, cards, missing, failed, shown)))
-    if left := len(columns(rows, config)) - len(shown):
+    fitting = columns_that_fit(rows, shown, screen.width)
+    screen.print(Markdown(markdown(rows, config, cards, fitting, missing, failed)))
+    if left := len(shown) - len(fitting):
         screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
@@ -94,15 +100,18 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
         raise
     summary = read_summary(folder, model, dataset)
     declined = best.declined if isinstance(best, Declined) else None
+    expected = {*EVERY_EPOCH, training.metric}
+    tested = [name for name in METRICS if name in expected or summary.values(f"test_{name}")]
+    validated = [name for name in METRICS if name in expected or summary.values(f"valid_{name}")]
     return {
         "dataset": dataset,
         "model": model,
         **{
             f"test_{metric}_{part}": compute(f"test_{metric}")
-            for metric in METRICS
+            for metric in tested
             for part, compute in (("mean", summary.mean), ("std", summary.std))
         },
-        **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in METRICS},
+        **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in validated},
         "num_params": summary.num_params,
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
@@ -133,9 +142,9 @@ def rank(row: dict[str, Any], metric: Metric) -> float:
     return math.inf if mean is None else metric.score(mean)
 
 
-def columns_that_fit(rows: list[dict[str, Any]], config: Params, width: int) -> dict[str, str]:
+def columns_that_fit(rows: list[dict[str, Any]], shown: dict[str, str], width: int) -> dict[str, str]:
     """Leave out the last columns that a terminal of this width would cut."""
-    shown = columns(rows, config)
+    shown = dict(shown)
     cells = {column: [title, *(format_figure(row, column) for row in rows)] for column, title in shown.items()}
     widths = {column: 2 + max(map(len, texts)) for column, texts in cells.items()}
     while sum(widths[column] for column in shown) + len(shown) > width and len(shown) > 2:
@@ -147,12 +156,11 @@ def markdown(
     rows: list[dict[str, Any]],
     config: Params,
     cards: Mapping[str, Card | None],
+    shown: Mapping[str, str],
     missing: Sequence[str] = (),
     failed: Mapping[str, str] = MappingProxyType({}),
-    shown: dict[str, str] | None = None,
 ) -> str:
     """Render the page: each data set's table, best model first, and its card."""
-    shown = shown or columns(rows, config)
     boards: dict[str, dict[str, list[Any]]] = {}
     for row in rows:
         board = boards.setdefault(row["dataset"], {"shown": [], "declined": []})
@@ -166,10 +174,11 @@ def markdown(
         cards=cards,
         columns=list(shown.values()),
         metric=METRICS[config.training.metric],
+        explanations=[METRICS[name].explanation for name in METRICS if f"test_{name}" in shown],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
-        published=PUBLISHED if "published_rmse" in columns(rows, config) else None,
+        published=PUBLISHED if any(row["published_rmse"] is not None for row in rows) else None,
         missing=missing,
         failed=failed,
         random_draws=bool(rows) and all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
@@ -177,13 +186,20 @@ def markdown(
     )
 
 
-def columns(rows: list[dict[str, Any]], config: Params) -> dict[str, str]:
+def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = False) -> dict[str, str]:
     """Name the columns, the deciding metric first.
 
-    The column of published figures is there if a row has one. Its title has their K if the trials use another K.
+    With `all_metrics`, other metrics that all models have follow those of every epoch. The column of published figures
+    is there if a row has one. Its title has their K if the trials use another K.
     """
     decides = METRICS[config.training.metric]
-    tested = [decides, *(metric for metric in METRICS.values() if metric != decides)]
+    ranked = [row for row in rows if not row["declined"]]
+    tested = [METRICS[name] for name in dict.fromkeys((decides.name, *FIRST, *METRICS))]
+    tested = [
+        metric
+        for metric in tested
+        if metric == decides or metric.every_epoch or (all_metrics and has_all(ranked, metric))
+    ]
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
     published = any(row["published_rmse"] is not None for row in rows)
@@ -196,14 +212,21 @@ def columns(rows: list[dict[str, Any]], config: Params) -> dict[str, str]:
     }
 
 
+def has_all(rows: list[dict[str, Any]], metric: Metric) -> bool:
+    """Tell whether every row has a metric."""
+    return all(row.get(f"test_{metric.name}_mean") is not None for row in rows)
+
+
 def format_figure(row: dict[str, Any], column: str) -> str:
     """Format one figure of a row for the table."""
     if f"{column}_mean" in row:
-        return figure(row[f"{column}_mean"], row[f"{column}_std"])
-    value = row[column]
+        return figure(row[f"{column}_mean"], row[f"{column}_std"], DECIMALS[column])
+    value = row.get(column)  # a model that declines the data set lacks metrics
     if column == "model" and row["other_behaviour"]:
         return f"{value} †"
-    return FORMATS.get(column, figure)(value) if value is not None else figure(None)
+    if value is None or column not in FORMATS:
+        return figure(value, decimals=DECIMALS.get(column, 4))
+    return FORMATS[column](value)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ COMMANDS = (
     "significance",
     "report",
     "bundle",
+    "export",
     "train",
     "compare",
     "studies",

@@ -7,6 +7,7 @@ from pipelines.data.catalog import get_dataset
 from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, written_whole
+from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 
@@ -47,8 +48,8 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     metric = config.training.metric
 
     def report(epoch: loop.Epoch) -> None:
-        value = getattr(epoch.valid, metric)
-        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {value:.4f}", flush=True)
+        value = epoch.valid[metric]
+        print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {METRICS[metric].format(value)}", flush=True)
 
     model, epochs = cell.train(setting, cell.seed("pretrain"), report)
     code.check()
@@ -57,7 +58,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
     best = loop.best(epochs, metric)
-    reached = {"best_epoch": best.epoch, **best.valid._asdict()}
+    reached = {"best_epoch": best.epoch, **best.valid}
     write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin.model_dump()})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})
 

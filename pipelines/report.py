@@ -130,7 +130,7 @@ def headline(dataset: str, tested: list[dict[str, Any]], result: dict[str, Any],
         said += f" {', '.join(equal)} can't be told from it."
     if other:
         by = abs(other[f"{name}_mean"] - best[f"{name}_mean"])
-        said += f" {other['model']}, the next, is worse by {by:.4f}."
+        said += f" {other['model']}, the next, is worse by {metric.format(by)}."
     return said
 
 
@@ -166,7 +166,12 @@ def trial_rows(model: str, trials: pl.DataFrame, metric: Metric) -> list[dict[st
 
 
 def curve_rows(model: str, curves: pl.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """Average the validation metric over the seeds of each epoch; mark the best epoch."""
+    """Average the validation metric over the seeds of each epoch; mark the best epoch.
+
+    There are none where another metric decided.
+    """
+    if f"valid_{metric.name}" not in curves.columns:
+        return []
     means = curves.group_by("epoch").agg(pl.col(f"valid_{metric.name}").mean().alias("value")).sort("epoch")
     rows = list(means.iter_rows(named=True))
     best = min(rows, key=lambda row: metric.score(row["value"]), default=None)
@@ -215,7 +220,9 @@ def charts(
     if result["models"]:
         made["intervals"] = specs.interval_chart(interval_rows(result, metric), models, metric)
     if result["pairs"]:
-        made["pairs"] = specs.pair_chart(pair_rows(result), [entry["model"] for entry in result["models"]])
+        made["pairs"] = specs.pair_chart(
+            pair_rows(result, metric), [entry["model"] for entry in result["models"]], metric
+        )
     return made
 
 
@@ -225,7 +232,7 @@ def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]
     for entry in result["models"]:
         mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
         low, high = entry["interval"]
-        texts = {"shown": figure(mean, std), "interval": f"{low:.4f} … {high:.4f}"}
+        texts = {"shown": figure(mean, std, metric.decimals), "interval": " … ".join(map(metric.format, (low, high)))}
         rows.append(
             {
                 "model": entry["model"],
@@ -240,17 +247,17 @@ def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]
     return rows
 
 
-def pair_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
+def pair_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]]:
     """Give each pair of models its difference and what the tests say."""
     return [
         {
             "a": pair["models"][0],
             "b": pair["models"][1],
             "difference": pair["difference"],
-            "interval": "{:+.4f} … {:+.4f}".format(*pair["interval"]),
+            "interval": " … ".join(metric.format(bound, sign="+") for bound in pair["interval"]),
             "p": pair["p"],
             "differ": "differ" if pair["differ"] else "not shown to differ",
-            "shown": f"{pair['difference']:+.4f}",
+            "shown": metric.format(pair["difference"], sign="+"),
         }
         for pair in result["pairs"]
     ]

@@ -54,8 +54,8 @@ def tables(result: dict[str, Any], metric: Metric) -> dict[str, list[tuple[str, 
         "models": [
             (
                 entry["model"],
-                figure(*(entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))),
-                "{:.4f} … {:.4f}".format(*entry["interval"]),
+                figure(entry[f"test_{metric.name}_mean"], entry[f"test_{metric.name}_std"], metric.decimals),
+                " … ".join(map(metric.format, entry["interval"])),
                 ", ".join(same[entry["model"]]) or "–",
             )
             for entry in result["models"]
@@ -63,8 +63,8 @@ def tables(result: dict[str, Any], metric: Metric) -> dict[str, list[tuple[str, 
         "pairs": [
             (
                 " − ".join(pair["models"]),
-                f"{pair['difference']:+.4f}",
-                "{:+.4f} … {:+.4f}".format(*pair["interval"]),
+                metric.format(pair["difference"], sign="+"),
+                " … ".join(metric.format(bound, sign="+") for bound in pair["interval"]),
                 *(shown_p(pair[name]) for name in ("p_seeds", "p_rows", "p")),
                 "yes" if pair["differ"] else "no",
             )

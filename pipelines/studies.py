@@ -50,7 +50,7 @@ def progress(study: Any, metric: Metric) -> list[str]:
     failed = len(finished_trials(study)) - len(complete) - stopped
     running = sum(trial.state.name == "RUNNING" for trial in trials)
     started = max((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
-    best = f"{metric.score(min(complete)):.4f}" if complete else "–"
+    best = metric.format(metric.score(min(complete))) if complete else "–"
     counts = map(str, (len(complete), stopped, failed, running))
     return [*counts, best, f"{started:%Y-%m-%d %H:%M}" if started else "–"]
 

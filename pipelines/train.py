@@ -26,10 +26,12 @@ def main(
     Prints one line for each epoch, then one line with the test metrics.
     """
     config, paths = load_params(params), Paths(params.parent)
+    from pipelines.data.catalog import get_dataset
     from pipelines.data.rows import load_rows
     from pipelines.project.settings import parse_assignments, resolve
     from pipelines.training import loop, process, start
-    from pipelines.training.cell import load_cell
+    from pipelines.training.cell import check_groups, load_cell
+    from pipelines.training.metrics import defined
 
     setting = parse_assignments(assignments or [])
     arguments, config_training = resolve(setting, config.training)
@@ -37,6 +39,7 @@ def main(
     process.prepare_process()
     show = print_json if as_json else print_line
     done: list[loop.Epoch] = []
+    described = get_dataset(dataset, paths.root)
 
     def seen(epoch: loop.Epoch) -> None:
         done.append(epoch)
@@ -46,11 +49,14 @@ def main(
         from pipelines.training import parallel
 
         fitted, peak = parallel.train_together(model, dataset, arguments, config, paths, seen)
-        test = parallel.evaluate_file(fitted, paths.processed(dataset), "test", config_training.loss)
+        folder, group = paths.processed(dataset), described.group_place
+        test = parallel.evaluate_file(fitted, folder, "test", config_training.loss, group)
     else:
         cell = load_cell(model, dataset, config, paths)
         fitted, _ = cell.train({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"), seen)
-        test = loop.evaluate(fitted, load_rows(paths.processed(dataset), "test"), config_training.loss)
+        rows = load_rows(paths.processed(dataset), "test", described.group_place)
+        check_groups(described, config_training.metric, "test", rows)
+        test = loop.evaluate(fitted, rows, config_training.loss, names=defined(rows.labels, rows.groups))
         peak = 0.0
     show(
         {

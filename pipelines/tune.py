@@ -65,7 +65,7 @@ def main(
     )
     write_text(folder / "trials.csv", trials_table(trials, metric).write_csv())
     write_record(folder / "best.json", best)
-    print(f"{model} on {dataset}: best valid {metric.name} {best.valid:.4f} in trial {best.trial}")
+    print(f"{model} on {dataset}: best valid {metric.name} {metric.format(best.valid)} in trial {best.trial}")
     if failed := reasons_of_surroundings(trials):
         again = f"run {command('tune', model, dataset)} --retry to try failed trials again"
         what = f"{len(failed)} trials failed for another reason than their setting, the first with: {failed[0]}"

@@ -9,7 +9,7 @@ from pipelines.evaluation.comparisons import compare
 from pipelines.evaluation.results import read_summary
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
-from pipelines.project.metric import METRICS
+from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.reporting.pages import render
@@ -38,7 +38,7 @@ def page(params: Path, top: Path) -> str:
         models = [entry["model"] for entry in boards[0]["models"]]
         kinds = {"all": models, "without the baselines": [model for model in models if not is_baseline(model)]}
         parts[dataset] = {
-            "rows": [row(model, dataset, boards, (above, here), metric.name) for model in models],
+            "rows": [row(model, dataset, boards, (above, here), metric) for model in models],
             "orders": [(name, *order(*boards, kind)) for name, kind in kinds.items()],
             "missing": [model for model in config.models if model not in models],
             "known": [(name, *known(paths, dataset)) for name, paths in (("random", above), ("new pairs", here))],
@@ -56,13 +56,18 @@ def is_baseline(model: str) -> bool:
     return is_closed_form(get_model(model))
 
 
-def row(model: str, dataset: str, boards: list[dict[str, Any]], folders: tuple[Paths, Paths], metric: str) -> list[str]:
+def row(
+    model: str, dataset: str, boards: list[dict[str, Any]], folders: tuple[Paths, Paths], metric: Metric
+) -> list[str]:
     """Make a model's row: its rank, deciding metric and AUC on each split."""
     cells = [model]
     for board, paths in zip(boards, folders, strict=True):
         summary = read_summary(paths.results(dataset, model), model, dataset)
         place = [entry["model"] for entry in board["models"]].index(model) + 1
-        cells += [str(place), figure(summary.mean(f"test_{metric}"), summary.std(f"test_{metric}"))]
+        cells += [
+            str(place),
+            figure(*(part(f"test_{metric.name}") for part in (summary.mean, summary.std)), metric.decimals),
+        ]
         cells += [figure(summary.mean("test_auc"), summary.std("test_auc"))]
     return cells
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, Strict, model_validator
+from pydantic import AfterValidator, Field, Strict, TypeAdapter, model_validator
 
-from pipelines.data.own import OwnDataset
+from pipelines.data.own import RESERVED, OwnDataset
 from pipelines.project.cli import one_of
 from pipelines.project.params import distinct
 from pipelines.project.paths import shipped
@@ -24,8 +24,9 @@ FORMATS = (*get_args(Format), "table")  # the last is a user's own
 COLUMNS = {  # of formats that fix them
     "frappe": FRAPPE_COLUMNS, "lastfm": LASTFM_COLUMNS, "tags.dat": TAGS_COLUMNS, "tags.csv": TAGS_COLUMNS,
 }  # fmt: skip
-RESERVED = ("label", "value:")  # columns of the prepared rows: the label, and the values of fields
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
+
+NOT_IN_FILES = ("name", "folder")  # what a file's place says
 
 Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
 
@@ -60,6 +61,7 @@ class Dataset(Schema):
     sources: Annotated[tuple[Source, ...], Strict(False)] = ()
     replace: str = ""
     given: Names = ()
+    group: str = ""  # the field whose values are the groups of group_auc; empty: the field `given`, if it is one
     published_rmse: dict[str, float] = Field(default={})  # Table 2 of the IFM paper, where this is its data
 
     @property
@@ -71,6 +73,16 @@ class Dataset(Schema):
     def generated(self) -> bool:
         """Tell whether `download` generates the log."""
         return self.name == "synthetic"
+
+    @property
+    def grouped_by(self) -> str:
+        """Return the field whose values are groups, or an empty text."""
+        return self.group or (self.given[0] if len(self.given) == 1 else "")
+
+    @property
+    def group_place(self) -> int | None:
+        """Return the number of the field whose features are groups; None without groups."""
+        return self.fields.index(self.grouped_by) if self.grouped_by else None
 
     @property
     def pair(self) -> tuple[str, ...]:
@@ -92,6 +104,8 @@ class Dataset(Schema):
                 raise ValueError(f"fields: {field!r} can't be a field's name")
             if field not in COLUMNS.get(self.format, self.fields):
                 raise unknown_field("fields", field, f"a file of format {self.format}", COLUMNS[self.format])
+        if self.group and self.group not in self.fields:
+            raise unknown_field("group", self.group, "the data set", self.fields)
         return self
 
     @model_validator(mode="after")
@@ -140,10 +154,22 @@ def get_dataset(name: str, root: Path = Path()) -> Dataset | OwnDataset:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise ValueError(f"{file}: it must have keys, such as format and fields")
-    for key in {"name", "folder"} & content.keys():
+    for key in {*NOT_IN_FILES} & content.keys():
         raise ValueError(f"{file}: {key}: no such key; the file's name and folder say it")
     if (format := content.get("format", FORMATS[0])) not in FORMATS:
         raise ValueError(f"{file}: format: unknown format {format!r}; choose one of: {', '.join(FORMATS)}")
     if format == "table":
         return check(OwnDataset, {**content, "name": name, "folder": file.parents[1]}, f"{file}: ")
     return check(Dataset, {**content, "name": name}, f"{file}: ")
+
+
+def json_schema() -> dict[str, Any]:
+    """Make the JSON schema of datasets/NAME.yaml, for editors."""
+    either = Annotated[Dataset | OwnDataset, Field(discriminator="format")]
+    schema = TypeAdapter(either).json_schema()
+    for kind in (Dataset, OwnDataset):
+        definition = schema["$defs"][kind.__name__]
+        for key in NOT_IN_FILES:
+            definition["properties"].pop(key, None)
+        definition["required"] = [key for key in definition["required"] if key not in NOT_IN_FILES]
+    return {"title": "datasets/NAME.yaml of factorbench", **schema}

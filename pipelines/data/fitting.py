@@ -1,6 +1,7 @@
 """Turn a user's own table into features: label, split, and fields fitted on the training rows."""
 
 import math
+import re
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 
@@ -8,10 +9,9 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.encoding import Encoded
-from pipelines.data.own import Column, OwnDataset, SplitBy, label_of
+from pipelines.data.own import Column, OwnDataset, SplitBy, column_of, label_of
 from pipelines.data.splitting import split_groups, split_in_order, split_rows
 from pipelines.data.tables import PART, Stored
-from pipelines.project.cli import one_of
 
 OTHER, MISSING = "<rare or unseen>", "<missing>"
 POSITIVE = {"1", "true", "yes"}
@@ -23,7 +23,16 @@ FAR = 100.0  # a raw number of this size makes training diverge or stall
 
 def labels_of(table: Columns, dataset: OwnDataset) -> np.ndarray:
     """Compute the labels, ±1 (int8). Raises ValueError for a label that is missing or can't be understood."""
-    name, sign, value = label_of(dataset.label, [column for column in table.columns if column != PART])
+    labels = read_labels(table, dataset)
+    if len(labels) and abs(int(labels.sum(dtype=np.int64))) == len(labels):
+        which = "positive" if labels[0] == 1 else "negative"
+        raise ValueError(f"data set {dataset.name!r}: label {dataset.label}: all {len(labels):,} rows are {which}")
+    return labels
+
+
+def read_labels(table: Columns, dataset: OwnDataset) -> np.ndarray:
+    """Read the label of each row, ±1 (int8)."""
+    name, sign, value = label_of(dataset.label, columns_of(table))
     texts = table[name]
     if count := texts.null_count():
         raise ValueError(f"data set {dataset.name!r}: label {name} is missing in {count} of {len(texts)} rows")
@@ -57,7 +66,7 @@ def weights_of(table: Columns, dataset: OwnDataset) -> np.ndarray | None:
     """
     if not dataset.weight:
         return None
-    name = one_of(f"column of the weight of {dataset.name!r}", dataset.weight, table.columns)
+    name = column_of(f"column of the weight of {dataset.name!r}", dataset.weight, columns_of(table))
     where = f"data set {dataset.name!r}: weight"
     weights = numbers_of(table[name], where)
     if (wrong := ~(weights >= 0)).any():
@@ -81,9 +90,14 @@ def hash_rows(table: Columns, dataset: OwnDataset, fields: Iterable[str], labels
     """Hash the labels and the columns of some fields, row by row."""
     key = labels.astype(np.uint64)
     for column in dict.fromkeys(map(dataset.source, fields)):
-        name = one_of(f"column of a field of {dataset.name!r}", column, table.columns)
+        name = column_of(f"column of a field of {dataset.name!r}", column, columns_of(table))
         key = pl.Series(key ^ table[name].hash().to_numpy()).hash().to_numpy()
     return pl.Series(key)
+
+
+def columns_of(table: Columns) -> list[str]:
+    """Name the columns that the files have."""
+    return [column for column in table.columns if column != PART]
 
 
 def is_number(text: str) -> bool:
@@ -118,7 +132,7 @@ def split_of(
     if split.by == "random":
         return split_rows(num_rows, train, valid, rng)
     if split.column and split.column not in table.columns:
-        one_of(f"column of the split of {dataset.name!r}", split.column, table.columns)
+        column_of(f"column of the split of {dataset.name!r}", split.column, columns_of(table))
     if split.by == "fold":
         return by_fold(table, split, dataset.name)
     if split.by == "group":
@@ -128,7 +142,11 @@ def split_of(
         return by_last(table, split)
     order = np.arange(num_rows)
     if split.by == "time":
-        order = np.argsort(times_of(table[split.column], dataset.name), kind="stable")
+        if count := table[split.column].null_count():
+            raise ValueError(
+                f"data set {dataset.name!r}: split by time, but {split.column} is missing in {count:,} rows"
+            )
+        order = np.argsort(times_of(table[split.column], dataset.name, split.format), kind="stable")
     return {part: np.sort(rows) for part, rows in split_in_order(order, train, valid).items()}
 
 
@@ -153,16 +171,25 @@ def by_last(table: Columns, split: SplitBy) -> dict[str, np.ndarray]:
 
 
 def times_of(texts: pl.Series, name: str, format: str = "") -> np.ndarray:
-    """Turn texts into seconds: numbers as they are, else dates by a format of strptime or ISO 8601."""
-    if not format or format == "unix":
+    """Turn texts into seconds: numbers as they are, else dates by a format of strptime or ISO 8601; missing is 0.
+
+    Raises ValueError that names the first row that holds no time.
+    """
+    if format in ("", "unix", "unix_ms"):
         numbers = texts.cast(pl.Float64, strict=False)
         if numbers.null_count() == texts.null_count():
-            return numbers.fill_null(0.0).to_numpy()
+            return numbers.fill_null(0.0).to_numpy() / (1000 if format == "unix_ms" else 1)
+    read, given = texts, format if format not in ("", "unix", "unix_ms") else None
+    if given and re.search("%[HI]", given) and "%M" not in given:  # strptime of Polars wants minutes
+        read, given = texts + ":00", f"{given}:%M"
     try:
-        dates = texts.str.to_datetime(format if format not in ("", "unix") else None, strict=True)
-    except pl.exceptions.PolarsError as error:
-        example = next((text for text in texts.to_list() if text), "")
-        raise ValueError(f"data set {name!r}: {texts.name} such as {example!r} is no time; write its format") from error
+        dates = read.str.to_datetime(given, strict=False)
+    except pl.exceptions.PolarsError:  # no format fits, or the format is none
+        dates = pl.Series([None] * len(texts), dtype=pl.Datetime)
+    if (wrong := dates.is_null() & texts.is_not_null()).any():
+        row = int(wrong.arg_max() or 0)
+        said = f"by the format {format!r}" if format else "in ISO 8601; write its format"
+        raise ValueError(f"data set {name!r}: {texts.name} such as {texts[row]!r} in row {row + 1} is no time {said}")
     return dates.dt.epoch("s").fill_null(0).to_numpy()
 
 
@@ -177,7 +204,7 @@ def encode_own(
     Returns ids and vocabulary, and the values of the features if any field is a number. `begin` is told of each field.
     """
     for field in dataset.fields:
-        one_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
+        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
     shape = table.height, len(dataset.fields)
     ids, values = np.empty(shape, dtype=np.int32), None
     sizes: list[int] = []
@@ -187,6 +214,8 @@ def encode_own(
         begin(f"encodes field {place + 1} of {len(dataset.fields)}, {field}")
         texts = table[dataset.source(field)]
         where, first = f"data set {dataset.name!r}: field {field}", sum(sizes)
+        if not texts.is_not_null().to_numpy()[train].any():
+            raise ValueError(f"{where}: all training rows lack {texts.name}")
         if column.kind == "list":
             own_names = list_names(texts, column, train)
             lists[place], ids[:, place] = distinct_lists(texts, column, first, own_names)
@@ -297,8 +326,6 @@ def number(texts: pl.Series, column: Column, train: np.ndarray, where: str) -> t
     """Scale a number: feature 0 with the number as its value, feature 1 with value 1 where it is missing."""
     raw = numbers_of(texts, where)
     missing = np.isnan(raw)
-    if missing[train].all():
-        raise ValueError(f"{where}: all training rows lack {texts.name}")
     scaled = np.sign(raw) * np.log1p(np.abs(raw)) if column.scale == "log" else raw
     if column.scale != "raw":
         mean, deviation = np.nanmean(scaled[train]), np.nanstd(scaled[train])

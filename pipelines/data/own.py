@@ -13,6 +13,18 @@ COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<valu
 WEIGHT = "label:weight"  # the column of weights in prepared rows
 ALL_POSITIVE = "all positive"  # a label without a column
 NEEDS_COLUMN = ("time", "group", "last", "fold")
+RANGE = re.compile(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<again>.*?)(?P<last>\d+)")
+RESERVED = ("label", "value:", "group:")  # columns of the prepared rows: label, values of fields, groups
+INHERITED = (
+    "separator",
+    "encoding",
+    "quotes",
+    "missing",
+)  # what side tables share with the log unless they say otherwise
+
+Encoding = Literal["utf8", "cp1252"]
+Kind = Literal["category", "number", "time", "list"]
+SplitKind = Literal["random", "order", "time", "group", "last", "fold"]
 
 
 class Column(Schema):
@@ -21,12 +33,13 @@ class Column(Schema):
     category: each value is a feature. Values with fewer than `min_count` training rows, and all but the `max_size` most
     frequent ones, share one feature with unseen values. With `hash`, a value's hash is one of so many features; values
     with equal hashes share it. number: one feature, whose value is the number on a `scale`; with `bins`, its training
-    quantile is a feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds.
+    quantile is a feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds, or
+    `unix_ms`.
     list: each element is a feature, as in a category; the field is the mean of at most `max_length` of them.
     A missing value is a feature of its own.
     """
 
-    kind: Literal["category", "number", "time", "list"] = "category"
+    kind: Kind = "category"
     column: str = ""  # in the files; empty: the field's name
     min_count: PositiveInt = 2
     max_size: PositiveInt | None = None
@@ -58,8 +71,9 @@ class SplitBy(Schema):
     validates. fold: a column says train, valid or test.
     """
 
-    by: Literal["random", "order", "time", "group", "last", "fold"] = "random"
+    by: SplitKind = "random"
     column: str = ""
+    format: str = ""  # of the times; empty: ISO 8601 or numbers that grow
 
     @model_validator(mode="after")
     def have_a_column(self) -> "SplitBy":
@@ -68,7 +82,30 @@ class SplitBy(Schema):
         return self
 
 
-class Join(Schema):
+class Layout(Schema):
+    """Say how text files hold rows. Parquet and JSON say it themselves.
+
+    separated: cells between separators of one or more characters. libfm: `label index:value …`, with as many features
+    in each line; the columns are label, c1, c2, … by position, and c1_value, …. libffm: `label field:index:value …`;
+    the columns are label, f0, f1, … by number, and f0_value, …; features of one field in one line are a list.
+    """
+
+    layout: Literal["separated", "libfm", "libffm"] = "separated"
+    separator: str = Field(default=",", min_length=1)
+    columns: list[str] = Field(default=[])  # names for files without a header
+    quotes: bool = True  # cells may stand in double quotes
+    encoding: Encoding = "utf8"
+    missing: list[str] = Field(default=[])  # texts that mean a missing value, beside blank ones
+
+    @field_validator("columns")
+    @classmethod
+    def have_distinct_names(cls, columns: list[str]) -> list[str]:
+        if twice := {name for name in columns if columns.count(name) > 1}:
+            raise ValueError(f"{min(twice)!r} stands twice")
+        return columns
+
+
+class Join(Layout):
     """Name a side table, and the key that it shares with the log."""
 
     files: list[str]
@@ -88,7 +125,7 @@ class Negatives(Schema):
     if_too_few: Literal["error", "fewer"] = "error"
 
 
-class OwnDataset(Schema):
+class OwnDataset(Layout):
     """Describe a user's own table. Paths are relative to the folder that holds `datasets/`."""
 
     name: str
@@ -98,8 +135,6 @@ class OwnDataset(Schema):
     citation: str = "none needed"
     folder: Path
     files: list[str] | dict[Literal["train", "valid", "test"], str]
-    separator: str = ","  # of text files
-    encoding: Literal["utf8", "cp1252"] = "utf8"
     joins: list[Join] = Field(default=[])
     label: str  # a column with two values, or a comparison: rating >= 4; or all positive
     negatives: Negatives | None = None
@@ -107,21 +142,39 @@ class OwnDataset(Schema):
     repeated: Literal["keep", "drop", "weight"] = "keep"  # rows with the label and the columns of a row before
     fields: dict[str, Column] = Field(min_length=1)
     split: SplitBy = SplitBy()
+    group: str = ""  # the field or column whose values are the groups of group_auc, such as users
 
     # what only logs of positives and published splits have
     replace: str = ""
     given: tuple[str, ...] = ()
     published_rmse: dict[str, float] = Field(default={})
 
-    @field_validator("fields", mode="before")
+    @field_validator("fields", mode="before", json_schema_input_type=dict[str, Column | Kind | None])
     @classmethod
     def spell_out(cls, fields: Any) -> Any:
-        """Let `user: category` stand for `user: {kind: category}`."""
+        """Let `user: category` stand for `user: {kind: category}`, and `I1..I13` for thirteen fields."""
         if not isinstance(fields, dict):
             return fields
-        return {name: {"kind": given} if isinstance(given, str) else given or {} for name, given in fields.items()}
+        spelt: dict[str, Any] = {}
+        for name, given in fields.items():
+            column = {"kind": given} if isinstance(given, str) else given or {}
+            names = names_of(str(name))
+            if len(names) > 1 and isinstance(column, dict) and column.get("column"):
+                raise ValueError(f"{name}: a range of names takes no column")
+            if twice := spelt.keys() & set(names):
+                raise ValueError(f"{name}: {min(twice)} stands twice")
+            spelt |= dict.fromkeys(names, column)
+        return spelt
 
-    @field_validator("split", mode="before")
+    @field_validator("fields")
+    @classmethod
+    def have_usable_names(cls, fields: dict[str, Column]) -> dict[str, Column]:
+        for name in fields:
+            if not name or name == RESERVED[0] or name.startswith(RESERVED[1:]):
+                raise ValueError(f"{name!r} can't be a field's name; write another: {{column: {name!r}}}")
+        return fields
+
+    @field_validator("split", mode="before", json_schema_input_type=SplitBy | SplitKind)
     @classmethod
     def name_the_split(cls, split: Any) -> Any:
         """Let `split: random` stand for `split: {by: random}`."""
@@ -156,6 +209,15 @@ class OwnDataset(Schema):
         return self.name
 
     @property
+    def grouped_by(self) -> str:
+        """Return the column whose values are groups, or an empty text."""
+        return self.source(self.group) if self.group in self.fields else self.group
+
+    @property
+    def group_place(self) -> None:
+        """Say that no field's features are groups: rare values share a feature, so the rows have a column for it."""
+
+    @property
     def pair(self) -> tuple[str, ...]:
         """Return the fields that a model may know again: those of the negatives, or the first two."""
         if self.negatives:
@@ -184,6 +246,33 @@ class OwnDataset(Schema):
         """Return the column of a field."""
         return self.fields[field].column or field
 
+    def layout_of(self, join: Join) -> Layout:
+        """Return a side table's layout. What it leaves open is as in the log."""
+        said = {key: getattr(join, key) for key in Layout.model_fields if key in join.model_fields_set}
+        return Layout(**({key: getattr(self, key) for key in INHERITED} | said))
+
+
+def names_of(name: str) -> list[str]:
+    """Spell out a range such as `I1..I13`; another name stands for itself. Raises ValueError for a wrong range."""
+    found = RANGE.fullmatch(name)
+    if not found:
+        return [name]
+    stem, first, last = found["stem"], int(found["first"]), int(found["last"])
+    if found["again"] != stem or first > last:
+        raise ValueError(f"{name}: write a range as {stem}1..{stem}9, from the smaller number to the larger")
+    width = len(found["first"]) if found["first"].startswith("0") else 0
+    return [f"{stem}{number:0{width}}" for number in range(first, last + 1)]
+
+
+def column_of(what: str, name: str, columns: list[str]) -> str:
+    """Return a column's name if the files have it. Raises ValueError that names the nearest column."""
+    try:
+        return one_of(what, name, columns)
+    except ValueError as error:
+        if not any(column.replace(".", "").isdecimal() for column in columns):
+            raise
+        raise ValueError(f"{error}; if the files have no header, columns: [NAME, …] names their columns") from error
+
 
 def label_of(text: str, columns: list[str]) -> tuple[str, str | None, str]:
     """Read a label: column, sign and value of a comparison; sign None for a plain column.
@@ -191,5 +280,5 @@ def label_of(text: str, columns: list[str]) -> tuple[str, str | None, str]:
     Raises ValueError for a column that is not there.
     """
     if text in columns or not (found := COMPARISON.fullmatch(text)):
-        return one_of("column of the label", text, columns), None, ""
-    return one_of("column of the label", found["column"], columns), found["sign"], found["value"].strip("'\"")
+        return column_of("column of the label", text, columns), None, ""
+    return column_of("column of the label", found["column"], columns), found["sign"], found["value"].strip("'\"")

@@ -27,7 +27,8 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
     """Write the processed files and the card of `dataset`, and return its schema.
 
     `train.parquet`, `valid.parquet`, `test.parquet`: `label` (±1, Int8), one Int32 column of feature ids per field,
-    and one Float32 column `value:FIELD` per field unless all values are 1.
+    one Float32 column `value:FIELD` per field unless all values are 1, and for a user's own table with groups one
+    UInt32 column `group:FIELD`.
     `vocabulary.parquet`: field, feature_id, raw_value.
     `files.json`: digests of the bytes of these files.
     `schema.json`: the schema, with digests of the values alone, on which results depend. It is written last, so if it
@@ -102,6 +103,7 @@ def schema_of(dataset: Dataset | OwnDataset, encoded: Encoded, splits: Splits) -
         "num_rows": {**num_rows, "total": sum(num_rows.values())},
         "num_positives": {**num_positives, "total": sum(num_positives.values())},
         "sparsity": len(dataset.fields) / encoded.num_features,
+        **({"group": dataset.group} if dataset.group else {}),
     }
 
 
@@ -113,13 +115,18 @@ def write_parquet(path: Path, table: pl.LazyFrame) -> str:
 
 
 def values_digest(file: Path) -> str:
-    """Compute the SHA-256 of a split's labels, features and values. It does not depend on the file's encoding."""
-    digests = [hashlib.sha256() for _ in range(3)]
+    """Compute the SHA-256 of a split's labels, features, values and groups.
+
+    It does not depend on the file's encoding.
+    """
     rows = pl.scan_parquet(file)
+    groups = (pl.UInt32,) if pl.UInt32 in rows.collect_schema().dtypes() else ()
+    dtypes = (pl.Int8, pl.Int32, pl.Float32, *groups)
+    digests = [hashlib.sha256() for _ in dtypes]
     num_rows = rows.select(pl.len()).collect().item()
     for start in range(0, num_rows, ROW_GROUP_SIZE):
         table = rows.slice(start, ROW_GROUP_SIZE).collect()
-        for digest, dtype in zip(digests, (pl.Int8, pl.Int32, pl.Float32), strict=True):
+        for digest, dtype in zip(digests, dtypes, strict=True):
             part = table.select(pl.col(dtype))  # bytes as on little-endian machines
             digest.update(part.to_numpy(order="c").tobytes() if part.width else b"")
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()

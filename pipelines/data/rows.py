@@ -52,14 +52,16 @@ class Rows:
 
     `features` `[rows, fields]` are global feature ids (int32); `labels` `[rows]` are ±1 (float32). `values`
     `[rows, fields]` are the values of the features (float32), or None if all are 1. `bags` are the lists of features
-    that ids stand for, or None without such fields. `weights` `[rows]` multiply the rows' training loss (float32); None
-    if all are 1.
+    that ids stand for, or None without such fields. `groups` `[rows]` are numbers of the groups by which a metric may
+    be computed, such as users, or None; they stay on the CPU. `weights` `[rows]` multiply the rows' training loss
+    (float32); None if all are 1.
     """
 
     features: Tensor
     labels: Tensor
     values: Tensor | None = None
     bags: Bags | None = None
+    groups: Tensor | None = None
     weights: Tensor | None = None
 
     def __len__(self) -> int:
@@ -73,9 +75,19 @@ class Rows:
         )
         return Batch(ids, values, kernels, self.bags)  # type: ignore[arg-type]
 
+    def groups_by(self, group: int | None) -> Tensor | None:
+        """Return the features of field number `group` as groups; without it the groups that rows have."""
+        return self.groups if group is None else self.features[:, group].clone()
+
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, each with a row for each row of the split."""
-        tensors = {"features": self.features, "labels": self.labels, "values": self.values, "weights": self.weights}
+        tensors = {
+            "features": self.features,
+            "labels": self.labels,
+            "values": self.values,
+            "groups": self.groups,
+            "weights": self.weights,
+        }
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,7 +96,9 @@ class Rows:
 
     def to(self, device: str | torch.device) -> "Rows":
         bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
-        tensors: dict[str, Any] = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        tensors: dict[str, Any] = {
+            name: tensor if name == "groups" else tensor.to(device) for name, tensor in self.tensors().items()
+        }
         return Rows(**tensors, bags=bags)
 
 
@@ -112,10 +126,14 @@ def command(folder: Path) -> str:
     return f"python -m pipelines.prepare --dataset {folder.name}"
 
 
-def load_rows(folder: Path, split: str) -> Rows:
-    """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed."""
+def load_rows(folder: Path, split: str, group: int | None = None) -> Rows:
+    """Load one split of a prepared data set. Raises ValueError if its file is missing or has changed.
+
+    Groups are the features of field number `group`; without it those of the file, if it has some.
+    """
     file = split_file(folder, split)
-    return dataclasses.replace(joined(pieces(file), count_rows(file)), bags=load_bags(folder))
+    rows = joined(pieces(file), count_rows(file))
+    return dataclasses.replace(rows, bags=load_bags(folder), groups=rows.groups_by(group))
 
 
 def joined(parts: Iterable[Rows], num_rows: int) -> Rows:
@@ -166,9 +184,18 @@ def split_file(folder: Path, split: str) -> Path:
 
 
 def to_rows(table: pl.DataFrame) -> Rows:
-    """Convert a split's table to tensors. Its Int32 columns are feature ids, its other Float32 columns values."""
-    weights = torch.tensor(table[WEIGHT].to_numpy()) if WEIGHT in table.columns else None
+    """Convert a split's table to tensors.
+
+    Its Int32 columns are feature ids, its UInt32 column groups, and its Float32 columns values or weights.
+    """
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))
     values = table.select(pl.col(pl.Float32).exclude(WEIGHT))
-    return Rows(features, labels, torch.tensor(values.to_numpy(order="c")) if values.width else None, weights=weights)
+    groups = table.select(pl.col(pl.UInt32).cast(pl.Int32))
+    return Rows(
+        features,
+        labels,
+        torch.tensor(values.to_numpy(order="c")) if values.width else None,
+        groups=torch.tensor(groups.to_series().to_numpy()) if groups.width else None,
+        weights=torch.tensor(table[WEIGHT].to_numpy()) if WEIGHT in table.columns else None,
+    )

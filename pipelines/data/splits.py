@@ -12,6 +12,7 @@ import polars as pl
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
 from pipelines.data.fitting import (
+    columns_of,
     encode_own,
     far_from_one,
     first_of_repeated,
@@ -23,7 +24,7 @@ from pipelines.data.fitting import (
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import Drawing, draw_negatives, group_rows
-from pipelines.data.own import WEIGHT, Negatives, OwnDataset
+from pipelines.data.own import WEIGHT, Negatives, OwnDataset, column_of
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import Stored, stored_table
 from pipelines.project.cli import note, one_of
@@ -138,6 +139,7 @@ def splits_of_table(
             weights = None if weights is None else np.concatenate([weights, weights[positive]])
             rows = {part: with_negatives(at, positive, len(labels)) for part, at in rows.items()}
         encoded, values = encode_own(table, dataset, rows["train"], begin)
+        groups = groups_of(table, dataset)
     for field in far_from_one(values, dataset):
         note(f"data set {dataset.name!r}: field {field} has large raw numbers; scale: standard or log trains better")
     if weights is not None:
@@ -145,6 +147,7 @@ def splits_of_table(
 
     def make(at: np.ndarray, weighted: bool) -> pl.DataFrame:
         made = to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
+        made = made.with_columns(each[at] for each in groups)
         return made.with_columns(pl.Series(WEIGHT, weights[at])) if weights is not None and weighted else made
 
     return encoded, {
@@ -157,7 +160,7 @@ def add_negatives(table: Stored, dataset: OwnDataset, how: Negatives, rng: np.ra
     fields = [*how.given, how.replace, "context"]
     replaced = dataset.source(how.replace)
     for field in fields[:-1]:
-        one_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
+        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
     if count := table[replaced].null_count():
         raise ValueError(
             f"data set {dataset.name!r}: negatives replace {how.replace}, which is missing in {count:,} rows"
@@ -203,6 +206,14 @@ def by_row(rows: np.ndarray, positive: np.ndarray, make: Callable[[np.ndarray], 
         lambda some: make(some["row"].to_numpy()), streamable=True, schema=make(rows[:0]).schema
     )
     return Split(len(rows), int(positive.sum()), table)
+
+
+def groups_of(table: Stored, dataset: OwnDataset) -> list[pl.Series]:
+    """Make the column of group numbers, in which missing is 0; none without groups."""
+    if not dataset.group:
+        return []
+    texts = table[one_of(f"column of the group of {dataset.name!r}", dataset.grouped_by, table.columns)]
+    return [texts.rank("dense").fill_null(0).cast(pl.UInt32).alias(f"group:{dataset.group}")]
 
 
 def whole(table: pl.DataFrame) -> Split:

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.data.own import Join, OwnDataset
+from pipelines.data.formats import COMPRESSED, ELEMENTS, explained, read_indexed, read_separated, scan_separated
+from pipelines.data.own import Join, Layout, OwnDataset
 
 PART = "part of the split"  # the column that says train, valid, test or all
-DUPLICATE = re.compile(r"_duplicated_\d+$")  # what Polars makes of a second column of the same name
 TYPED = (".parquet", ".jsonl", ".ndjson", ".json")  # files whose columns have types
-COMPRESSED = (".gz", ".zst", ".zstd")
 
 
-def read_table(dataset: OwnDataset) -> pl.DataFrame:
-    """Read all files of a data set, and join its side tables.
+def read_table(dataset: OwnDataset, num_rows: int | None = None) -> pl.DataFrame:
+    """Read all files of a data set, and join its side tables. `num_rows` limits the rows of each file of the log.
 
     All columns are text; null is missing. `PART` says to which part of the split the row's file belongs. Raises
     ValueError for a file that can't be read, columns that differ between files, and a side table with a key twice.
     """
     parts = [
-        read_files(files, dataset).with_columns(pl.lit(part).alias(PART)) for part, files in dataset.paths().items()
+        read_files(files, dataset, num_rows).with_columns(pl.lit(part).alias(PART))
+        for part, files in dataset.paths().items()
     ]
     for other in parts[1:]:
         check_columns(
@@ -73,7 +73,7 @@ class Stored:
 
 @contextlib.contextmanager
 def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
-    """Store what `read_table` reads, by columns, in `folder`, for as long as the block runs.
+    """Store what `read_table` reads, by columns, in `folder` until the block ends.
 
     A text file in UTF-8 is stored row by row: no column of it is held. Raises as `read_table` does.
     """
@@ -86,22 +86,19 @@ def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
                 table = scan_as_text(file, dataset)
                 first = first or (file, table.collect_schema().names())
                 check_columns(first[1], table.collect_schema().names(), f"{first[0]} and {file}")
-                with named(file):
+                with explained(file, dataset):
                     sink(table.select(first[1]), stored, compression="lz4", statistics=False)
                 parts.append(pl.scan_parquet(stored).with_columns(pl.lit(part).alias(PART)))
         yield Stored(pl.concat(parts), dataset)
 
 
-def scan_as_text(file: Path, dataset: OwnDataset) -> pl.LazyFrame:
+def scan_as_text(file: Path, layout: Layout) -> pl.LazyFrame:
     """Scan a file as `as_text` reads it."""
-    if dataset.encoding != "utf8" or suffix_of(file) in TYPED:
-        return as_text(read_file(file, dataset.separator, dataset.encoding)).lazy()
-    table = pl.scan_csv(file, separator=dataset.separator, infer_schema=False)
-    with named(file):
-        names = table.collect_schema().names()
-    table = table.rename(dict(zip(names, names_of(file, names), strict=True)))
+    lazily = layout.layout == "separated" and len(layout.separator) == 1 and layout.encoding == "utf8"
+    if not lazily or suffix_of(file) in TYPED:
+        return without(as_text(read_file(file, layout)).lazy(), layout.missing)
     stripped = pl.all().str.strip_chars()
-    return table.select(pl.when(stripped != "").then(stripped))
+    return without(scan_separated(file, layout).select(pl.when(stripped != "").then(stripped)), layout.missing)
 
 
 def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
@@ -117,7 +114,7 @@ def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
 def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) -> pl.LazyFrame:
     """Join side tables of a data set to its log, or to some columns."""
     for join in joins:
-        side, columns = read_files(dataset.found(join.files), dataset), table.collect_schema().names()
+        side, columns = read_files(dataset.found(join.files), dataset.layout_of(join)), table.collect_schema().names()
         for name, has in (("the log", columns), (", ".join(join.files), side.columns)):
             if join.key not in has:
                 raise ValueError(f"data set {dataset.name!r}: join by {join.key!r}, but {name} has no such column")
@@ -129,9 +126,9 @@ def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) 
     return table
 
 
-def read_files(files: Sequence[Path], dataset: OwnDataset) -> pl.DataFrame:
+def read_files(files: Sequence[Path], layout: Layout, num_rows: int | None = None) -> pl.DataFrame:
     """Read files with the same columns, one below the other."""
-    tables = [as_text(read_file(file, dataset.separator, dataset.encoding)) for file in files]
+    tables = [without(as_text(read_file(file, layout, num_rows)).lazy(), layout.missing).collect() for file in files]
     for file, table in zip(files[1:], tables[1:], strict=True):
         check_columns(tables[0].columns, table.columns, f"{files[0]} and {file}")
     return pl.concat([table.select(tables[0].columns) for table in tables])
@@ -143,16 +140,19 @@ def check_columns(one: Sequence[str], other: Sequence[str], where: str) -> None:
         raise ValueError(f"{where} have other columns: {', '.join(sorted(differing))} stand in one alone")
 
 
-def read_file(file: Path, separator: str = ",", encoding: str = "utf8", num_rows: int | None = None) -> pl.DataFrame:
-    """Read a Parquet file, JSON lines or separated text. Raises ValueError that names the file."""
-    with named(file):
+def read_file(file: Path, layout: Layout, num_rows: int | None = None) -> pl.DataFrame:
+    """Read a Parquet file, JSON or text of a layout. Raises ValueError that names the file."""
+    try:
         match suffix_of(file):
             case ".parquet":
                 return pl.read_parquet(file, n_rows=num_rows)
+            case ".jsonl" | ".ndjson" | ".json" if starts_a_list(file):
+                return pl.read_json(file, infer_schema_length=None)[:num_rows]
             case ".jsonl" | ".ndjson" | ".json":
-                return pl.read_ndjson(file, n_rows=num_rows)
-        table = pl.read_csv(file, separator=separator, infer_schema=False, encoding=encoding, n_rows=num_rows)
-    return table.rename(dict(zip(table.columns, names_of(file, table.columns), strict=True)))
+                return pl.read_ndjson(file, infer_schema_length=None, n_rows=num_rows)
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        raise ValueError(f"{file}: {str(error).splitlines()[0]}") from error
+    return (read_separated if layout.layout == "separated" else read_indexed)(file, layout, num_rows)
 
 
 def suffix_of(file: Path) -> str:
@@ -160,34 +160,50 @@ def suffix_of(file: Path) -> str:
     return Path(file.stem).suffix if file.suffix in COMPRESSED else file.suffix
 
 
-@contextlib.contextmanager
-def named(file: Path) -> Iterator[None]:
-    """Raise errors of Polars as ValueError that names a file."""
-    try:
-        yield
-    except (pl.exceptions.PolarsError, UnicodeError) as error:
-        raise ValueError(f"{file}: {str(error).splitlines()[0]}") from error
-
-
-def names_of(file: Path, columns: Sequence[str]) -> list[str]:
-    """Strip the names of columns, and RecBole's types. Raises ValueError for two columns of the same name."""
-    names = [name.strip().partition(":")[0] for name in columns]  # RecBole writes name:type
-    if len({*names}) < len(names) or any(DUPLICATE.search(name) for name in names):
-        raise ValueError(f"{file}: two columns have the same name in {', '.join(names)}")
-    return names
+def starts_a_list(file: Path) -> bool:
+    """Tell whether a JSON file holds one list, and not an object in each line."""
+    if file.suffix in COMPRESSED:
+        return False
+    with file.open("rb") as opened:
+        return opened.read(100).lstrip().startswith(b"[")
 
 
 def as_text(table: pl.DataFrame) -> pl.DataFrame:
-    """Turn all columns into text; whole floats lose their point, and blank texts become null."""
+    """Turn all columns into text; whole floats lose their point, and blank texts become null.
+
+    A column of objects becomes a column for each key, called COLUMN.KEY. Lists become texts of their elements,
+    separated by `|`. Columns of what is nested more deeply are left out.
+    """
+    while objects := [column.name for column in table if isinstance(column.dtype, pl.Struct)]:
+        for name in objects:
+            keys = table[name].struct.unnest()
+            table = table.drop(name).hstack([keys[key].alias(f"{name}.{key}") for key in keys.columns])
 
     def text(column: pl.Series) -> pl.Series:
+        if isinstance(column.dtype, (pl.List, pl.Array)):
+            lists = column.cast(pl.List(pl.String)).list.drop_nulls()
+            if lists.explode().str.contains(ELEMENTS, literal=True).any():
+                raise ValueError(f"column {column.name}: an element of a list holds {ELEMENTS!r}, which separates them")
+            column = lists.list.join(ELEMENTS)
         if column.dtype == pl.String:
             stripped = column.str.strip_chars()
             return stripped.set(stripped == "", None)
         if column.dtype.is_float() and (column.drop_nulls() == column.drop_nulls().round()).all():
             column = column.cast(pl.Int64, strict=False)
-        if column.dtype.is_nested():
-            raise ValueError(f"column {column.name} holds lists, which fields can't hold yet: leave it out of the file")
         return column.cast(pl.String)
 
-    return table.select(text(column) for column in table)
+    return table.select(text(column) for column in table if can_be_text(column.dtype))
+
+
+def without(table: pl.LazyFrame, missing: Sequence[str]) -> pl.LazyFrame:
+    """Take texts that mean a missing value for missing."""
+    if not missing:
+        return table
+    return table.select(pl.when(pl.all().is_in(missing).not_()).then(pl.all()))
+
+
+def can_be_text(dtype: pl.DataType) -> bool:
+    """Tell whether a column has a text, or a list of texts, in each row."""
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return not isinstance(dtype.inner, pl.DataType) or not dtype.inner.is_nested()
+    return not isinstance(dtype, (pl.Binary, pl.Object))

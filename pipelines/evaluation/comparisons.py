@@ -72,6 +72,8 @@ def read_figures(paths: Paths, dataset: str, model: str, metric: Metric) -> tupl
         return f"searched and evaluated with training.metric {best.metric}"
     if len(summary.seeds) < 2:
         return "one seed does not show the spread over seeds"
+    if not summary.values(f"test_{metric.name}"):
+        return f"evaluated without {metric.title}"
     if not (folder / "resamples.csv").exists():
         return "evaluated without resamples of the test rows"
     table = read_csv(folder / "resamples.csv", command("evaluate", model, dataset), numbers=True).drop("resample")

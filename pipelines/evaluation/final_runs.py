@@ -27,7 +27,7 @@ from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training import loop, start
 from pipelines.training.cell import Cell, fingerprint
-from pipelines.training.metrics import compute_metrics, on_resamples
+from pipelines.training.metrics import compute_metrics, defined, on_resamples
 from pipelines.training.process import prepare_process
 
 NUM_RESAMPLES = 1000
@@ -89,9 +89,11 @@ def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int, runnin
     cell, test_rows, setting = shared
     model, epochs = cell.train(setting, final_seed(cell, seed))
     logits, run = loop.predict(model, test_rows), resolve(setting, cell.training)[1]
+    labels, groups = test_rows.labels, test_rows.groups
+    seed_of_resamples = resamples_seed(cell)
     return {
-        "test": compute_metrics(logits, test_rows.labels, run.loss).named("test"),
-        "resamples": on_resamples(run.metric, logits, test_rows.labels, run.loss, resamples_seed(cell), NUM_RESAMPLES),
+        "test": compute_metrics(logits, labels, run.loss, defined(labels, groups), groups).named("test"),
+        "resamples": on_resamples(run.metric, logits, labels, run.loss, seed_of_resamples, NUM_RESAMPLES, groups),
         "num_params": start.num_params(model),
         "epochs": [epoch.row() for epoch in epochs],
     }
@@ -133,8 +135,8 @@ def headline(runs: list[Run], metric: str) -> str:
     """Write the result in a few words."""
     if not runs:
         return "declined"
-    mean = statistics.fmean(run.test[f"test_{metric}"] for run in runs)
-    return f"test {metric} {mean:.4f} over {len(runs)} seeds"
+    mean = METRICS[metric].format(statistics.fmean(run.test[f"test_{metric}"] for run in runs))
+    return f"test {metric} {mean} over {len(runs)} seeds"
 
 
 def curves(runs: list[Run]) -> pl.DataFrame:

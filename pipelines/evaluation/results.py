@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipelines.project.metric import MetricName
+from pipelines.project.metric import EVERY_EPOCH, MetricName
 from pipelines.project.provenance import Origin
 from pipelines.project.records import ABSENT, Record, command, read_record
 
@@ -26,9 +26,7 @@ class Best(Record):
     model: str
     dataset: str
     setting: dict[str, Any]
-    valid_rmse: float | None = ABSENT  # the best trial's; of the three, the one that `metric` names
-    valid_auc: float | None = ABSENT
-    valid_logloss: float | None = ABSENT
+    valid: float = Field(exclude=True)  # the best trial's metric; in the file, valid_rmse or that of another metric
     metric: MetricName
     trial: int
     num_trials: int
@@ -37,16 +35,25 @@ class Best(Record):
     study: str
     made_by: Origin
 
-    @property
-    def valid(self) -> float:
-        """Return the best trial's validation metric."""
-        return getattr(self, f"valid_{self.metric}")
+    @model_validator(mode="before")
+    @classmethod
+    def find_the_metric(cls, content: Any) -> Any:
+        """Take the value that the file has under the metric's name."""
+        name = f"valid_{content.get('metric')}" if isinstance(content, dict) else ""
+        return {**content, "valid": content[name]} if name and name in content else content
+
+    @model_serializer(mode="wrap")
+    def name_the_metric(self, as_written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write the value under the metric's name, behind the setting."""
+        content = as_written(self)
+        start = {key: content.pop(key) for key in ("model", "dataset", "setting")}
+        return start | {f"valid_{self.metric}": self.valid} | content
 
 
 class Run(Record):
     """Hold what one final run reached."""
 
-    test: dict[str, float]  # test_rmse, test_auc, test_logloss
+    test: dict[str, float]  # test_rmse, and test_ of other metrics
     resamples: list[float]  # the deciding metric on each resample of the test rows
     num_params: int
     epochs: list[dict[str, int | float]]  # of each epoch: epoch, seconds, train_loss, validation metrics
@@ -54,17 +61,32 @@ class Run(Record):
 
 
 class Seed(Record):
-    """Hold one final run's figures; the validation metrics are the best epoch's."""
+    """Hold one final run's figures: test_METRIC, and valid_METRIC of the best epoch.
 
-    test_rmse: float
-    test_auc: float
-    test_logloss: float
-    valid_rmse: float
-    valid_auc: float
-    valid_logloss: float
+    All seeds have the metrics of every epoch. Others were not computed by each version.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, float]  # type: ignore[reportIncompatibleVariableOverride]
+
     best_epoch: int
     epochs: int
     seconds_per_epoch: float  # median
+
+    @model_validator(mode="after")
+    def have_the_metrics_of_every_epoch(self) -> "Seed":
+        for name in (f"{split}_{metric}" for split in ("test", "valid") for metric in EVERY_EPOCH):
+            if name not in self.__pydantic_extra__:
+                raise ValueError(f"{name} is missing")
+        return self
+
+    def figures(self) -> dict[str, int | float]:
+        """Return all figures, metrics first."""
+        return {**self.__pydantic_extra__, **{name: getattr(self, name) for name in Seed.model_fields}}
+
+    @model_serializer(mode="plain")
+    def metrics_first(self) -> dict[str, int | float]:
+        return self.figures()
 
 
 class Summary(Record):
@@ -75,16 +97,19 @@ class Summary(Record):
     seeds: dict[str, Seed] = Field(default={}, exclude_if=lambda seeds: not seeds)
 
     def values(self, name: str) -> list[float]:
-        """Return a figure of every seed."""
-        return [getattr(seed, name) for seed in self.seeds.values()]
+        """Return a figure of every seed; none where a seed lacks it."""
+        figures = [seed.figures().get(name) for seed in self.seeds.values()]
+        return [] if None in figures else [figure for figure in figures if figure is not None]
 
     def mean(self, name: str) -> float | None:
-        """Compute the mean of a figure over the seeds; None without seeds."""
-        return statistics.fmean(self.values(name)) if self.seeds else None
+        """Compute the mean of a figure over the seeds; None without seeds, or where a seed lacks it."""
+        values = self.values(name)
+        return statistics.fmean(values) if values else None
 
     def std(self, name: str) -> float | None:
         """Compute the standard deviation of a sample (n − 1); None under two seeds."""
-        return statistics.stdev(self.values(name)) if len(self.seeds) > 1 else None
+        values = self.values(name)
+        return statistics.stdev(values) if len(values) > 1 else None
 
     @model_validator(mode="before")
     @classmethod
@@ -98,7 +123,7 @@ class Summary(Record):
     def with_spread(self, as_written: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Add the number of seeds, and each figure's mean and standard deviation."""
         parts: dict[str, Callable[[str], float | None]] = {"mean": self.mean, "std": self.std}
-        names = Seed.model_fields if self.seeds else ()
+        names = dict.fromkeys(name for seed in self.seeds.values() for name in seed.figures())
         spread = {f"{name}_{part}": compute(name) for name in names for part, compute in parts.items()}
         return {"num_seeds": len(self.seeds)} | spread | as_written(self)
 

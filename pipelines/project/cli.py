@@ -1,6 +1,7 @@
 """Define the options that all commands share, and print errors as one line."""
 
 import contextlib
+import difflib
 import functools
 import io
 import os
@@ -8,7 +9,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +26,9 @@ OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memo
 ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
 
 # A command that an error proposes, and that has the option --params.
-WITH_PARAMS = re.compile(r"(run|then) `?python -m pipelines\.(?!behaviour|describe|docs|fit|main|ray_cluster)\w+")
+WITH_PARAMS = re.compile(
+    r"(run|then) `?python -m pipelines\.(?!behaviour|describe|docs|export|fit|main|ray_cluster)\w+"
+)
 
 
 def run(command: Callable[..., Any]) -> None:
@@ -115,7 +118,15 @@ def describe(error: Exception) -> str | None:
 
 
 def one_of(what: str, name: str, choices: Collection[str]) -> str:
-    """Return `name` if it is one of `choices`. Raises ValueError that lists the choices."""
+    """Return `name` if it is one of `choices`. Raises ValueError that lists the choices and names the nearest."""
     if name not in choices:
-        raise ValueError(f"unknown {what} {name!r}; choose one of: {', '.join(sorted(choices))}")
+        raise ValueError(
+            f"unknown {what} {name!r}; choose one of: {', '.join(sorted(choices))}{nearest(name, choices)}"
+        )
     return name
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Write which of the choices is nearest to a name, in brackets; nothing if none is near."""
+    near = difflib.get_close_matches(name, choices, n=1)
+    return f" (nearest: {near[0]})" if near else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.project.files import write_text
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams
 from pipelines.project.paths import shipped
 from pipelines.project.records import Missing, read_record
@@ -77,7 +78,8 @@ def digest_of(parts: Any) -> str:
 
 def golden_names(model: str, training: TrainingParams) -> list[str]:
     """List the golden files that a training run's result depends on."""
-    return [model, f"optimizers/{training.optimizer}", "protocol"]
+    metrics = [] if METRICS[training.metric].every_epoch else ["metrics"]  # protocol has those of every epoch
+    return [model, f"optimizers/{training.optimizer}", "protocol", *metrics]
 
 
 def accepted_behaviour(model: str, training: TrainingParams) -> str | None:

@@ -65,7 +65,7 @@ class TrainingParams(Schema):
     batch_size: PositiveInt = 128
     max_epochs: PositiveInt = 100
     patience: PositiveInt = 4  # epochs without a better validation metric before a run stops
-    metric: MetricName = "rmse"  # decides early stopping, the search, ranks and significance
+    metric: MetricName = "rmse"  # decides early stopping, the search, ranks and significance: docs/metrics.md
     # what follows an epoch. plateau: after lr_patience epochs without a better validation metric, the learning rate is
     # multiplied by lr_factor; cosine: it falls to lr_floor within max_epochs
     lr_schedule: Literal["constant", "plateau", "cosine"] = omitted("constant")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from pipelines.project.cli import nearest
 from pipelines.project.files import write_json
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def explain(error: ValidationError, schema: Any = None) -> str:
     if first["type"] == "extra_forbidden":
         for part in first["loc"][:-1]:
             schema = inner(schema, part)
-        return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}"
+        near = nearest(str(first["loc"][-1]), schema.model_fields)
+        return f"{key}: no such key; the keys here are: {', '.join(schema.model_fields)}{near}"
     if first["type"] == "value_error":  # of a validator, whose text says all
         return f"{key}: {first.get('ctx', {}).get('error')}".removeprefix(": ")
     got = "" if first["type"] == "missing" else f" (got {first['input']!r})"

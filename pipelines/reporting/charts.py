@@ -166,7 +166,7 @@ def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
     meanings = [
         (Line2D([], [], color=INK, marker="o", ls="", ms=5), "mean over seeds"),
         (Line2D([], [], color=INK, lw=2), "± standard deviation over seeds"),
-        (Line2D([], [], color=INK, lw=6, alpha=0.3), "95 % over test rows"),
+        (Line2D([], [], color=INK, lw=6, alpha=0.3), f"95 % over {metric.units}"),
         *([(Line2D([], [], color=BLACK, marker="|", ms=10, mew=3.5, ls=""), JOINED)] if joined else []),
     ]
     figure.legend(*zip(*meanings, strict=True), loc="outside lower center", ncols=2)

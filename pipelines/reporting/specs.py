@@ -73,7 +73,7 @@ def interval_chart(rows: Rows, models: Sequence[str], metric: Metric) -> Spec:
     y = {"field": "model", "type": "nominal", "sort": [row["model"] for row in rows], "title": None}
     colour = {"color": {**model_scale(models)["color"], "legend": None}}
     x = value("from", f"test {metric.title} ({better(metric)})")
-    titles = {"model": "model", "shown": f"test {metric.title}", "interval": "95 % over test rows"}
+    titles = {"model": "model", "shown": f"test {metric.title}", "interval": f"95 % over {metric.units}"}
     layers = [
         {"mark": {"type": "bar", "height": 10, "opacity": 0.3}, "encoding": {"x": x, "x2": {"field": "to"}}},
         {"mark": {"type": "rule", "size": 3}, "encoding": {"x": value("low", ""), "x2": {"field": "high"}}},
@@ -175,11 +175,11 @@ def search_chart(rows: Rows, models: Sequence[str], metric: Metric) -> Spec:
     return chart(rows, f"Validation {metric.title} of each trial, and the best so far", layers)
 
 
-def pair_chart(rows: Rows, ranked: Sequence[str]) -> Spec:
+def pair_chart(rows: Rows, ranked: Sequence[str], metric: Metric) -> Spec:
     """Draw the matrix of differences. A row has a, b, difference (a − b), p, differ and shown."""
     x = {"field": "b", "type": "nominal", "sort": list(ranked), "title": None, "axis": {"labelAngle": -45}}
     y = {"field": "a", "type": "nominal", "sort": list(ranked), "title": None}
-    titles = {"a": "model", "b": "other", "difference": "difference", "interval": "95 % over test rows", "p": "p"}
+    titles = {"a": "model", "b": "other", "difference": "difference", "interval": f"95 % over {metric.units}", "p": "p"}
     layers = [
         {
             "mark": "rect",

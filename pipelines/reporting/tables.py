@@ -14,11 +14,11 @@ def markdown_table(columns: Iterable[object], rows: Iterable[Iterable[object]], 
     return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in (head, rules, *rows))
 
 
-def figure(mean: float | None, std: float | None = None) -> str:
-    """Format a mean, and any standard deviation, with four decimals. None becomes "–"."""
+def figure(mean: float | None, std: float | None = None, decimals: int = 4) -> str:
+    """Format a mean, and any standard deviation. None becomes "–"."""
     if mean is None:
         return "–"
-    return f"{mean:.4f}" if std is None else f"{mean:.4f} ± {std:.4f}"
+    return f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
 
 
 def console() -> Console:

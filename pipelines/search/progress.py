@@ -89,7 +89,7 @@ class TrialTable(Callback):
 
     def format_score(self, score: float | None) -> str:
         """Format the metric's value for a score."""
-        return "–" if score is None else f"{self.metric.score(score):.4f}"
+        return "–" if score is None else self.metric.format(self.metric.score(score))
 
     def render(self) -> Table:
         table = Table("running", "epoch", "best", title=self.summary(), title_justify="left")

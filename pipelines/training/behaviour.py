@@ -21,10 +21,11 @@ from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms, written_out
 from pipelines.data.rows import Rows
 from pipelines.project.golden_files import SEED, Figures, accepted, differences, digest_of, golden_file, golden_names
+from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.params import TrainingParams
 from pipelines.project.seeds import seed_for
 from pipelines.training.loop import Epoch, predict, train
-from pipelines.training.metrics import compute_metrics
+from pipelines.training.metrics import compute_metrics, on_resamples
 from pipelines.training.optimizers import TAKE, roles_of
 from pipelines.training.start import new_model
 from search_spaces import shared
@@ -121,8 +122,8 @@ def figures(model: nn.Module, epochs: list[Epoch], split: Split, kernels: bool =
     """Gather losses by epoch, validation logits of five rows, and the norms of all weights."""
     return {
         "train_loss": [epoch.train_loss for epoch in epochs],
-        "valid_rmse": [epoch.valid.rmse for epoch in epochs],
-        "valid_logloss": [epoch.valid.logloss for epoch in epochs],
+        "valid_rmse": [epoch.valid["rmse"] for epoch in epochs],
+        "valid_logloss": [epoch.valid["logloss"] for epoch in epochs],
         "logits": predict(model, split.valid, kernels)[:5].tolist(),
         "norms": sorted(parameter.norm().item() for parameter in model.parameters()),  # without names, which may change
     }
@@ -217,11 +218,23 @@ def protocol_behaviour() -> Figures:
     labels = torch.tensor(np.where(rng.random(50) < 0.4, 1.0, -1.0))
     logits = torch.tensor(rng.normal(size=50).round(1)) + labels  # rounded: some tie
     return {
-        "metrics": {
-            loss: compute_metrics(logits, labels, loss)._asdict() for loss in ("squared_error", "cross_entropy")
-        },
+        "metrics": {loss: compute_metrics(logits, labels, loss) for loss in ("squared_error", "cross_entropy")},
         "seeds": [seed_for(SEED), seed_for(SEED, "tune", "frappe", "ifm", 3), seed_for(1, "evaluate", "x", "fm", 0)],
         "defaults": TrainingParams().model_dump(),
+    }
+
+
+def metrics_behaviour() -> Figures:
+    """Compute the metrics that are not of every epoch, of fixed logits and of resamples."""
+    rng = np.random.default_rng(SEED)
+    labels = torch.tensor(np.where(rng.random(200) < 0.4, 1.0, -1.0))
+    logits, groups = torch.tensor(rng.normal(size=200).round(1)) + labels, torch.tensor(rng.integers(30, size=200))
+    names = [name for name in METRICS if name not in EVERY_EPOCH]
+    return {
+        "metrics": {
+            loss: compute_metrics(logits, labels, loss, names, groups) for loss in ("squared_error", "cross_entropy")
+        },
+        "resamples": {name: on_resamples(name, logits, labels, "cross_entropy", SEED, 5, groups) for name in names},
     }
 
 
@@ -233,6 +246,7 @@ def behaviours() -> dict[str, Callable[[], Figures]]:
     models = registry.list_models()
     return {
         "protocol": protocol_behaviour,
+        "metrics": metrics_behaviour,
         **{f"optimizers/{name}": functools.partial(optimizer_behaviour, name) for name in OPTIMIZERS},
         **{name: functools.partial(model_behaviour, name) for name in models},
         **{f"spaces/{name}": functools.partial(space_behaviour, name) for name in models},

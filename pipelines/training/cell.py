@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from models import registry
 from pipelines.data.card import read_card
-from pipelines.data.catalog import get_dataset
+from pipelines.data.catalog import Dataset, get_dataset
+from pipelines.data.own import OwnDataset
 from pipelines.data.rows import Rows, load_rows, load_schema
 from pipelines.project.golden_files import SEED
+from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import Origin, made_by
@@ -21,6 +23,7 @@ from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
 from pipelines.training.loop import Epoch, no_report, train
+from pipelines.training.metrics import have_mixed_groups
 from pipelines.training.start import check_pretrain, load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space
 
@@ -70,7 +73,7 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
 
     Raises ValueError for an unknown model or data set, and for data that is damaged or not there.
     """
-    get_dataset(dataset, paths.root)
+    described, metric = get_dataset(dataset, paths.root), params.training.metric
     registry.get_model(model)
     refuse_workers(params.training)
     check_pretrain(params)
@@ -79,6 +82,10 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
     digests, pretrained = dict(schema["values"]), None
     if path := pretrained_file(model, dataset, params, paths):
         pretrained, digests["pretrained"] = load_weights(path), load_recipe(path.parent)
+    if METRICS[metric].by_group:
+        digests["group"] = described.grouped_by
+    valid_rows = load_rows(folder, "valid", described.group_place)
+    check_groups(described, metric, "valid", valid_rows)
     return Cell(
         model=model,
         dataset=dataset,
@@ -86,12 +93,32 @@ def load_cell(model: str, dataset: str, params: Params, paths: Paths) -> Cell:
         digests=digests,
         behaviour=behaviour_of(model, params.training),
         train_rows=load_rows(folder, "train"),
-        valid_rows=load_rows(folder, "valid"),
+        valid_rows=valid_rows,
         training=params.training,
         pretrained=pretrained,
         root_seed=params.seed,
         raw_files=card and card.origin,
     )
+
+
+def check_groups(dataset: Dataset | OwnDataset, metric: str, split: str, rows: Rows) -> None:
+    """Raise ValueError for a metric by group that is not defined on a split."""
+    require_group(dataset, metric)
+    if not METRICS[metric].by_group or have_mixed_groups(rows.labels, rows.groups):
+        return
+    problem = f"no {dataset.grouped_by} of its {split} rows has both classes"
+    if rows.groups is None:
+        problem = f"its rows have no groups yet: run python -m pipelines.prepare --dataset {dataset.name}"
+    raise ValueError(f"training.metric is {metric}, but of data set {dataset.name!r} {problem}")
+
+
+def require_group(dataset: Dataset | OwnDataset, metric: str) -> None:
+    """Raise ValueError for a metric by group of a data set without groups."""
+    if METRICS[metric].by_group and not dataset.grouped_by:
+        raise ValueError(
+            f"metric {metric} needs groups, such as users: write `group: FIELD` into datasets/{dataset.name}.yaml; "
+            f"its fields are: {', '.join(dataset.fields)}"
+        )
 
 
 def refuse_workers(training: TrainingParams) -> None:

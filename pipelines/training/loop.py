@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
 from models.registry import is_closed_form
 from pipelines.data.rows import Rows
+from pipelines.project.metric import EVERY_EPOCH
 from pipelines.project.params import TrainingParams
-from pipelines.training.metrics import Metrics, compute_metrics
+from pipelines.training.metrics import Metrics, after_epoch, compute_metrics
 from pipelines.training.optimizers import forget_optimizer, make_optimizer, refuse_untaken
 from pipelines.training.process import device_of
 from pipelines.training.recipe import clip_gradient, make_schedule
@@ -35,7 +36,7 @@ class Epoch:
     valid: Metrics
 
     def row(self) -> dict[str, Any]:
-        """Return a flat record: epoch, seconds, train_loss, valid_rmse, valid_auc, valid_logloss."""
+        """Return a flat record: epoch, seconds, train_loss, valid_rmse and other validation metrics."""
         figures = {"epoch": self.epoch, "seconds": self.seconds, "train_loss": self.train_loss}
         return figures | self.valid.named("valid")
 
@@ -73,7 +74,7 @@ class Alone:
 
     def evaluate(self, model: nn.Module, rows: Rows, training: TrainingParams) -> Metrics:
         """Compute the metrics on all validation rows."""
-        return evaluate(model, rows, training.loss, training.kernels == "fast")
+        return evaluate(model, rows, training.loss, training.kernels == "fast", after_epoch(training.metric))
 
 
 def no_report(epoch: Epoch) -> None:
@@ -178,7 +179,8 @@ def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> E
     model.fit(rows.batch(slice(None)), rows.labels, training.loss)
     seconds = time.perf_counter() - start
     total = summed_loss(predict(model, rows), rows.labels.cpu(), training.loss)
-    return Epoch(1, seconds, total.item() / len(rows), evaluate(model, valid_rows, training.loss))
+    valid = evaluate(model, valid_rows, training.loss, names=after_epoch(training.metric))
+    return Epoch(1, seconds, total.item() / len(rows), valid)
 
 
 class EarlyStopping:
@@ -244,6 +246,8 @@ def compute_logits(model: nn.Module, rows: Rows, kernels: bool = True) -> Tensor
     return torch.cat([model(rows.batch(chunk, kernels)) for chunk in chunks]).cpu()
 
 
-def evaluate(model: nn.Module, rows: Rows, loss: str, kernels: bool = True) -> Metrics:
-    """Compute the metrics of a model on a split."""
-    return compute_metrics(predict(model, rows, kernels), rows.labels, loss)
+def evaluate(
+    model: nn.Module, rows: Rows, loss: str, kernels: bool = True, names: Iterable[str] = EVERY_EPOCH
+) -> Metrics:
+    """Compute metrics of a model on a split."""
+    return compute_metrics(predict(model, rows, kernels), rows.labels, loss, names, rows.groups)

@@ -25,11 +25,12 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import PIECE, Rows, joined, load_bags, load_schema, pieces, read_rows, split_file
 from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line
+from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
 from pipelines.training.loop import Epoch, no_report, predict, train
-from pipelines.training.metrics import Metrics, compute_metrics
+from pipelines.training.metrics import Metrics, compute_metrics, defined
 from pipelines.training.process import best_device, peak_memory_mb, prepare_process
 from pipelines.training.start import load_weights, new_model, pretrained_file
 from pipelines.training.together import Together
@@ -53,6 +54,10 @@ def train_together(
     if load_bags(folder):
         raise ValueError(
             f"training.num_workers is {training.num_workers}: a field of {dataset} holds lists; set it to 1"
+        )
+    if METRICS[training.metric].by_group:
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}: metric {training.metric} needs one worker; set it to 1"
         )
     file = pretrained_file(name, dataset, params, paths)
     pretrained = load_weights(file) if file else None
@@ -189,8 +194,16 @@ def fetch(file: Path, node: str, start: int, stop: int) -> Rows:
     return joined((ray.get(read.remote(file, at, min(PIECE, stop - at))) for at in starts), stop - start)  # type: ignore[arg-type]
 
 
-def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str) -> Metrics:
-    """Compute the metrics on a split, which is read piece by piece."""
+def evaluate_file(model: nn.Module, folder: Path, split: str, loss: str, group: int | None = None) -> Metrics:
+    """Compute all metrics on a split, which is read piece by piece.
+
+    Groups are the features of field number `group`.
+    """
     file = split_file(folder, split)
-    logits, labels = zip(*((predict(model, rows), rows.labels) for rows in pieces(file)), strict=True)
-    return compute_metrics(torch.cat(logits), torch.cat(labels), loss)
+    logits, labels, groups = [], [], []
+    for rows in pieces(file):
+        logits.append(predict(model, rows))
+        labels.append(rows.labels)
+        groups += [own for own in [rows.groups_by(group)] if own is not None]
+    grouped, signs = torch.cat(groups) if groups else None, torch.cat(labels)
+    return compute_metrics(torch.cat(logits), signs, loss, defined(signs, grouped), grouped)

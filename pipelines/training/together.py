@@ -11,7 +11,7 @@ from models.layers.embeddings import tables
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.training.loop import Alone, compute_logits, finite
-from pipelines.training.metrics import Metrics, compute_metrics
+from pipelines.training.metrics import Metrics, after_epoch, compute_metrics
 from pipelines.training.process import best_device
 
 
@@ -101,8 +101,9 @@ def evaluate_share(model: nn.Module, rows: Rows, training: TrainingParams) -> Me
     own = compute_logits(model, rows, training.kernels == "fast")
     logits, labels = joined(own.to(best_device()), rows.labels.to(best_device()))
     finite(logits)  # of all workers, so that all raise
-    figures = torch.zeros(len(Metrics._fields), dtype=torch.float64, device=best_device())
+    names = after_epoch(training.metric)
+    figures = torch.zeros(len(names), dtype=torch.float64, device=best_device())
     if dist.get_rank() == 0:
-        figures.copy_(torch.tensor(compute_metrics(logits, labels, training.loss)))
+        figures.copy_(torch.tensor([*compute_metrics(logits, labels, training.loss, names).values()]))
     dist.broadcast(figures, 0)
-    return Metrics(*figures.tolist())
+    return Metrics(zip(names, figures.tolist(), strict=True))

@@ -9,13 +9,14 @@ import pytest
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
 from pipelines.project.files import locked
+from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
 from pipelines.training.loop import evaluate
 from pipelines.training.start import num_params
 
-FIGURES = {"test_rmse", "test_auc", "test_logloss", "valid_rmse", "valid_auc", "valid_logloss"}
+FIGURES = {*(f"test_{name}" for name in METRICS), *(f"valid_{name}" for name in EVERY_EPOCH)}
 FILES = ("metrics.json", "curves.csv", "resamples.csv")
 COUNTS = {"best_epoch", "epochs", "seconds_per_epoch"}
 

@@ -79,8 +79,8 @@ def test_a_row_of_the_trials_is_what_training_that_setting_gives(searched):
         setting = {key: value for key, value in row.items() if "." in key}
         setting |= {"model.embed_dim": 4, "training.batch_size": 256}
         epochs = cell.train(setting, trial_seed(cell, setting))[1]
-        lowest = min(epochs, key=lambda epoch: epoch.valid.rmse)
-        assert row["valid"] == pytest.approx(lowest.valid.rmse, rel=1e-5)
+        lowest = min(epochs, key=lambda epoch: epoch.valid["rmse"])
+        assert row["valid"] == pytest.approx(lowest.valid["rmse"], rel=1e-5)
         assert (row["best_epoch"], row["epochs"]) == (lowest.epoch, len(epochs))
     assert rows["best_epoch"].n_unique() > 1
 

@@ -12,6 +12,7 @@ import yaml
 from dvc.utils.serialize import load_yaml
 
 from pipelines.project.golden_files import golden_names
+from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.records import read_yaml
 
@@ -125,6 +126,12 @@ def test_results_hang_on_the_files_that_name_their_studies():
     assert [f"behaviour/{name}.json".replace("adagrad", "${training.optimizer}") for name in names] == [
         dep for dep in STAGES["evaluate"]["deps"] if dep.startswith("behaviour/") and "evaluate" not in dep
     ]
+
+
+def test_what_a_metric_beside_those_of_every_epoch_decides_hangs_on_its_golden_file_too():
+    names = {metric: golden_names("fm", TrainingParams(metric=metric)) for metric in METRICS}
+    assert {metric for metric in METRICS if "metrics" in names[metric]} == {"pr_auc", "ece", "group_auc"}
+    assert names["auc"] == names["rmse"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -60,7 +60,7 @@ def main(files: list[str]) -> int:
     held = {name: outcome(cases[name]) for name in ROWS}
     rows = [(*ROWS[name], tests(cases[name]), held[name]) for name in ROWS]
     versions = ", ".join(f"{package} {version(package)}" for package in ("ray", "optuna", "dvc", "torch"))
-    page = render(Path(__file__).with_suffix(".md.j2"), python=python_version(), versions=versions, rows=rows)
+    page = render(Path(__file__).with_name("faults.md.j2"), python=python_version(), versions=versions, rows=rows)
     write_text(TABLE, page)
     return int(any(text.startswith(("FAILED", "not tried")) for text in held.values()))
 

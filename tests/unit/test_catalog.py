@@ -64,6 +64,7 @@ def test_every_data_set_of_the_project_is_described_in_a_valid_file():
             "format: unknown format 'csv'; choose one of: frappe, lastfm, tags.dat, tags.csv, libfm, synthetic, table",
         ),
         ({"name": "other"}, "name: no such key; the file's name and folder say it"),
+        ({"group": "genre"}, "group: the data set has no field 'genre'; its fields are: user, movie"),
         ({"licens": "l"}, "licens: no such key; the keys here are: name, title, licence, "),
         (
             {"sources": [{"url": "http://x/a", "checksum": "md5:0", "member": ["a"]}]},
@@ -108,7 +109,7 @@ OWN = {"format": "table", "files": ["a.csv"], "label": "click", "fields": {"user
         ({"joins": [{"files": ["b.csv"], "ky": "user"}]}, "joins.0.key: Field required"),
         (
             {"joins": [{"files": ["b.csv"], "key": "u", "kind": 1}]},
-            "joins.0.kind: no such key; the keys here are: files",
+            "joins.0.kind: no such key; the keys here are: layout, ",
         ),
         ({"folder": "/"}, "folder: no such key; the file's name and folder say it"),
         (

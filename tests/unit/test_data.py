@@ -46,6 +46,13 @@ def test_rows_without_values_have_none(folder):
     assert features.tolist() == [[1, 3], [0, 4]]
 
 
+def test_the_features_of_a_field_are_groups(folder):
+    rows = load_rows(folder, "valid", group=1)
+    assert rows.groups.tolist() == [2, 3, 4]
+    assert rows.to("cpu").groups is rows.groups
+    assert load_rows(folder, "valid").groups is None
+
+
 @pytest.mark.fault("data")
 def test_damaged_data_is_refused_with_the_stage_to_run(folder):
     path = folder / "train.parquet"

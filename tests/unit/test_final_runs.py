@@ -10,6 +10,7 @@ from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
 from pipelines.evaluation.results import Run
 from pipelines.project import code
+from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
@@ -59,7 +60,7 @@ def test_the_spread_over_resamples_is_the_standard_error():
     assert np.std(found) == pytest.approx(expected.item(), rel=0.1)
 
 
-@pytest.mark.parametrize("metric", ["rmse", "auc", "logloss"])
+@pytest.mark.parametrize("metric", ["rmse", "auc", "logloss", "pr_auc"])
 @pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
 def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
     generator = torch.Generator().manual_seed(2)
@@ -68,22 +69,48 @@ def test_a_metric_on_resamples_is_that_of_the_drawn_rows(metric, loss):
     rng, expected = np.random.default_rng(5), []
     for _ in range(6):
         drawn = torch.tensor(rng.integers(60, size=60))
-        expected.append(getattr(compute_metrics(logits[drawn], labels[drawn], loss), metric))
+        expected.append(compute_metrics(logits[drawn], labels[drawn], loss, [metric])[metric])
     assert on_resamples(metric, logits, labels, loss, seed=5, num_resamples=6) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("metric", ["rmse", "auc", "logloss"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_resamples_of_many_rows_spread_as_those_of_few_rows(metric, monkeypatch):
     generator = torch.Generator().manual_seed(4)
     labels = torch.randint(2, (40_000,), generator=generator) * 2.0 - 1
     logits = (torch.randn(40_000, generator=generator) + labels / 2).round(decimals=2)  # so that some tie
-    exact = on_resamples(metric, logits, labels, "squared_error", seed=5, num_resamples=400)
-    monkeypatch.setattr(metrics, "MOST_ROWS", 39_999)
-    grouped = on_resamples(metric, logits, labels, "squared_error", seed=5, num_resamples=400)
-    whole = getattr(compute_metrics(logits, labels, "squared_error"), metric)
-    assert np.std(grouped) == pytest.approx(np.std(exact), rel=0.1)  # each known to 3.5 %
-    assert np.mean(grouped) == pytest.approx(whole, abs=np.std(exact) / 5)
-    assert grouped == on_resamples(metric, logits, labels, "squared_error", seed=5, num_resamples=400)
+    rows = (logits, labels, "squared_error")
+    groups = torch.arange(40_000) // 2 * 7  # of two rows, half of them with both classes
+    exact = on_resamples(metric, *rows, seed=5, num_resamples=400, groups=groups)
+    monkeypatch.setattr(metrics, "MOST_ROWS", 5_000)
+    in_blocks = on_resamples(metric, *rows, seed=5, num_resamples=400, groups=groups)
+    whole = compute_metrics(*rows, [metric], groups)[metric]
+    assert np.std(in_blocks) == pytest.approx(np.std(exact), rel=0.1)  # each known to 3.5 %
+    assert np.mean(in_blocks) == pytest.approx(whole, abs=np.std(exact) / 5)
+    assert in_blocks == on_resamples(metric, *rows, seed=5, num_resamples=400, groups=groups)
+    assert in_blocks != exact
+
+
+def test_the_calibration_error_of_a_resample_keeps_the_bins():
+    labels = torch.tensor([1.0, -1, 1, 1, -1, -1, 1, -1, -1, 1])
+    logits = torch.tensor([0.4] * 5 + [-0.6] * 5)
+    found = on_resamples("ece", logits, labels, "squared_error", seed=3, num_resamples=3)
+    rng = np.random.default_rng(3)
+    for value in found:
+        drawn = rng.integers(10, size=10)
+        halves = [[(labels[row].item() + 1) / 2 - (logits[row].item() + 1) / 2 for row in drawn if half == row // 5]
+                  for half in (0, 1)]  # fmt: skip
+        assert value == pytest.approx(sum(abs(sum(half)) for half in halves) / 10, abs=1e-6)
+
+
+def test_of_a_metric_by_group_groups_are_drawn():
+    scores = torch.tensor([0.9, 0.1, 0.2, 0.8, 0.7, 0.3, 0.6])
+    labels, groups = torch.tensor([1.0, -1, 1, -1, -1, 1, 1]), torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    found = on_resamples("group_auc", scores, labels, "squared_error", seed=1, num_resamples=5, groups=groups)
+    rng = np.random.default_rng(1)
+    for value in found:
+        drawn = rng.integers(2, size=2)  # the third group has one class
+        aucs, rows = np.array([1.0, 0.0])[drawn], np.array([2, 3])[drawn]
+        assert value == pytest.approx((aucs * rows).sum() / rows.sum(), abs=1e-6)
 
 
 def test_the_best_epoch_is_that_of_the_metric():

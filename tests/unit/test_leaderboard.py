@@ -44,9 +44,10 @@ class Board:
     def folder(self, dataset, model):
         return self.root / "results" / dataset / model
 
-    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's", **best):
+    def add(self, dataset, model, test_rmse, std=0.0011, test_auc=0.91234, behaviour="today's", figures=(), **best):
         known = accepted_behaviour(model, TrainingParams())
         figures = {
+            **dict(figures),
             "test_rmse": test_rmse,
             "test_auc": test_auc,
             "test_logloss": 0.21,
@@ -63,8 +64,8 @@ class Board:
     def decline(self, dataset, model, reason):
         write_declined(self.folder(dataset, model), reason)
 
-    def gather(self, so_far=False):
-        main(self.root / "params.yaml", so_far)
+    def gather(self, so_far=False, all_metrics=False):
+        main(self.root / "params.yaml", so_far, all_metrics)
         return json.loads((self.root / "results" / "leaderboard.json").read_text())
 
     def tables(self):
@@ -265,8 +266,37 @@ def test_another_metric_ranks_comes_first_and_is_named(board):
         board.add("frappe", model, rmse, test_auc=auc)
     assert [cell["model"] for cell in board.gather()] == ["fm", "lr", "inn"]
     text = (board.root / "results" / "leaderboard.md").read_text()
-    assert "| model | test AUC | test RMSE | test logloss | valid AUC | parameters |" in text
+    assert "| model | test AUC | test logloss | test RMSE | valid AUC | parameters |" in text
     assert "Ranked by test AUC." in text
+
+
+def test_a_metric_not_of_every_epoch_is_shown_where_it_is_asked_for_and_all_models_have_it(board, capsys):
+    board.set_params(["frappe"], ["lr", "fm", "inn"], metric="auc")
+    extra = {"test_pr_auc": 0.8, "test_ece": 0.012345}
+    for model, auc in (("lr", 0.8), ("fm", 0.9)):
+        board.add("frappe", model, 0.4, test_auc=auc, figures=extra)
+    board.decline("frappe", "inn", "it wants more")
+    page = board.root / "results" / "leaderboard.md"
+    for asked, head in ((False, "| test RMSE | valid AUC"), (True, "| test RMSE | test PR-AUC | test ECE | valid AUC")):
+        assert board.gather(all_metrics=asked)[0]["test_ece_mean"] == pytest.approx(0.012345)
+        assert f"| model | test AUC | test logloss {head} |" in page.read_text()
+        assert ("ECE is the calibration error" in page.read_text()) == asked
+    assert "| 0.01234 ± 0.00110 |" in page.read_text().replace("0.01235", "0.01234")
+    board.add("frappe", "fm", 0.4, figures={"test_pr_auc": 0.8})
+    board.gather(all_metrics=True)
+    assert "| test RMSE | test PR-AUC | valid AUC |" in page.read_text()
+
+
+def test_a_metric_not_of_every_epoch_decides_and_a_result_without_it_comes_last(board):
+    board.set_params(["frappe"], ["lr", "fm", "inn"], metric="pr_auc")
+    for model, value in (("lr", 0.7), ("fm", 0.8)):
+        board.add("frappe", model, 0.4, figures={"test_pr_auc": value, "valid_pr_auc": value})
+    board.add("frappe", "inn", 0.3)
+    assert [cell["model"] for cell in board.gather()] == ["fm", "lr", "inn"]
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    assert "| model | test PR-AUC | test AUC | test logloss | test RMSE | valid PR-AUC |" in text
+    assert "Ranked by test PR-AUC." in text
+    assert "| inn † | – |" in text  # made under another metric
 
 
 def test_a_row_of_another_behaviour_than_todays_has_a_footnote(board):

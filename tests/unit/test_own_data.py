@@ -4,17 +4,21 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+import torch
 import yaml
 
+from pipelines import fit
 from pipelines.data.catalog import get_dataset
+from pipelines.data.findings import findings
 from pipelines.data.fitting import encode_own, labels_of, split_of
+from pipelines.data.guessing import propose
 from pipelines.data.own import OwnDataset
 from pipelines.data.prepared import prepare
-from pipelines.data.proposal import findings, propose
 from pipelines.data.rows import load_rows
 from pipelines.data.tables import read_table
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+from pipelines.training.cell import load_cell, require_group
 
 CLICKS = "user,item,age,when,price,click\n"
 
@@ -250,37 +254,125 @@ def test_other_formats_say_the_same(folder, own, kind):
     assert numbers.equals(expected.with_columns(pl.col("rating").cast(pl.Float64)))
 
 
+TIME = {"user": "category", "hour": {"kind": "time", "column": "when", "format": "%Y-%m-%d"}}
+NUMBER = {"fields": {"user": "number"}}
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "message"),
     [
+        # the label
         ("user,click\nu,1\nu,2\nu,3\n", {}, "label click has the values 1, 2, 3; write which are positive"),
+        ("user,click\nu,1\nu,1\n", {}, "label click: all 2 rows are positive"),
+        ("user,click\nu,1\nu,2\n", {"label": "click > 2"}, "label click > 2: all 2 rows are negative"),
         ("user,click\nu,1\nu,\n", {}, "label click is missing in 1 of 2 rows"),
-        ("user,click\nu,1\nu,0\n", {"label": "clik"}, "unknown column of the label 'clik'; choose one of: click, user"),
-        ("user,click\nu,1\nu,0\n", {"fields": {"usr": "category"}}, "unknown column of field 'usr' of 'clicks' 'usr'"),
-        ("user,click\nN/A,1\n2,0\n", {"fields": {"user": "number"}}, "field user: row 1 has 'N/A', which is no finite"),
-        ("user,click\n1,1\ninf,0\n", {"fields": {"user": "number"}}, "row 2 has 'inf', which is no finite number"),
-        ("user,click\n,1\n,0\n", {"fields": {"user": "number"}}, "field user: all training rows lack user"),
-        ("user,user,click\nu,u,1\n", {}, "two columns have the same name"),
+        # names
+        (
+            "user,click\nu,1\nu,0\n",
+            {"label": "clik"},
+            r"column of the label 'clik'; .*: click, user \(nearest: click\)",
+        ),
+        ("user,click\nu,1\nu,0\n", {"fields": {"usr": "category"}}, r"field 'usr' .*'usr'; .* \(nearest: user\)"),
+        ("u,1\nv,0\n", {}, "label 'click'; choose one of: 1, u; if the files have no header, columns: "),
+        ("user,user,click\nu,u,1\n", {}, "clicks.csv: two columns have the same name, 'user'"),
+        ("u,1\n", {"columns": ["user"]}, "clicks.csv: columns has 1 names, but the first line has 2 cells"),
+        ("u,1\n", {"columns": ["click", "click"]}, "columns: 'click' stands twice"),
+        ("user,click\nu,1\nu,0\n", {"fields": {"label": {"column": "user"}}}, "'label' can't be a field's name"),
+        ("user,click\nu,1\nu,0\n", {"fields": {"I1..J3": "number"}}, r"I1\.\.J3: write a range as I1\.\.I9"),
+        ("user,click\nu,1\nu,0\n", {"fields": {"I1..I3": {}, "I2": {}}}, "I2: I2 stands twice"),
         ("user,click\nu,1\nu,0\n", {"files": ["none.csv"]}, "data set 'clicks': no file .*none.csv"),
+        # keys
         ("user,click\nu,1\nu,0\n", {"split": "monthly"}, r"split\.by: Input should be 'random', 'order', 'time'"),
         ("user,click\nu,1\nu,0\n", {"split": "time"}, "by time needs column"),
         ("user,click\nu,1\nu,0\n", {"fields": {"user": {"kind": "text"}}}, r"fields\.user\.kind: Input should be"),
-        ("user,click\nu,1\nu,0\n", {"colour": 1}, "colour: no such key; the keys here are: name, format"),
-        ("user,click\nu,soon,1\nu,0\n", {}, "clicks.csv: "),
+        ("user,click\nu,1\nu,0\n", {"joints": 1}, r"joints: no such key; .*layout, .* \(nearest: joins\)"),
+        # cells
+        ("user,click\nN/A,1\n2,0\n", NUMBER, "field user: row 1 has 'N/A', which is no finite"),
+        ("user,click\n1,1\ninf,0\n", NUMBER, "row 2 has 'inf', which is no finite number"),
+        ("user,click\n1,1\nu,0\n", NUMBER, "field user: row 2 has 'u', which is no finite number"),
+        ("user,click\n" + ",1\n,0\n" * 9, NUMBER, "field user: all training rows lack user"),
+        ("user,click\n" + ",1\n,0\n" * 9, {}, "field user: all training rows lack user"),
+        # lines
+        ("user,click\nu,1\nu,soon,1\nu,0\n", {}, "clicks.csv:3: 3 cells, but the first line has 2"),
+        ('user,click\nu,1\n"u"x,1\nu,0\n', {}, r"clicks.csv:3: bad quoting \(.*\); .* say quotes: false"),
+        ('user,click\nu,1\n"u,1\nu,0\n', {}, r"clicks.csv:3: bad quoting"),
+        ("user,click\nu,1\nu\0,0\n", {}, "clicks.csv:3: has a NUL byte"),
+        (b"user,click\nu,1\n\xe9,0\n", {}, "clicks.csv:3: not UTF-8 .* say encoding: cp1252"),
+        ("user::click\nu::1\nu::1::2\n", {"separator": "::"}, "clicks.csv:3: 3 cells, but the header has 2"),
+        ("", {}, "clicks.csv: empty"),
+        # times
+        ("user,when,click\nu,2020-01-01,1\nu,soon,0\n", {"fields": TIME}, "when such as 'soon' in row 2 is no time"),
+        (
+            "user,when,click\nu,2020-01-01,1\nu,soon,0\n",
+            {"split": {"by": "time", "column": "when"}},
+            "when such as 'soon' in row 2 is no time in ISO 8601; write its format",
+        ),
+        (
+            "user,when,click\nu,1,1\nu,,0\n",
+            {"split": {"by": "time", "column": "when"}},
+            "split by time, but when is missing in 1 rows",
+        ),
+        (
+            "user,when,click\nu,1,1\nu,2,0\n",
+            {"split": {"by": "time", "column": "when"}},
+            "data set 'clicks': the (valid|test) split has no rows",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder, write, text, changes, message):
-    write(text, **changes)
+    write(**changes)
+    (folder / "clicks.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message) as raised:
         prepared(folder)
     assert "\n" not in str(raised.value)
     assert not (folder / "data" / "processed" / "clicks" / "schema.json").exists()
 
 
-def test_a_time_that_does_not_parse_is_named(folder, own):
-    own("user,when,click\nu,soon,1\nu,later,0\n", split={"by": "time", "column": "when"})
-    with pytest.raises(ValueError, match="when such as 'soon' is no time; write its format"):
-        prepared(folder)
+def test_files_with_other_columns_are_refused(folder, own):
+    (folder / "more.csv").write_text("user,klick\nu,1\n")
+    dataset = own("user,click\nu,0\n", files=["clicks.csv", "more.csv"])
+    with pytest.raises(ValueError, match=r"clicks.csv and .*more.csv have other columns: click, klick stand in one"):
+        read_table(dataset)
+
+
+def test_columns_in_another_order_are_the_same_columns(folder, own):
+    (folder / "more.csv").write_text("click,user\n1,u\n")
+    dataset = own("user,click\nv,0\n", files=["clicks.csv", "more.csv"])
+    assert read_table(dataset).select("user", "click").rows() == [("v", "0"), ("u", "1")]
+
+
+def test_a_side_table_can_be_laid_out_otherwise(folder, own):
+    (folder / "u.user").write_bytes(b"u|3|Gen\xe8ve\nv|4|Rome\n")
+    join = {
+        "files": ["u.user"],
+        "key": "user",
+        "separator": "|",
+        "columns": ["user", "age", "city"],
+        "encoding": "cp1252",
+    }
+    dataset = own("v,0\nu,1\n", columns=["user", "click"], joins=[join])
+    assert read_table(dataset).select("click", "age", "city").rows() == [("0", "4", "Rome"), ("1", "3", "Gen\xe8ve")]
+
+
+def test_texts_can_mean_missing(folder, own):
+    (folder / "users.csv").write_text("user,age\nu,NA\nv,3\n")
+    dataset = own(
+        "user,price,click\nu,N/A,0\nv,4,1\n", missing=["N/A", "NA"], joins=[{"files": ["users.csv"], "key": "user"}]
+    )
+    assert read_table(dataset).select("price", "age").rows() == [(None, None), ("4", "3")]
+
+
+def test_blank_lines_are_no_rows(own):
+    dataset = own("user,click\r\nu,0\r\n\r\nv,1\r\n  \r\n\r\n")
+    assert read_table(dataset).select("user", "click").rows() == [("u", "0"), ("v", "1")]
+
+
+def test_a_list_of_a_million_elements_keeps_the_first(own):
+    genres = "|".join(f"g{number}" for number in range(1_000_000))
+    dataset = own(f"genres,click\n{genres},1\ng1,0\n", fields={"genres": {"kind": "list", "min_count": 1}})
+    encoded, _ = encode_own(read_table(dataset), dataset, np.arange(2))
+    assert encoded.field_dims == [52]
+    assert [len(each) for each in encoded.lists.to_list()] == [50, 1]
 
 
 def test_a_side_table_with_a_key_twice_is_refused(folder, own):
@@ -288,6 +380,59 @@ def test_a_side_table_with_a_key_twice_is_refused(folder, own):
     dataset = own("user,click\na,1\na,0\n", joins=[{"files": ["users.csv"], "key": "user"}])
     with pytest.raises(ValueError, match=r"users\.csv: key user 'a' occurs more than once"):
         read_table(dataset)
+
+
+def test_the_values_of_a_column_are_groups_also_where_they_share_a_feature(folder, own):
+    lines = "".join(f"u{row // 2},i{row % 3},{row % 2}\n" for row in range(200))  # each user has two rows
+    fields = {"item": "category", "user": {"kind": "category", "min_count": 5}}
+    own("user,item,click\n" + lines, fields=fields, split="order")
+    without, rows = prepared(folder)
+    assert rows["test"].groups is None
+    for group, given in (("user", fields), ("who", {**fields, "who": {"kind": "category", "column": "user"}}),
+                         ("user", {"item": "category"})):  # fmt: skip
+        own(fields=given, split="order", group=group)
+        schema, rows = prepared(folder)
+        groups = rows["test"].groups
+        assert schema["values"] != without["values"]
+        assert torch.equal(groups[::2], groups[1::2])
+        assert len(groups.unique()) == len(groups) / 2
+        assert len(rows["train"].features[0]) == len(given)
+
+
+def test_a_metric_by_group_says_what_it_lacks(folder, own):
+    def said():
+        with pytest.raises(ValueError, match=r"^.*$") as caught:
+            load_cell("fm", "clicks", load_params(folder / "params.yaml"), Paths(folder))
+        return str(caught.value)
+
+    dataset = own(clicks())
+    prepared(folder)
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    (folder / "params.yaml").write_text(yaml.safe_dump({**params, "training": {"metric": "group_auc"}}))
+    with pytest.raises(
+        ValueError, match=r"^metric group_auc needs groups, .*`group: FIELD` into datasets/clicks\.yaml"
+    ):
+        require_group(dataset, "group_auc")
+    assert said().startswith("metric group_auc needs groups, such as users: write `group: FIELD`")
+    own(group="user")
+    assert said().endswith("its rows have no groups yet: run python -m pipelines.prepare --dataset clicks")
+    prepared(folder)
+    assert said().endswith("no user of its valid rows has both classes")  # as users of even number click
+    own(group="item")
+    prepared(folder)
+    assert load_cell("fm", "clicks", load_params(folder / "params.yaml"), Paths(folder)).valid_rows.groups is not None
+    own(group="genre")
+    with pytest.raises(ValueError, match="unknown column of the group of 'clicks' 'genre'; choose one of: age, click"):
+        prepared(folder)
+
+
+def test_fit_asks_for_groups_before_it_does_anything(folder, own, monkeypatch):
+    own(clicks())
+    monkeypatch.chdir(folder)
+    for metric, problem in (("group_auc", "metric group_auc needs groups"), ("gauc", "unknown metric 'gauc'")):
+        with pytest.raises(ValueError, match=problem):
+            fit.main("clicks", metric=metric)
+    assert not (folder / "runs").exists()
 
 
 def test_an_own_file_is_never_touched(folder, own):

@@ -71,12 +71,13 @@ def test_no_budget_is_an_error(problem):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)}"),
+        ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)} (nearest: seed)"),
         (
             "prepare: {negatives: 1}\n",
-            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split",
+            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split "
+            "(nearest: num_negatives)",
         ),
-        ("evaluate: {seeds: 1}\n", "evaluate.seeds: no such key; the keys here are: num_seeds"),
+        ("evaluate: {seeds: 1}\n", "evaluate.seeds: no such key; the keys here are: num_seeds (nearest: num_seeds)"),
         (
             "training: {lr: 1}\n",
             f"training.lr: no such key; the keys here are: {', '.join(TrainingParams.model_fields)}",

@@ -1,4 +1,4 @@
-"""Check the page of all results: what it says, that its charts can be drawn, and that nothing in it is executed."""
+"""Check what the page of all results says and draws."""
 
 import html
 import json
@@ -34,16 +34,17 @@ class Project:
         (root / "datasets" / "mine.yaml").write_text(LOG)
         self.moved = np.random.default_rng(1).normal(0, 0.001, 40)
 
-    def add(self, model, rmse, **best):
+    def add(self, model, rmse, figures=(), **best):
         folder = self.paths.results("mine", model)
         values = with_spread(rmse, 0.0002, 3)
-        write_cell(folder, [{"test_rmse": value} for value in values], **best)
+        write_cell(folder, [{"test_rmse": value, **dict(figures)} for value in values], **best)
         write_trials(folder, ("COMPLETE", 2, 3, rmse + 0.2), ("PRUNED", 1, 1, rmse), ("COMPLETE", 1, 2, 0.9))
         write_runs(folder, [(value + self.moved).tolist() for value in values])
         self.models.append(model)
 
-    def page(self):
+    def page(self, **training):
         content = {"seed": 1, "datasets": ["mine"], "models": self.models, "tune": {"num_trials": 3}}
+        content["training"] = training
         (self.paths.root / "params.yaml").write_text(json.dumps(content))
         main(self.paths.root / "params.yaml")
         return self.paths.report.read_text(encoding="utf-8")
@@ -75,6 +76,12 @@ def test_what_is_missing_failed_or_declined_is_named(project):
     assert "ifm is not here: needs three fields" in words
     assert "nfm: too hot" in words
     assert "lr: not run yet" in words
+
+
+def test_a_metric_that_runs_had_only_at_their_test_has_no_curves(project):
+    project.add("fm", 0.4, figures={"test_ece": 0.123456})
+    project.page(metric="ece")
+    assert "test ECE 0.12346 ± 0.00000" in visible(project.paths.report.read_text(encoding="utf-8"))
 
 
 def test_without_results_the_page_says_so(project):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation.comparisons import groups, holm, welch
-from pipelines.significance import main
+from pipelines.project.metric import METRICS
+from pipelines.significance import main, markdown
 from results import write_cell, write_declined, write_runs
 
 ROWS_SPREAD = 0.002  # of the RMSE over resamples, shared by all models
@@ -196,6 +197,23 @@ def test_the_mean_of_the_seeds_is_what_is_compared(board):
     entry = board.compare()["models"][0]
     assert entry["test_rmse_mean"] == pytest.approx(0.33)
     assert entry["test_rmse_std"] == pytest.approx(statistics.stdev(0.01 * np.linspace(-1, 1, 5)))
+
+
+def test_a_metric_has_its_own_decimals_and_one_by_group_is_tested_over_groups(board):
+    for model, value in (("fm", 0.01), ("ifm", 0.02)):
+        board.add(model, value, metric="ece", over_rows=0.00001)
+    assert [entry["model"] for entry in board.compare("ece")["models"]] == ["fm", "ifm"]  # lower is better
+    assert "| fm | 0.01000 ± 0.00008 |" in board.text("md")
+    assert "| fm − ifm | -0.01000 |" in board.text("md")
+    assert "the bootstrap over test rows, with" in board.text("md")
+    assert "the bootstrap over groups of test rows, with" in markdown({}, METRICS["group_auc"])
+
+
+def test_a_model_that_was_evaluated_before_the_metric_was_there_is_left_out(board):
+    board.add("fm", 0.3)
+    best = board.root / "results" / "frappe" / "fm" / "best.json"
+    best.write_text(best.read_text().replace('"rmse"', '"ece"').replace("valid_rmse", "valid_ece"))
+    assert board.compare("ece")["left_out"] == {"fm": "evaluated without ECE"}
 
 
 def test_another_metric_ranks_and_tests_and_says_so(board):

@@ -13,10 +13,12 @@ from pipelines.data.prepared import prepare
 from pipelines.data.rows import load_rows
 from pipelines.download import download
 from pipelines.project.cli import run
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
-from pipelines.training.loop import evaluate
+from pipelines.training.loop import evaluate, predict
+from pipelines.training.metrics import compute_metrics
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
@@ -28,7 +30,7 @@ training: {max_epochs: 2, batch_size: 2048, learning_rate: 0.1}
 tune: {num_trials: 1}
 """
 EPOCH = {"epoch", "seconds", "train_loss", "valid_rmse", "valid_auc", "valid_logloss"}
-LAST = {"best_epoch", "test_rmse", "test_auc", "test_logloss", "num_params", "peak_memory_mb"}
+LAST = {"best_epoch", "num_params", "peak_memory_mb", *(f"test_{name}" for name in METRICS)}
 SMALL = ("--set", "model.embed_dim=4")
 
 
@@ -100,6 +102,31 @@ def test_the_last_line_is_of_the_test_split_and_the_best_epoch(params, records):
     rows = load_rows(Paths(params.parent).processed("synthetic"), "test")
     expected = evaluate(model, rows, "squared_error").named("test")
     assert {key: last[key] for key in expected} == expected
+
+
+def test_a_metric_by_group_decides_and_takes_the_values_of_a_field_as_groups(params, records):
+    *epochs, last = records(*SMALL, "--set", "training.metric=group_auc", "--set", "training.max_epochs=3")
+    assert all(set(record) == {*EPOCH, "valid_group_auc"} for record in epochs)
+    best = max(epochs, key=lambda record: record["valid_group_auc"])
+    assert last["best_epoch"] == best["epoch"]
+    config = load_params(params)
+    training = config.training.model_copy(update={"metric": "group_auc", "max_epochs": 3})
+    cell = load_cell("fm", "synthetic", config.model_copy(update={"training": training}), Paths(params.parent))
+    model, _ = cell.train({"model.embed_dim": 4}, cell.seed("train"))
+    rows = load_rows(Paths(params.parent).processed("synthetic"), "test")
+    logits, users = predict(model, rows), rows.features[:, cell.schema["fields"].index("user")]
+    total, counted = 0.0, 0
+    for user in users.unique():
+        own = rows.labels[users == user]
+        if len(own.unique()) == 2:
+            total += len(own) * compute_metrics(logits[users == user], own, "squared_error")["auc"]
+            counted += len(own)
+    assert last["test_group_auc"] == pytest.approx(total / counted)
+
+
+def test_several_workers_can_not_compute_a_metric_by_group(call):
+    said = the_line(call("--set=training.num_workers=2", "--set=training.metric=group_auc"))
+    assert said == "error: training.num_workers is 2: metric group_auc needs one worker; set it to 1\n"
 
 
 def test_several_workers_can_not_share_a_closed_form_model(call):

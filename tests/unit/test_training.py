@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import torch
 
 from models.layers.batch import Batch
 from pipelines.data.rows import Rows
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams
 from pipelines.training import loop, process
 from pipelines.training.loop import batches, best, evaluate, predict, summed_loss, train
@@ -66,7 +68,7 @@ def test_it_learns(name, loss):
     losses = [epoch.train_loss for epoch in epochs]
     assert losses[-1] < (0.95 if name == "lr" else 0.9) * losses[0]
     assert all(epoch.seconds > 0 for epoch in epochs)
-    assert evaluate(model, TRAIN, loss).auc > 0.6
+    assert evaluate(model, TRAIN, loss)["auc"] > 0.6
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam", "lazy_adam", "ftrl"])
@@ -108,15 +110,18 @@ def overfitting(**changes):
     return {"rows": random_rows(60, 5, noise=100.0), "valid": random_rows(200, 6, noise=100.0), **changes}
 
 
-@pytest.mark.parametrize(("name", "metric"), [("fm", "rmse"), ("fm", "auc"), ("fm", "logloss"), ("inn", "rmse")])
+@pytest.mark.parametrize(("name", "metric"), [*(("fm", metric) for metric in METRICS), ("inn", "rmse")])
 def test_the_best_epochs_weights_are_left(name, metric):
     changes = overfitting(metric=metric, max_epochs=25)
+    changes["valid"] = dataclasses.replace(changes["valid"], groups=changes["valid"].features[:, 1])
     model, epochs = fit(name, **changes)
     scores = [epoch.valid.score(metric) for epoch in epochs]
     first_best = scores.index(min(scores))
     assert first_best < 24
     assert best(epochs, metric) is epochs[first_best]
-    assert evaluate(model, changes["valid"], "squared_error") == epochs[first_best].valid
+    names = epochs[first_best].valid
+    assert metric in names
+    assert evaluate(model, changes["valid"], "squared_error", names=names) == epochs[first_best].valid
 
 
 def test_the_best_epochs_weights_are_left_when_the_caller_ends_the_run():
@@ -361,6 +366,7 @@ def test_the_memory_in_use_is_told_in_mib():
 TRAINED_ONCE = """
 import sys, torch
 from pipelines.data.rows import Rows
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams
 from pipelines.training.loop import train
 from pipelines.training.start import new_model

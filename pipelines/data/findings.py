@@ -1,0 +1,113 @@
+"""Say what is remarkable in the rows of a user's own table."""
+
+import re
+
+import numpy as np
+import polars as pl
+
+from pipelines.data.fitting import bins, columns_of, labels_of, numbers_of, split_of
+from pipelines.data.own import Column, OwnDataset
+from pipelines.data.tables import PART
+
+LEAKS = 0.99  # AUC of a single column that can't be honest
+MANY = 0.5  # of the test rows, with values that train lacks
+FEWEST = 10  # test rows of each class, with fewer of which an AUC says nothing
+USERS = ("user", "uid", "visitor", "member", "account", "customer", "client")  # names of columns, before an _id
+ITEMS = ("item", "iid", "movie", "product", "song", "track", "artist", "book", "article", "ad", "adgroup", "business")
+
+
+def findings(table: pl.DataFrame, dataset: OwnDataset, seed: int) -> list[str]:
+    """Say what is remarkable in the rows: balance, repeated rows and events, leaks, unseen values."""
+    positive = labels_of(table, dataset) == 1
+    found = [f"{table.height:,} rows, {positive.mean():.1%} positive"]
+    columns = columns_of(table)
+    if repeated := table.height - table.select(columns).n_unique():
+        found.append(f"WARNING: {repeated:,} rows ({percent(repeated, table.height)}) repeat another row")
+    found += repeated_events(table, positive)
+    rows = split_of(table, dataset, 0.7, 0.2, np.random.default_rng(seed))
+    for part, at in rows.items():
+        if positive[at].all() or not positive[at].any():
+            found.append(f"WARNING: the {part} rows have no two labels: another split is needed")
+    train, test = table[rows["train"]].select(columns), table[rows["test"]].select(columns)
+    new = rows["test"]
+    if test.height:
+        seen = train.unique().with_columns(pl.lit(True).alias(PART))
+        known = test.join(seen, on=columns, how="left", nulls_equal=True, maintain_order="left")
+        twice = known[PART].fill_null(False).to_numpy()
+        new = rows["test"][~twice]
+        if twice.any():
+            found.append(f"WARNING: {percent(int(twice.sum()), test.height)} of the test rows stand in train too")
+    for field, column in dataset.fields.items():
+        texts = table[dataset.source(field)]
+        found += unseen_values(field, column, texts, rows)
+        if column.kind == "list":
+            found += long_lists(field, column, texts)
+        groups = [] if column.kind == "time" else [texts, *quantiles(texts, column, rows["train"])]
+        if (auc := max([single_auc(group, positive, rows["train"], new) for group in groups], default=0.5)) > LEAKS:
+            found.append(f"WARNING: {field} alone has AUC {auc:.4f} on test rows: does it tell the label?")
+    return found
+
+
+def percent(count: int, total: int) -> str:
+    """Write a share; one that is not zero never reads as zero."""
+    share = count / max(1, total)
+    return "less than 0.1%" if 0 < share < 0.001 else f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+
+
+def repeated_events(table: pl.DataFrame, positive: np.ndarray) -> list[str]:
+    """Say how many rows repeat another row's user and item, where columns say these."""
+    stems = {re.sub("_?(id|no)$", "", column.lower()): column for column in table.columns}
+    user, item = (next((stems[name] for name in names if name in stems), None) for names in (USERS, ITEMS))
+    if not user or not item:
+        return []
+    events = table.select(user, item).with_columns(pl.Series("positive", positive))
+    pairs = events.group_by(user, item).agg(pl.len(), pl.col("positive").n_unique().alias("labels"))
+    repeated = table.height - pairs.height
+    if repeated < 0.001 * table.height:
+        return []
+    both = int(pairs.filter(pl.col("labels") > 1)["len"].sum())
+    said = f"{user} and {item}: {repeated:,} rows ({percent(repeated, table.height)}) have the pair of another row"
+    return [said + (f"; {both:,} rows are of pairs with both labels" if both else "")]
+
+
+def unseen_values(field: str, column: Column, texts: pl.Series, rows: dict[str, np.ndarray]) -> list[str]:
+    """Say how many test rows have a value of a category that train lacks."""
+    train, test = texts[rows["train"]], texts[rows["test"]]
+    if column.kind != "category" or column.hash or not len(test):
+        return []
+    unseen = int((~test.is_in(train.unique().implode(), nulls_equal=True)).sum())
+    if unseen <= 0.01 * len(test):
+        return []
+    warning = "WARNING: " if unseen > MANY * len(test) else ""
+    return [f"{warning}{field}: {percent(unseen, len(test))} of the test rows have a value that train lacks"]
+
+
+def long_lists(field: str, column: Column, texts: pl.Series) -> list[str]:
+    """Say how many lists lose elements."""
+    lengths = texts.drop_nulls().str.count_matches(column.separator, literal=True) + 1
+    if not (count := int((lengths > column.max_length).sum())):
+        return []
+    return [
+        f"{field}: {percent(count, len(texts))} of the lists have more than {column.max_length} elements, up to "
+        f"{lengths.max():,}: the first {column.max_length} count (max_length)"
+    ]
+
+
+def quantiles(texts: pl.Series, column: Column, train: np.ndarray) -> list[pl.Series]:
+    """Name the training quantiles of a number."""
+    if column.kind != "number" or not texts[train].drop_nulls().len():
+        return []
+    return [bins(numbers_of(texts, f"column {texts.name}"), Column(kind="number", scale="bins"), train)]
+
+
+def single_auc(texts: pl.Series, positive: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+    """Compute the test AUC of the training rate of positives by a column's values."""
+    rows = pl.DataFrame({"value": texts[train], "positive": positive[train]})
+    rates = rows.group_by("value").agg(pl.col("positive").mean())
+    given = pl.DataFrame({"value": texts[test]}).join(rates, on="value", how="left", nulls_equal=True)
+    ranks = given["positive"].fill_null(float(positive.mean())).rank("average").to_numpy()
+    own = positive[test]
+    num_positives, num_negatives = int(own.sum()), int((~own).sum())
+    if min(num_positives, num_negatives) < FEWEST:
+        return 0.5
+    return float((ranks[own].sum() - num_positives * (num_positives + 1) / 2) / (num_positives * num_negatives))
