@@ -1,4 +1,4 @@
-"""Measure the memory and time that `prepare` takes for long generated logs, and for a user's own table.
+"""Measure the memory and time that `prepare` takes for long generated logs and tables.
 
 The longest log has 20 million lines; the table has 20 fields. Writes prepare_memory.json and prepare_memory.md beside
 this file. An interrupted run continues where it stopped.

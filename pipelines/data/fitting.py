@@ -59,11 +59,6 @@ def read_labels(table: Columns, dataset: OwnDataset) -> np.ndarray:
     return np.where(holds.to_numpy(), 1, -1).astype(np.int8)
 
 
-def columns_of(table: Columns) -> list[str]:
-    """Name the columns that the files have."""
-    return [column for column in table.columns if column != PART]
-
-
 def weights_of(table: Columns, dataset: OwnDataset) -> np.ndarray | None:
     """Read the weights of the rows; None without a column of them.
 
@@ -71,7 +66,7 @@ def weights_of(table: Columns, dataset: OwnDataset) -> np.ndarray | None:
     """
     if not dataset.weight:
         return None
-    name = column_of(f"column of the weight of {dataset.name!r}", dataset.weight, table.columns)
+    name = column_of(f"column of the weight of {dataset.name!r}", dataset.weight, columns_of(table))
     where = f"data set {dataset.name!r}: weight"
     weights = numbers_of(table[name], where)
     if (wrong := ~(weights >= 0)).any():
@@ -95,9 +90,14 @@ def hash_rows(table: Columns, dataset: OwnDataset, fields: Iterable[str], labels
     """Hash the labels and the columns of some fields, row by row."""
     key = labels.astype(np.uint64)
     for column in dict.fromkeys(map(dataset.source, fields)):
-        name = column_of(f"column of a field of {dataset.name!r}", column, table.columns)
+        name = column_of(f"column of a field of {dataset.name!r}", column, columns_of(table))
         key = pl.Series(key ^ table[name].hash().to_numpy()).hash().to_numpy()
     return pl.Series(key)
+
+
+def columns_of(table: Columns) -> list[str]:
+    """Name the columns that the files have."""
+    return [column for column in table.columns if column != PART]
 
 
 def is_number(text: str) -> bool:
@@ -271,7 +271,10 @@ def counted(texts: pl.Series) -> pl.DataFrame:
 
 
 def frequent(counts: pl.DataFrame, column: Column) -> pl.Series:
-    """Return the values with at least `min_count` rows, the most frequent first, and at most `max_size`."""
+    """Return the values with at least `min_count` rows, the most frequent first.
+
+    There are at most `max_size`.
+    """
     known = counts.filter(pl.col("count") >= column.min_count)
     return known.sort("count", "value", descending=[True, False])["value"].head(column.max_size or len(known))
 

@@ -10,6 +10,7 @@ from pipelines.project.cli import one_of
 from pipelines.project.records import Schema
 
 COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<value>.+)")
+WEIGHT = "label:weight"  # the column of weights in prepared rows
 ALL_POSITIVE = "all positive"  # a label without a column
 NEEDS_COLUMN = ("time", "group", "last", "fold")
 RANGE = re.compile(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<again>.*?)(?P<last>\d+)")

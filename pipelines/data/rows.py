@@ -15,12 +15,12 @@ from torch import Tensor
 
 from models.kernels.features import Bags
 from models.layers.batch import Batch
+from pipelines.data.own import WEIGHT
 from pipelines.project.files import file_digest
 from pipelines.project.records import Missing, Record, damaged, read_record
 
 R = TypeVar("R")
 
-WEIGHT = "label:weight"  # the column of the rows' weights
 PIECE = 262_144  # rows per read when the split is not held in memory: one row group of the files
 
 
@@ -81,7 +81,13 @@ class Rows:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name, each with a row for each row of the split."""
-        tensors = {name: getattr(self, name) for name in ("features", "labels", "values", "groups", "weights")}
+        tensors = {
+            "features": self.features,
+            "labels": self.labels,
+            "values": self.values,
+            "groups": self.groups,
+            "weights": self.weights,
+        }
         return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -180,7 +186,7 @@ def split_file(folder: Path, split: str) -> Path:
 def to_rows(table: pl.DataFrame) -> Rows:
     """Convert a split's table to tensors.
 
-    Its Int32 columns are feature ids, its Float32 columns values but for the weights, and its UInt32 column groups.
+    Its Int32 columns are feature ids, its UInt32 column groups, and its Float32 columns values or weights.
     """
     labels = torch.tensor(table["label"].to_numpy(), dtype=torch.float32)
     features = torch.tensor(table.select(pl.col(pl.Int32)).to_numpy(order="c"))

@@ -12,6 +12,7 @@ import polars as pl
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded, encode
 from pipelines.data.fitting import (
+    columns_of,
     encode_own,
     far_from_one,
     first_of_repeated,
@@ -23,11 +24,10 @@ from pipelines.data.fitting import (
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import Drawing, draw_negatives, group_rows
-from pipelines.data.own import Negatives, OwnDataset, column_of
-from pipelines.data.rows import WEIGHT
+from pipelines.data.own import WEIGHT, Negatives, OwnDataset, column_of
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import Stored, stored_table
-from pipelines.project.cli import note
+from pipelines.project.cli import note, one_of
 from pipelines.project.params import Params
 
 REPEATED = {"drop": "they are left out", "weight": "its weight counts them"}
@@ -147,8 +147,8 @@ def splits_of_table(
 
     def make(at: np.ndarray, weighted: bool) -> pl.DataFrame:
         made = to_table(dataset, labels[at], encoded.ids[at], None if values is None else values[at])
-        weighing = [pl.Series(WEIGHT, weights[at])] if weights is not None and weighted else []
-        return made.with_columns(*weighing, *(each[at] for each in groups))
+        made = made.with_columns(each[at] for each in groups)
+        return made.with_columns(pl.Series(WEIGHT, weights[at])) if weights is not None and weighted else made
 
     return encoded, {
         part: by_row(at, labels[at] == 1, partial(make, weighted=part == "train")) for part, at in rows.items()
@@ -156,11 +156,11 @@ def splits_of_table(
 
 
 def add_negatives(table: Stored, dataset: OwnDataset, how: Negatives, rng: np.random.Generator) -> np.ndarray:
-    """Add negatives below the rows of a table, and return the row number of each one's positive."""
+    """Add negatives below the rows of a table. Returns the row number of each one's positive."""
     fields = [*how.given, how.replace, "context"]
     replaced = dataset.source(how.replace)
     for field in fields[:-1]:
-        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), table.columns)
+        column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
     if count := table[replaced].null_count():
         raise ValueError(
             f"data set {dataset.name!r}: negatives replace {how.replace}, which is missing in {count:,} rows"
@@ -183,7 +183,10 @@ def add_negatives(table: Stored, dataset: OwnDataset, how: Negatives, rng: np.ra
 
 
 def with_negatives(rows: np.ndarray, positive: np.ndarray, num_rows: int) -> np.ndarray:
-    """Add to the rows of a part the negatives of its positives, which are the last of `num_rows` rows."""
+    """Add to the rows of a part the negatives of its positives.
+
+    `num_rows` counts all rows; the negatives come last.
+    """
     inside = np.zeros(num_rows, dtype=bool)
     inside[rows] = True
     return np.concatenate([rows, num_rows - len(positive) + np.flatnonzero(inside[positive])])
@@ -209,7 +212,7 @@ def groups_of(table: Stored, dataset: OwnDataset) -> list[pl.Series]:
     """Make the column of group numbers, in which missing is 0; none without groups."""
     if not dataset.group:
         return []
-    texts = table[column_of(f"column of the group of {dataset.name!r}", dataset.grouped_by, table.columns)]
+    texts = table[one_of(f"column of the group of {dataset.name!r}", dataset.grouped_by, table.columns)]
     return [texts.rank("dense").fill_null(0).cast(pl.UInt32).alias(f"group:{dataset.group}")]
 
 

@@ -112,7 +112,7 @@ def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
 
 
 def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) -> pl.LazyFrame:
-    """Join side tables of a data set to its log, or to some columns of it."""
+    """Join side tables of a data set to its log, or to some columns."""
     for join in joins:
         side, columns = read_files(dataset.found(join.files), dataset.layout_of(join)), table.collect_schema().names()
         for name, has in (("the log", columns), (", ".join(join.files), side.columns)):

@@ -20,6 +20,8 @@ from pipelines.describe import main
 from pipelines.project.params import Params, TuneParams
 from pipelines.project.records import parse_yaml
 
+SEEDS = {"split": 0, "negatives": 1}
+
 
 class Described:
     """Hold a proposal, its data set as read from its YAML, and what was found."""
@@ -38,9 +40,7 @@ class Described:
 
     def prepared(self):
         params = Params(seed=1, datasets=[self.dataset.name], models=["fm"], tune=TuneParams(num_trials=1))
-        return splits_of_table(
-            self.dataset, params, {"split": 0, "negatives": 0}, self.dataset.folder / "scratch", lambda phase: None
-        )
+        return splits_of_table(self.dataset, params, SEEDS, self.dataset.folder / "scratch", lambda phase: None)
 
 
 @pytest.fixture
@@ -418,10 +418,7 @@ def test_a_config_of_fuxictr_becomes_a_data_set(config, capsys):
     assert "weekend: preprocess convert_weekend(time) is not translated" in notes
     params = Params(seed=1, datasets=["tiny"], models=["fm"], tune=TuneParams(num_trials=1))
     assert (
-        splits_of_table(dataset, params, {"split": 0, "negatives": 0}, config.parent / "scratch", lambda phase: None)[
-            1
-        ]["test"].num_rows
-        == 60
+        splits_of_table(dataset, params, SEEDS, config.parent / "scratch", lambda phase: None)[1]["test"].num_rows == 60
     )
 
 

@@ -10,8 +10,9 @@ import yaml
 
 from pipelines.data.catalog import get_dataset
 from pipelines.data.fitting import weights_of
+from pipelines.data.own import WEIGHT
 from pipelines.data.prepared import prepare
-from pipelines.data.rows import WEIGHT, load_rows
+from pipelines.data.rows import load_rows
 from pipelines.data.splits import splits_of_table
 from pipelines.data.tables import read_table, stored_table
 from pipelines.project.params import load_params
@@ -178,7 +179,10 @@ NEGATIVES = {"replace": "item", "given": ["user"], "count": 2}
 
 @pytest.fixture
 def plays(own, tmp_path):
-    """Return a function that encodes a log of positives, and returns the texts of each part's rows."""
+    """Return a function that encodes a log of positives.
+
+    It returns the texts and the labels of each part's rows.
+    """
     (tmp_path / "plays.csv").write_text(PLAYS)
     (tmp_path / "items.csv").write_text("item,genre\n" + "".join(f"i{n},g{n % 4}\n" for n in range(23)))
 
@@ -274,6 +278,6 @@ def test_a_long_table_is_not_held_as_text(own, tmp_path):
     pl.DataFrame({"click": rng.integers(2, size=200_000), **columns}).write_csv(tmp_path / "clicks.csv")
     own(["clicks.csv"], fields)
     command = [sys.executable, "-c", PEAK, tmp_path / "params.yaml"]
-    environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
+    environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout.split()[-1]) >> 10 < 380  # MiB; with all columns in memory 465
+    assert int(done.stdout.split()[-1]) >> 10 < 390  # MiB, of which 330 are taken; with all columns in memory 550
