@@ -17,6 +17,10 @@ from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import embedding_bag
 
+from models.kernels.calls import call, in_parts, loops
+
+COUNTED = 256  # the bound of values that are counted, for each value; sorting takes less time above it
+
 
 class Groups(NamedTuple):
     """Hold places sorted by group.
@@ -32,13 +36,19 @@ class Groups(NamedTuple):
         return embedding_bag(self.order, values, self.offsets, mode="sum")
 
 
-def grouped(values: Tensor, below: int = 1 << 63) -> tuple[Tensor, Tensor, Groups]:
+def grouped(values: Tensor, below: int | None = None) -> tuple[Tensor, Tensor, Groups]:
     """Find the distinct values and the places of each.
 
     Returns the distinct values, ascending; the index of each value into them; and the flattened places by distinct
-    value. It takes less time if all values are `below` 2³¹.
+    value. Values are at least 0 and, if given, `below` a bound. They are counted if the bound is low, else sorted.
     """
-    in_order, order = narrow(values, below).flatten().sort(stable=True)
+    if values.device.type == "cpu" and values.numel():
+        flat = values.flatten().numpy()
+        bound = below or int(flat.max()) + 1
+        if bound <= COUNTED * (len(flat) + COUNTED):
+            distinct, index, order, offsets = map(torch.from_numpy, loops().group(flat, bound))
+            return distinct, index.view(values.shape), Groups(order, offsets)
+    in_order, order = narrow(values, below or 1 << 63).flatten().sort(stable=True)
     distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
     return distinct.long(), index, Groups(order, counts.cumsum(0) - counts)
@@ -175,34 +185,48 @@ class FieldSum(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, where: Occurrences) -> Tensor:
         ctx.where = where
-        if table.dim() == 1:
+        if table.dim() > 1:
+            return embedding_bag(where.index, table, mode="sum")
+        if table.device.type != "cpu":
             return table.index_select(0, where.index.flatten()).view(where.index.shape).sum(1)
-        return embedding_bag(where.index, table, mode="sum")
+        out = table.new_empty(len(where.index))
+        call(loops().sum_terms, table, where.index, out)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        grad = gradients[0].contiguous()
-        return ctx.where.rows.sum(grad.view(len(grad), -1)).view(-1, *grad.shape[1:]), None
+        grad, where = gradients[0].contiguous(), ctx.where
+        if grad.dim() > 1 or grad.device.type != "cpu":
+            return where.rows.sum(grad.view(len(grad), -1)).view(-1, *grad.shape[1:]), None
+        out = grad.new_empty(len(where.ids))
+        call(loops().sum_terms_gradient, grad, *where.places, where.index.shape[1], out)
+        return out, None
 
 
 def bi_interaction(V: Embeddings) -> Tensor:
     """Compute ½ [(Σ_i V_i)² − Σ_i V_i²]: `[u, K]` → `[batch, K]`."""
+    if V.table.device.type != "cpu":
+        return 0.5 * (field_sum(*V).square() - field_sum(V.table.square(), V.where))
     return BiInteraction.apply(V.table, V.where)  # type: ignore[no-any-return]
 
 
 class BiInteraction(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, where: Occurrences) -> Tensor:
-        total = embedding_bag(where.index, table, mode="sum")
-        squares = embedding_bag(where.index, table * table, mode="sum")
+        (batch, n), K = where.index.shape, table.shape[1]
+        total, out = table.new_empty(batch, K), table.new_empty(batch, K)
+        in_parts(loops().bi_interaction, batch, batch * n * K, table, where.index, total, out)
         ctx.where = where
         ctx.save_for_backward(table, total)
-        return squares.neg_().addcmul_(total, total).mul_(0.5)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        grad, (table, total) = gradients[0], ctx.saved_tensors  # d/dV_i = Σ over its rows of g ⊙ (Σ_j V_j − V_i)
-        rows = ctx.where.rows
-        return rows.sum(total * grad).addcmul_(rows.sum(grad.contiguous()), table, value=-1), None
+        (table, total), (order, offsets), n = ctx.saved_tensors, ctx.where.places, ctx.where.index.shape[1]
+        grad = gradients[0] if gradients[0].stride(1) else gradients[0][:, :1]  # the same for all k
+        out, size = torch.empty_like(table), len(order) * table.shape[1]
+        arguments = table, total, grad.contiguous(), order, offsets, n, out
+        in_parts(loops().bi_interaction_gradient, len(table), size, *arguments, offsets=offsets)
+        return out, None

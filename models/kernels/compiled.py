@@ -1,0 +1,180 @@
+"""Loop over the rows and features of a batch in compiled code, for the CPU.
+
+Functions take NumPy arrays and write into them. Those that take `start` and `stop` compute a part, so that threads can
+share the work; a sum over the rows of a feature is in one part and in the order of rows, whatever the number of
+threads. Shapes as in `models.kernels.features`; N places, B batch.
+"""
+
+import math
+
+import numpy as np
+
+from models.kernels.code_cache import compiled
+
+
+@compiled
+def group(values, bound):
+    """Find the distinct values, ascending, and the places of each, by counting.
+
+    Takes values `[N]` below `bound`; returns distinct `[u]`, index `[N]` into it, order `[N]` and offsets `[u]`.
+    """
+    seen = np.zeros((bound + 7) // 8 * 8, np.uint8)
+    for value in values:
+        seen[value] = 1
+    rank = np.empty(bound, np.int32)
+    distinct = np.empty(min(len(values), bound), np.int64)
+    u = 0
+    words = seen.view(np.uint64)
+    for word in range(len(words)):
+        if words[word]:
+            for value in range(8 * word, 8 * word + 8):
+                if seen[value]:
+                    rank[value] = u
+                    distinct[u] = value
+                    u += 1
+    index, order, ends = np.empty(len(values), np.int64), np.empty(len(values), np.int64), np.zeros(u + 1, np.int64)
+    for place in range(len(values)):
+        index[place] = rank[values[place]]
+        ends[index[place] + 1] += 1
+    for i in range(u):
+        ends[i + 1] += ends[i]
+    offsets = ends[:u].copy()
+    for place in range(len(values)):
+        order[ends[index[place]]] = place
+        ends[index[place]] += 1
+    return distinct[:u].copy(), index, order, offsets
+
+
+@compiled
+def bi_interaction(start, stop, table, index, total, out):
+    """Compute ½ [(Σ_i V_i)² − Σ_i V_i²] and Σ_i V_i of each row: table `[u, K]`, index `[B, n]` → `[B, K]` each."""
+    for r in range(start, stop):
+        sums, squares = total[r], out[r]
+        sums[:] = 0
+        squares[:] = 0
+        for i in index[r]:
+            V = table[i]
+            for k in range(len(V)):
+                sums[k] += V[k]
+                squares[k] += V[k] * V[k]
+        for k in range(len(sums)):
+            squares[k] = (sums[k] * sums[k] - squares[k]) / 2
+
+
+@compiled
+def bi_interaction_gradient(start, stop, table, total, grad, order, offsets, n, out):
+    """Compute Σ_r g_r ⊙ (Σ_j V_j − V_i) of each feature over its rows r.
+
+    Shape: grad `[B, K]`, or `[B, 1]` if it is the same for all k → `[u, K]`.
+    """
+    for i in range(start, stop):
+        V, result = table[i], out[i]
+        last = offsets[i + 1] if i + 1 < len(offsets) else len(order)
+        result[:] = 0
+        if grad.shape[1] == 1:
+            weight = grad.dtype.type(0)
+            for place in order[offsets[i] : last]:
+                g, sums = grad[place // n, 0], total[place // n]
+                weight += g
+                for k in range(len(V)):
+                    result[k] += g * sums[k]
+            for k in range(len(V)):
+                result[k] -= weight * V[k]
+        else:
+            for place in order[offsets[i] : last]:
+                g, sums = grad[place // n], total[place // n]
+                for k in range(len(V)):
+                    result[k] += g[k] * (sums[k] - V[k])
+
+
+@compiled
+def sum_terms(weight, ids, out):
+    """Sum weight `[m]` over the features of each row: ids `[B, n]` → `[B]`."""
+    for r in range(len(ids)):
+        total = weight.dtype.type(0)
+        for i in ids[r]:
+            total += weight[i]
+        out[r] = total
+
+
+@compiled
+def sum_terms_gradient(grad, order, offsets, n, out):
+    """Sum grad `[B]` over the rows of each feature, `[u]`."""
+    for i in range(len(offsets)):
+        total = grad.dtype.type(0)
+        last = offsets[i + 1] if i + 1 < len(offsets) else len(order)
+        for place in order[offsets[i] : last]:
+            total += grad[place // n]
+        out[i] = total
+
+
+@compiled
+def settle(start, stop, rows, weight, total, steps, num_steps, lr, eps, l2):
+    """Decay rows of Adagrad as often as steps have skipped them: weight and total `[m, K]`, steps `[m]`."""
+    factor, decay = np.empty(weight.shape[1]), np.empty(weight.shape[1])
+    for row in rows[start:stop]:
+        left = num_steps - steps[row]
+        if left > 0:
+            steps[row] = num_steps
+            w, t = weight[row], total[row]
+            for k in range(len(w)):
+                factor[k], decay[k] = 1 / (1 + lr * l2 / (np.sqrt(np.float64(t[k])) + eps)), 1
+            while left:
+                if left & 1:
+                    for k in range(len(w)):
+                        decay[k] *= factor[k]
+                for k in range(len(w)):
+                    factor[k] *= factor[k]
+                left >>= 1
+            for k in range(len(w)):
+                w[k] = w[k] * decay[k]
+
+
+@compiled
+def adagrad(start, stop, rows, grad, weight, total, steps, num_steps, lr, eps, l2, composite):
+    """Update rows by Adagrad: grad `[u, K]`, weight and total `[m, K]`; steps `[m]`, or `[0]` if nothing is late."""
+    real = weight.dtype.type
+    lr, eps, l2 = real(lr), real(eps), real(l2)
+    decay, inside = (lr * l2, real(0)) if composite else (real(0), l2)
+    for i in range(start, stop):
+        w, t, gradient = weight[rows[i]], total[rows[i]], grad[i]
+        for k in range(len(w)):
+            g = gradient[k] + inside * w[k]
+            t[k] += g * g
+            w[k] -= lr * g / (np.sqrt(t[k]) + eps)
+        if decay:
+            for k in range(len(w)):
+                w[k] /= 1 + decay / (np.sqrt(t[k]) + eps)
+        if len(steps):
+            steps[rows[i]] = num_steps
+
+
+@compiled
+def lazy_adam(start, stop, rows, grad, weight, first, second, num_steps, lr, beta_1, beta_2, eps, l2):
+    """Update rows by Adam: grad `[u, K]`; weight and both moments `[m, K]`."""
+    real = weight.dtype.type
+    size, scale = real(lr / (1 - beta_1**num_steps)), real(1 / math.sqrt(1 - beta_2**num_steps))
+    new_1, old_2, new_2, eps, l2 = real(1 - beta_1), real(beta_2), real(1 - beta_2), real(eps), real(l2)
+    for i in range(start, stop):
+        w, m, v, gradient = weight[rows[i]], first[rows[i]], second[rows[i]], grad[i]
+        for k in range(len(w)):
+            g = gradient[k] + l2 * w[k]
+            m[k] += new_1 * (g - m[k])
+            v[k] = old_2 * v[k] + new_2 * g * g
+            w[k] -= size * m[k] / (np.sqrt(v[k]) * scale + eps)
+
+
+@compiled
+def ftrl(start, stop, rows, grad, weight, n, z, alpha, beta, l1, l2):
+    """Update rows by FTRL-Proximal: grad `[u, K]`; weight, n and z `[m, K]`."""
+    real = weight.dtype.type
+    alpha, beta, l1, l2 = real(alpha), real(beta), real(l1), real(l2)
+    for i in range(start, stop):
+        w, squares, sums, gradient = weight[rows[i]], n[rows[i]], z[rows[i]], grad[i]
+        for k in range(len(w)):
+            g = gradient[k]
+            root = np.sqrt(squares[k] + g * g)
+            sums[k] += g - (root - np.sqrt(squares[k])) / alpha * w[k]
+            squares[k] += g * g
+            beyond = max(abs(sums[k]) - l1, real(0))
+            w[k] = -np.copysign(beyond, sums[k]) / ((beta + root) / alpha + l2)
