@@ -25,7 +25,7 @@ OPTIONS = {
 
 
 class Folder(_CacheLocator):
-    """Keep the code of a source file in a folder named by the content of that file and this one."""
+    """Keep a file's code in a folder named by its content, and by this file's."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,13 +64,13 @@ class Kept(FunctionCache):
     _impl_class = InFolder
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], **more: Any) -> Any:
     """Compile a function for each type of arguments, or load what was compiled before.
 
     One process compiles at a time, and the others wait and load. The function may call compiled functions of its own
     file only.
     """
-    dispatcher: Any = njit(**OPTIONS)(function)
+    dispatcher: Any = njit(**OPTIONS | more)(function)
     lock: AbstractContextManager[Any] = nullcontext()
     try:
         dispatcher._cache = kept = Kept(function)
@@ -88,3 +88,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     dispatcher.compile = alone
     return dispatcher
+
+
+def compiled_sums(function: Callable[..., Any]) -> Any:
+    """Compile a function as `compiled` does, whose sums along a vector may have another order."""
+    return compiled(function, fastmath={"contract", "reassoc", "nsz"})

@@ -5,11 +5,13 @@ features.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from models.kernels.calls import call, loops
 from models.kernels.features import Embeddings, Groups, Occurrences, grouped
 from models.kernels.products import matmul, pad_rows
 
@@ -24,25 +26,34 @@ Kept = Callable[[int], Tensor]  # P → `[P, batch, K]`, in bytes: 1 where dropo
 class Pairs:
     """Hold the distinct pairs of features of a batch, for some pairs of fields.
 
-    Pairs are sorted by field pair (i, j), then by i's feature, then by j's.
-    `index` `[P, batch]` points to each row's pairs, and `places` are the places of the flattened `index`, by pair.
-    `left` and `right` `[q]` are rows of the table of embeddings. If a feature has a vector for each field, they are
-    rows of the table [u, n], flattened.
+    Pairs are sorted by field pair (i, j), then by i's feature. `index` `[P, batch]` points to each row's pairs, and
+    `places` are the places of the flattened `index`, by pair. `left` and `right` `[q]` are rows of the table of
+    embeddings. If a feature has a vector for each field, they are rows of the table [u, n], flattened.
     """
 
     def __init__(self, where: Occurrences, fields: Fields, field_aware: bool) -> None:
-        self.fields, u, n = fields, len(where.ids), where.index.shape[1]
-        i, j = torch.tensor(fields, device=where.index.device).T
-        p = torch.arange(len(fields) + 1, device=i.device)
-        key = (p[:-1, None] * u + where.index.T[i]) * u + where.index.T[j]  # [P, batch]
-        distinct, self.index, self.places = grouped(key, below=len(fields) * u * u)
-        self.field_pair, self.left, self.right = distinct // (u * u), distinct // u % u, distinct % u
-        self.bounds: list[int] = torch.searchsorted(distinct, p * u * u).tolist()
-        self.num_rows = u
+        self.fields, self.num_rows, n = fields, len(where.ids), where.index.shape[1]
+        of_pairs = torch.tensor(fields, device=where.index.device)  # [P, 2]
+        if where.index.device.type == "cpu":
+            found = map(torch.from_numpy, call(loops().find_pairs, where.index, self.num_rows, of_pairs))
+            self.left, self.right, self.field_pair, self.index, bounds = found
+        else:
+            u, (i, j) = self.num_rows, of_pairs.T
+            p = torch.arange(len(fields) + 1, device=i.device)
+            key = (p[:-1, None] * u + where.index.T[i]) * u + where.index.T[j]  # [P, batch]
+            distinct, self.index, self.places = grouped(key, below=len(fields) * u * u)
+            self.field_pair, self.left, self.right = distinct // (u * u), distinct // u % u, distinct % u
+            bounds = torch.searchsorted(distinct, p * u * u)
+        self.bounds: list[int] = bounds.tolist()
         if field_aware:
-            self.left = self.left * n + j[self.field_pair]
-            self.right = self.right * n + i[self.field_pair]
-            self.num_rows = u * n
+            self.left = self.left * n + of_pairs[self.field_pair, 1]
+            self.right = self.right * n + of_pairs[self.field_pair, 0]
+            self.num_rows *= n
+
+    @cached_property
+    def places(self) -> Groups:
+        order, offsets = call(loops().order_of, self.index.flatten(), len(self.left))
+        return Groups(torch.from_numpy(order), torch.from_numpy(offsets))
 
     def chunks(self, width: int, most_fields: int) -> list["Chunk"]:
         """Split all pairs into chunks of some pairs of fields.
@@ -88,7 +99,7 @@ class Pairs:
 
 def pairs_of(V: Embeddings, fields: Fields) -> Pairs:
     """Find the distinct pairs of features for `fields`, once for each batch."""
-    field_aware, known = V.table.dim() == 3, V.where.pairs
+    field_aware, known = V.field_aware, V.where.pairs
     if (fields, field_aware) not in known:
         known[fields, field_aware] = Pairs(V.where, fields, field_aware)
     return known[fields, field_aware]

@@ -9,6 +9,7 @@ Each function has a plain equal in `models.layers`. Shapes: batch rows, n fields
 """
 
 # pyright: reportIncompatibleMethodOverride=false
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -144,18 +145,54 @@ class TouchedRows(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        ids = ctx.ids[None]
-        return torch.sparse_coo_tensor(ids, gradients[0], ctx.shape, is_coalesced=True, check_invariants=False), None
+        return gradient_of(ctx.shape, ctx.ids, gradients[0]), None
 
 
-class Embeddings(NamedTuple):
+class Embeddings:
     """Hold the embeddings of a batch, each feature's once.
 
     `table` is `[u, K]`, or `[u, n, K]` if a feature has a vector for each field. `where` has the places of its rows.
+    With `weight` `[m, …]`, the table is its rows of `where.ids`, and is made when it is first asked for. `shape` is
+    that of a row, if it is not weight's.
     """
 
-    table: Tensor
-    where: Occurrences
+    def __init__(
+        self, table: Tensor | None, where: Occurrences, weight: Tensor | None = None, shape: Sequence[int] = ()
+    ) -> None:
+        self.where, self.weight, self.shape, self.made = where, weight, shape, table
+
+    @property
+    def table(self) -> Tensor:
+        if self.made is None:
+            assert self.weight is not None
+            self.made = self.in_shape(touched_rows(self.weight, self.where.ids))
+        return self.made
+
+    @property
+    def field_aware(self) -> bool:
+        """Tell whether a feature has a vector for each field."""
+        return len(self.shape) > 1 or (self.made is not None and self.made.dim() == 3)
+
+    def in_shape(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(-1, self.shape) if self.shape else rows
+
+    def shaped(self, *shape: int) -> "Embeddings":
+        """Give each row a shape."""
+        made = None if self.made is None else self.made.unflatten(-1, shape)
+        return Embeddings(made, self.where, self.weight, shape)
+
+    @property
+    def source(self) -> tuple[Tensor, Tensor | None]:
+        """Return a tensor with the embeddings, and which of its rows they are (None: all)."""
+        return (self.table, None) if self.weight is None else (self.weight, self.where.ids)
+
+
+def gradient_of(shape: torch.Size, rows: Tensor | None, values: Tensor) -> Tensor:
+    """Make the gradient of a weight from that of its rows (None: all)."""
+    if rows is None:
+        return values.view(shape)
+    values = values.view(len(rows), *shape[1:])
+    return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)
 
 
 def spread(table: Tensor, where: Occurrences) -> Tensor:
@@ -177,7 +214,7 @@ class Spread(Function):
 
 
 def field_sum(table: Tensor, where: Occurrences) -> Tensor:
-    """Sum rows over the fields: `[u, K]` or `[u]` → `[batch, K]` or `[batch]`."""
+    """Sum rows over the fields: `[u, K]` → `[batch, K]`."""
     return FieldSum.apply(table, where)  # type: ignore[no-any-return]
 
 
@@ -185,29 +222,46 @@ class FieldSum(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, where: Occurrences) -> Tensor:
         ctx.where = where
-        if table.dim() > 1:
-            return embedding_bag(where.index, table, mode="sum")
-        if table.device.type != "cpu":
-            return table.index_select(0, where.index.flatten()).view(where.index.shape).sum(1)
-        out = table.new_empty(len(where.index))
-        call(loops().sum_terms, table, where.index, out)
-        return out
+        return embedding_bag(where.index, table, mode="sum")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.where.rows.sum(gradients[0].contiguous()), None
+
+
+def sum_terms(w: Embeddings) -> Tensor:
+    """Sum one number for each feature over the features of each row: `[u]` → `[batch]`."""
+    if w.where.index.device.type != "cpu":
+        return field_sum(w.table[:, None], w.where)[:, 0]
+    return SumTerms.apply(*w.source, w.where)  # type: ignore[no-any-return]
+
+
+class SumTerms(Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: Tensor | None, where: Occurrences) -> Tensor:
+        ctx.shape, ctx.rows, ctx.where = weight.shape, rows, where
+        out = weight.new_empty(len(where.index))
+        call(loops().sum_terms, weight, or_all(rows, weight), where.index, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         grad, where = gradients[0].contiguous(), ctx.where
-        if grad.dim() > 1 or grad.device.type != "cpu":
-            return where.rows.sum(grad.view(len(grad), -1)).view(-1, *grad.shape[1:]), None
         out = grad.new_empty(len(where.ids))
         call(loops().sum_terms_gradient, grad, *where.places, where.index.shape[1], out)
-        return out, None
+        return gradient_of(ctx.shape, ctx.rows, out), None, None
+
+
+def or_all(rows: Tensor | None, weight: Tensor) -> Tensor:
+    return torch.arange(len(weight)) if rows is None else rows
 
 
 def bi_interaction(V: Embeddings) -> Tensor:
     """Compute ½ [(Σ_i V_i)² − Σ_i V_i²]: `[u, K]` → `[batch, K]`."""
     if V.table.device.type != "cpu":
-        return 0.5 * (field_sum(*V).square() - field_sum(V.table.square(), V.where))
+        return 0.5 * (field_sum(V.table, V.where).square() - field_sum(V.table.square(), V.where))
     return BiInteraction.apply(V.table, V.where)  # type: ignore[no-any-return]
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
-from torch.nn.functional import embedding_bag, pad
+from torch.nn.functional import pad
 
+from models.kernels.calls import call, in_parts, loops
 from models.kernels.distinct_pairs import Fields, Kept, Pairs, pairs_of
-from models.kernels.features import Embeddings, narrow
+from models.kernels.features import Embeddings, gradient_of
 from models.kernels.products import matmul
 from models.kernels.rows import RowEffects
 
@@ -50,7 +51,7 @@ def seldom_shared(V: Embeddings, fields: Fields) -> bool:
     """Return whether so few rows share pairs that row-wise kernels are faster."""
     places = V.where.index.numel()
     long = len(V.where.index) * V.table.shape[-1] >= OWN_NUMBERS
-    if V.table.dim() == 3 or not (long or len(fields) <= OWN_FIELDS):
+    if V.field_aware or not (long or len(fields) <= OWN_FIELDS):
         return False
     if len(V.where.ids) >= OWN_FEATURES * places:
         return True
@@ -119,34 +120,37 @@ class PairEffects(Function):
         return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None
 
 
-def pair_dots(V: Embeddings, fields: Fields) -> Tensor:
-    """Compute ⟨V_i, V_j⟩ for each row and pair of fields, `[batch, P]`."""
-    return PairDots.apply(V.table, pairs_of(V, fields))  # type: ignore[no-any-return]
+def pooled_dots(V: Embeddings, fields: Fields) -> Tensor:
+    """Compute Σ_{i<j} ⟨V_i, V_j⟩ of each row, `[batch]`."""
+    if V.where.index.device.type != "cpu":
+        return pooled_products(V, fields, None, None, 1.0).sum(-1)
+    K = V.shape[-1] if V.shape else V.source[0].shape[-1]
+    return PooledDots.apply(*V.source, pairs_of(V, fields), K)  # type: ignore[no-any-return]
 
 
-class PairDots(Function):
+class PooledDots(Function):
+    """Compute ⟨V_i, V_j⟩ once for each distinct pair, from the embeddings where they are."""
+
     @staticmethod
-    def forward(ctx: Any, table: Tensor, pairs: Pairs) -> Tensor:
-        ctx.pairs = pairs
-        ctx.save_for_backward(table)
-        dots = table.new_empty(len(pairs.left))
-        for chunk in pairs.chunks(table.shape[-1], most_fields=len(pairs.fields)):
-            left, right = chunk.vectors(table)
-            dots[chunk.start : chunk.stop] = left.mul_(right).sum(1)[: chunk.size]
-        return dots[pairs.index].T
+    def forward(ctx: Any, weight: Tensor, rows: Tensor | None, pairs: Pairs, K: int) -> Tensor:
+        n, sides = weight[0].numel() // K, (pairs.left, pairs.right)
+        ctx.sides = sides if rows is None else [rows[side // n] * n + side % n for side in sides]
+        ctx.pairs, ctx.rows, ctx.K = pairs, rows, K
+        ctx.save_for_backward(weight)
+        dots, out = weight.new_empty(len(pairs.left)), weight.new_empty(pairs.index.shape[1])
+        in_parts(loops().pair_dots, len(dots), len(dots) * K, weight.view(-1, K), *ctx.sides, dots)
+        call(loops().sum_over_pairs, dots, pairs.index, out)
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (table,), pairs = ctx.saved_tensors, ctx.pairs
-        grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
-        # d/dV_i of ⟨V_i, V_j⟩ is V_j: the gradient of a vector is the weighted sum of the vectors that it meets.
-        in_order, order = narrow(torch.cat([pairs.left, pairs.right]), pairs.num_rows).sort()
-        rows = torch.arange(pairs.num_rows, dtype=in_order.dtype, device=order.device)
-        offsets = torch.searchsorted(in_order, rows)
-        others, weights = torch.cat([pairs.right, pairs.left])[order], grad.repeat(2)[order]
-        met = embedding_bag(others, table.flatten(0, -2), offsets, mode="sum", per_sample_weights=weights)
-        return met.view_as(table), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,), pairs, K = ctx.saved_tensors, ctx.pairs, ctx.K
+        grad, out = weight.new_empty(len(pairs.left)), weight.new_zeros(pairs.num_rows, K)
+        call(loops().sum_over_rows, gradients[0].contiguous(), pairs.index, grad)
+        arguments = weight.view(-1, K), *ctx.sides, grad, pairs.left, pairs.right, out
+        in_parts(loops().pair_dots_gradient, K, len(grad) * K, *arguments)
+        return gradient_of(weight.shape, ctx.rows, out), None, None, None
 
 
 def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:

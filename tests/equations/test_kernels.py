@@ -378,14 +378,14 @@ def test_pooled_products(seed, with_masks, weighted, field_aware):
 
 @pairwise(["_limits"], _limits=LIMITS, seed=SEEDS, field_aware=[False, True])
 @pytest.mark.usefixtures("_limits")
-def test_pair_dots(seed, field_aware):
+def test_pooled_dots(seed, field_aware):
     case = Case(seed)
 
     def fast(table):
-        return pair_kernels.pair_dots(Embeddings(table, case.where), case.pairs)
+        return pair_kernels.pooled_dots(Embeddings(table, case.where), case.pairs)
 
     def plain(table):
-        return case.products(table, case.pairs).sum(-1)
+        return case.products(table, case.pairs).sum((1, 2))
 
     assert_same(fast, plain, case.table(field_aware))
     assert gradcheck(fast, case.table(field_aware).requires_grad_(), fast_mode=True)
@@ -430,6 +430,7 @@ def test_gradcheck(seed):
     for function, *inputs in (
         (lambda t: features.spread(t, case.where), table),
         (lambda t: features.field_sum(t, case.where), table),
+        (lambda t: features.sum_terms(Embeddings(t[:, 0], case.where)), table),
         (lambda t: features.bi_interaction(Embeddings(t, case.where)), table),
         (
             lambda t, W, b: products.concatenated_linear(Embeddings(t, case.where), W, b),
