@@ -47,18 +47,25 @@ def group(values, bound):
 
 @compiled
 def bi_interaction(start, stop, table, index, total, out):
-    """Compute ½ [(Σ_i V_i)² − Σ_i V_i²] and Σ_i V_i of each row: table `[u, K]`, index `[B, n]` → `[B, K]` each."""
+    """Compute Σ_{i<j} V_i ⊙ V_j and Σ_i V_i of each row: table `[u, K]`, index `[B, n]` → `[B, K]` each."""
+    n = index.shape[1]
     for r in range(start, stop):
-        sums, squares = total[r], out[r]
+        sums, pooled = total[r], out[r]
         sums[:] = 0
-        squares[:] = 0
-        for i in index[r]:
-            V = table[i]
-            for k in range(len(V)):
+        pooled[:] = 0
+        for i in range(0, n - 3, 4):  # four at a time, so that sums are seldom read and written
+            A, B, C, D = table[index[r, i]], table[index[r, i + 1]], table[index[r, i + 2]], table[index[r, i + 3]]
+            for k in range(len(sums)):
+                before_B = sums[k] + A[k]
+                before_C = before_B + B[k]
+                before_D = before_C + C[k]
+                pooled[k] += sums[k] * A[k] + before_B * B[k] + before_C * C[k] + before_D * D[k]
+                sums[k] = before_D + D[k]
+        for i in range(n - n % 4, n):
+            V = table[index[r, i]]
+            for k in range(len(sums)):
+                pooled[k] += sums[k] * V[k]
                 sums[k] += V[k]
-                squares[k] += V[k] * V[k]
-        for k in range(len(sums)):
-            squares[k] = (sums[k] * sums[k] - squares[k]) / 2
 
 
 @compiled
@@ -69,19 +76,28 @@ def bi_interaction_gradient(start, stop, table, total, grad, order, offsets, n, 
     """
     for i in range(start, stop):
         V, result = table[i], out[i]
-        last = offsets[i + 1] if i + 1 < len(offsets) else len(order)
+        at, last = offsets[i], offsets[i + 1] if i + 1 < len(offsets) else len(order)
         result[:] = 0
         if grad.shape[1] == 1:
             weight = grad.dtype.type(0)
-            for place in order[offsets[i] : last]:
-                g, sums = grad[place // n, 0], total[place // n]
+            while at + 4 <= last:  # four at a time, so that the result is seldom read and written
+                q, r, s, t = order[at] // n, order[at + 1] // n, order[at + 2] // n, order[at + 3] // n
+                a, b, c, d = grad[q, 0], grad[r, 0], grad[s, 0], grad[t, 0]
+                A, B, C, D = total[q], total[r], total[s], total[t]
+                weight += a + b + c + d
+                for k in range(len(V)):
+                    result[k] += a * A[k] + b * B[k] + c * C[k] + d * D[k]
+                at += 4
+            while at < last:
+                g, sums = grad[order[at] // n, 0], total[order[at] // n]
                 weight += g
                 for k in range(len(V)):
                     result[k] += g * sums[k]
+                at += 1
             for k in range(len(V)):
                 result[k] -= weight * V[k]
         else:
-            for place in order[offsets[i] : last]:
+            for place in order[at:last]:
                 g, sums = grad[place // n], total[place // n]
                 for k in range(len(V)):
                     result[k] += g[k] * (sums[k] - V[k])

@@ -83,10 +83,11 @@ class Occurrences:
         return Groups(self.places.order % n * batch + self.places.order // n, self.places.offsets)
 
     @cached_property
-    def spans(self) -> list[tuple[int, int]]:
-        """Return the range of `ids` that each field's features lie in."""
-        low, high = self.index.aminmax(dim=0)
-        return list(zip(low.tolist(), (high + 1).tolist(), strict=True))
+    def num_features(self) -> list[int] | None:
+        """Count each field's features, if these follow each other in `ids`, field by field; else None."""
+        low, high = (bounds.tolist() for bounds in self.index.aminmax(dim=0))
+        starts = [high + 1 for high in high]
+        return [stop - start for start, stop in zip(low, starts, strict=True)] if low == [0, *starts[:-1]] else None
 
 
 class Bags(NamedTuple):
