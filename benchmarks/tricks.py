@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trainings import Result, Training, epoch_seconds, measure_all
 
-from models.kernels import distinct_pairs, features, products
-from models.layers.batch import Batch
+from models.kernels import calls, distinct_pairs, features, pairs, products
 from models.layers.networks import Dropout
-from pipelines.training import loop, optimizers, process
+from pipelines.data.rows import Rows
+from pipelines.training import loop, process
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
          for model, dropout in (("fm", 0.0), ("ifm", 0.0), ("ifm", 0.1), ("ffm", 0.0))]  # fmt: skip
@@ -43,39 +43,31 @@ def no_padding() -> None:
 
 def no_touched_rows() -> None:
     """Make a table's gradient as large as the table, so the optimizer updates all rows."""
-    features.touched_rows = lambda weight, ids: weight.index_select(0, ids)
+
+    def dense(shape: torch.Size, rows: Tensor | None, values: Tensor) -> Tensor:
+        if rows is None:
+            return values.view(shape)
+        return values.new_zeros(shape).index_copy_(0, rows, values.view(len(rows), *shape[1:]))
+
+    features.gradient_of = pairs.gradient_of = dense
 
 
 def no_shared_pairs() -> None:
-    """Give each row of the batch its own pairs, sorted as the sums need them."""
-    init, grouped = distinct_pairs.Pairs.__init__, distinct_pairs.grouped
-
-    def each_apart(values: Tensor, below: int) -> tuple[Tensor, Tensor, features.Groups]:
-        in_order, order = values.flatten().sort(stable=True)
-        places = torch.arange(len(order), device=order.device)
-        return (
-            in_order,
-            torch.empty_like(order).scatter_(0, order, places).view(values.shape),
-            features.Groups(order, places),
-        )
+    """Give each row of the batch its own pairs."""
+    init = distinct_pairs.Pairs.__init__
 
     def init_apart(self: distinct_pairs.Pairs, *arguments: object) -> None:
-        distinct_pairs.grouped = each_apart
-        try:
-            init(self, *arguments)
-        finally:
-            distinct_pairs.grouped = grouped
+        init(self, *arguments)
+        at = self.index.flatten()
+        self.left, self.right, self.field_pair = self.left[at], self.right[at], self.field_pair[at]
+        self.index = torch.arange(len(at)).view(self.index.shape)
+        self.bounds = (torch.arange(len(self.index) + 1) * self.index.shape[1]).tolist()
 
     distinct_pairs.Pairs.__init__ = init_apart
 
 
-def no_sorted_sums() -> None:
-    def index_add(self: features.Groups, values: Tensor) -> Tensor:
-        sizes = self.offsets.diff(append=self.offsets.new_tensor([len(self.order)]))
-        group = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
-        return values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values.index_select(0, self.order))
-
-    features.Groups.sum = index_add
+def one_thread_in_loops() -> None:
+    calls.WORK_OF_A_THREAD = 1 << 62
 
 
 def no_chunks() -> None:
@@ -96,19 +88,9 @@ def a_data_loader() -> None:
     loop.batches = batches
 
 
-def no_fused_adagrad() -> None:
-    init = optimizers.Adagrad.__init__
-
-    def init_unfused(self: optimizers.Adagrad, *arguments: object, **more: object) -> None:
-        init(self, *arguments, **more)
-        for group in self.param_groups:
-            group["fused"] = False
-
-    optimizers.Adagrad.__init__ = init_unfused
-
-
 def no_kernels() -> None:
-    loop.Batch = lambda ids, values=None, kernels=False: Batch(ids, values)
+    batch = Rows.batch
+    Rows.batch = lambda self, rows, kernels=False: batch(self, rows)
 
 
 EVERYWHERE = ("fm", "ifm", "ffm")
@@ -119,11 +101,10 @@ OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {
     "padding": ("matrices not padded to multiples of 256 rows", ("ifm", "ffm"), no_padding),
     "touched": ("dense gradients: the whole table is updated", EVERYWHERE, no_touched_rows),
     "pairs": ("each row's pairs computed, shared or not", ("ifm", "ffm"), no_shared_pairs),
-    "sums": ("sums by `index_add_`, not sorted `embedding_bag`", EVERYWHERE, no_sorted_sums),
+    "threads": ("compiled loops in one thread", EVERYWHERE, one_thread_in_loops),
     "chunks": ("all pairs in one chunk", ("ifm", "ffm"), no_chunks),
     "bytes": ("dropout draws a float an element, not a byte", ("ifm with dropout",), no_random_bytes),
     "loader": ("batches from a `DataLoader`", EVERYWHERE, a_data_loader),
-    "fused": ("Adagrad not fused", EVERYWHERE, no_fused_adagrad),
     "kernels": ("`training.kernels: plain`: no kernels at all", EVERYWHERE, no_kernels),
 }
 

@@ -3,7 +3,7 @@
 A batch of 4096 rows of ten fields has few distinct features, and few distinct pairs of features. So the embeddings of a
 batch are kept as `Embeddings`: a table with a row for each feature that occurs, and its places. Interactions are
 computed once for each distinct pair (`models.kernels.pairs`). The gradient of a table of weights is sparse: it has the
-rows that occur. A sum over places that share a row is an `embedding_bag` over sorted places.
+rows that occur. The loops are compiled (`models.kernels.compiled`). A GPU only takes `touched_rows` and `spread`.
 
 Each function has a plain equal in `models.layers`. Shapes: batch rows, n fields, u features that occur, K embed_dim.
 """
@@ -37,27 +37,22 @@ class Groups(NamedTuple):
         return embedding_bag(self.order, values, self.offsets, mode="sum")
 
 
-def grouped(values: Tensor, below: int | None = None) -> tuple[Tensor, Tensor, Groups]:
+def grouped(values: Tensor) -> tuple[Tensor, Tensor, Groups]:
     """Find the distinct values and the places of each.
 
     Returns the distinct values, ascending; the index of each value into them; and the flattened places by distinct
-    value. Values are at least 0 and, if given, `below` a bound. They are counted if the bound is low, else sorted.
+    value. Values are not negative. They are counted if none is very large, else sorted.
     """
     if values.device.type == "cpu" and values.numel():
         flat = values.flatten().numpy()
-        bound = below or int(flat.max()) + 1
+        bound = int(flat.max()) + 1
         if bound <= COUNTED * (len(flat) + COUNTED):
             distinct, index, order, offsets = map(torch.from_numpy, loops().group(flat, bound))
             return distinct, index.view(values.shape), Groups(order, offsets)
-    in_order, order = narrow(values, below or 1 << 63).flatten().sort(stable=True)
+    in_order, order = values.flatten().sort(stable=True)
     distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
     return distinct.long(), index, Groups(order, counts.cumsum(0) - counts)
-
-
-def narrow(values: Tensor, below: int) -> Tensor:
-    """Convert values to 32 bits if these are enough: they sort faster."""
-    return values.int() if below <= 1 << 31 else values
 
 
 class Occurrences:
@@ -75,12 +70,6 @@ class Occurrences:
     def rows(self) -> Groups:
         """Group the rows of the batch by feature."""
         return Groups(self.places.order // self.index.shape[1], self.places.offsets)
-
-    @cached_property
-    def places_by_field(self) -> Groups:
-        """Group the places of the flattened `index.T` by feature."""
-        batch, n = self.index.shape
-        return Groups(self.places.order % n * batch + self.places.order // n, self.places.offsets)
 
     @cached_property
     def num_features(self) -> list[int] | None:
@@ -233,8 +222,6 @@ class FieldSum(Function):
 
 def sum_terms(w: Embeddings) -> Tensor:
     """Sum one number for each feature over the features of each row: `[u]` → `[batch]`."""
-    if w.where.index.device.type != "cpu":
-        return field_sum(w.table[:, None], w.where)[:, 0]
     return SumTerms.apply(*w.source, w.where)  # type: ignore[no-any-return]
 
 
@@ -261,8 +248,6 @@ def or_all(rows: Tensor | None, weight: Tensor) -> Tensor:
 
 def bi_interaction(V: Embeddings) -> Tensor:
     """Compute ½ [(Σ_i V_i)² − Σ_i V_i²]: `[u, K]` → `[batch, K]`."""
-    if V.table.device.type != "cpu":
-        return 0.5 * (field_sum(V.table, V.where).square() - field_sum(V.table.square(), V.where))
     return BiInteraction.apply(V.table, V.where)  # type: ignore[no-any-return]
 
 

@@ -73,7 +73,7 @@ def concatenated_linear(V: Embeddings, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class Projection(Function):
-    """Compute W_i V_i of the features of each field i, of which there are so many."""
+    """Compute W_i V_i of the features of each field i, given their numbers."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:

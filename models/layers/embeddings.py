@@ -89,7 +89,7 @@ class LinearTerms(Table):
         return weight if batch.values is None else weight * batch.values
 
     def forward(self, batch: Batch) -> Tensor:
-        if batch.kernels and batch.values is None:
+        if batch.by_feature:
             return self.bias + features.sum_terms(self.touched(batch))
         return self.bias + self.terms(batch).sum(-1)
 
@@ -105,11 +105,8 @@ class FeatureEmbedding(Table):
         super().__init__(torch.randn(sum(field_dims), embed_dim) * 0.01)
 
     def forward(self, batch: Batch) -> Tensor | Embeddings:
-        """Return the vectors; with kernels and no values, each distinct feature's once.
-
-        With values, x_i V_i differs by row.
-        """
-        if batch.kernels and batch.values is None:
+        """Return the vectors; each distinct feature's once where `Batch.by_feature` says so."""
+        if batch.by_feature:
             return self.touched(batch)
         V = self.rows(batch)
         return V if batch.values is None else V * batch.values[..., None]
@@ -130,7 +127,7 @@ class FieldAwareEmbedding(Table):
     def forward(self, batch: Batch) -> Tensor | Embeddings:
         """Return the vectors as `FeatureEmbedding.forward` does."""
         by_field = (self.num_fields, self.embed_dim)
-        if batch.kernels and batch.values is None:
+        if batch.by_feature:
             return self.touched(batch).shaped(*by_field)
         V = self.rows(batch)
         return (V if batch.values is None else V * batch.values[..., None]).unflatten(-1, by_field)
