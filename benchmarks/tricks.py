@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trainings import Result, Training, epoch_seconds, measure_all
 
-from models.kernels import calls, distinct_pairs, features, pairs, products
+from models.kernels import distinct_pairs, features, pairs, products
 from models.layers.networks import Dropout
 from pipelines.data.rows import Rows
-from pipelines.training import loop, process
+from pipelines.training import loop, optimizers, process
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
          for model, dropout in (("fm", 0.0), ("ifm", 0.0), ("ifm", 0.1), ("ffm", 0.0))]  # fmt: skip
@@ -66,8 +66,13 @@ def no_shared_pairs() -> None:
     distinct_pairs.Pairs.__init__ = init_apart
 
 
-def one_thread_in_loops() -> None:
-    calls.WORK_OF_A_THREAD = 1 << 62
+def no_sorted_sums() -> None:
+    def index_add(self: features.Groups, values: Tensor) -> Tensor:
+        sizes = self.offsets.diff(append=self.offsets.new_tensor([len(self.order)]))
+        group = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
+        return values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values.index_select(0, self.order))
+
+    features.Groups.sum = index_add
 
 
 def no_chunks() -> None:
@@ -88,6 +93,17 @@ def a_data_loader() -> None:
     loop.batches = batches
 
 
+def no_fused_adagrad() -> None:
+    init = optimizers.Adagrad.__init__
+
+    def init_unfused(self: optimizers.Adagrad, *arguments: object, **more: object) -> None:
+        init(self, *arguments, **more)
+        for group in self.param_groups:
+            group["fused"] = False
+
+    optimizers.Adagrad.__init__ = init_unfused
+
+
 def no_kernels() -> None:
     batch = Rows.batch
     Rows.batch = lambda self, rows, kernels=False: batch(self, rows)
@@ -101,10 +117,11 @@ OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {
     "padding": ("matrices not padded to multiples of 256 rows", ("ifm", "ffm"), no_padding),
     "touched": ("dense gradients: the whole table is updated", EVERYWHERE, no_touched_rows),
     "pairs": ("each row's pairs computed, shared or not", ("ifm", "ffm"), no_shared_pairs),
-    "threads": ("compiled loops in one thread", EVERYWHERE, one_thread_in_loops),
+    "sums": ("sums by `index_add_`, not sorted `embedding_bag`", EVERYWHERE, no_sorted_sums),
     "chunks": ("all pairs in one chunk", ("ifm", "ffm"), no_chunks),
     "bytes": ("dropout draws a float an element, not a byte", ("ifm with dropout",), no_random_bytes),
     "loader": ("batches from a `DataLoader`", EVERYWHERE, a_data_loader),
+    "fused": ("Adagrad not fused", EVERYWHERE, no_fused_adagrad),
     "kernels": ("`training.kernels: plain`: no kernels at all", EVERYWHERE, no_kernels),
 }
 

@@ -427,7 +427,7 @@ def weigh_masked_gradient(
 
 @compiled
 def sum_masked(start, stop, values, mask, order, offsets, first, last, out):
-    """Add masked values `[N, K]` of each pair's rows to out `[q, K]`."""
+    """Add masked values of each pair's rows: `[N, K]` to out `[q, K]`."""
     for q in range(start, stop):
         result, stop_at = out[q], offsets[q + 1] if q + 1 < len(offsets) else last
         for place in order[offsets[q] : stop_at]:
@@ -438,9 +438,9 @@ def sum_masked(start, stop, values, mask, order, offsets, first, last, out):
 
 @compiled
 def pool_products(start, stop, vectors, left, right, index, T, mask, out):
-    """Add Σ_p T_p mask ⊙ V_i ⊙ V_j of rows start … stop − 1 to out.
+    """Add Σ_p T_p mask ⊙ V_i ⊙ V_j of each row to out.
 
-    Shape: T and index `[P, B]`, mask `[P, B, K]` or empty, which keeps all; out `[B, K]`.
+    For rows start … stop − 1. Shape: T and index `[P, B]`, mask `[P, B, K]` or empty, which keeps all; out `[B, K]`.
     """
     for r in range(start, stop):
         result = out[r]
