@@ -33,7 +33,11 @@ os.register_at_fork(after_in_child=pool.cache_clear)  # the threads are not in t
 
 def arrays(values: tuple[Any, ...]) -> list[Any]:
     """Return arrays that share the memory of the tensors among some values."""
-    return [value.detach().numpy() if isinstance(value, Tensor) else value for value in values]
+    return [array(value) if isinstance(value, Tensor) else value for value in values]
+
+
+def array(tensor: Tensor) -> Any:
+    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -103,7 +103,7 @@ def rows_of(gradient: Any) -> tuple[Any, Tensor]:
 
 def for_rows(function: Any, rows: Tensor, gradient: Tensor | None, tables: Sequence[Tensor], *more: Any) -> None:
     """Call a compiled function that updates some rows of tables of one shape."""
-    flat = [table.detach().view(len(table), -1) for table in ([] if gradient is None else [gradient]) + [*tables]]
+    flat = [table.view(len(table), -1) for table in ([] if gradient is None else [gradient]) + [*tables]]
     in_parts(function, len(rows), len(rows) * flat[-1].shape[1], rows, *flat, *more)
 
 
