@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trainings import Result, Training, epoch_seconds, measure_all
 
-from models.kernels import distinct_pairs, features, products
-from models.layers.batch import Batch
+from models.kernels import distinct_pairs, features, pairs, products
 from models.layers.networks import Dropout
+from pipelines.data.rows import Rows
 from pipelines.training import loop, optimizers, process
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
@@ -43,28 +43,25 @@ def no_padding() -> None:
 
 def no_touched_rows() -> None:
     """Make a table's gradient as large as the table, so the optimizer updates all rows."""
-    features.touched_rows = lambda weight, ids: weight.index_select(0, ids)
+
+    def dense(shape: torch.Size, rows: Tensor | None, values: Tensor) -> Tensor:
+        if rows is None:
+            return values.view(shape)
+        return values.new_zeros(shape).index_copy_(0, rows, values.view(len(rows), *shape[1:]))
+
+    features.gradient_of = pairs.gradient_of = dense
 
 
 def no_shared_pairs() -> None:
-    """Give each row of the batch its own pairs, sorted as the sums need them."""
-    init, grouped = distinct_pairs.Pairs.__init__, distinct_pairs.grouped
-
-    def each_apart(values: Tensor, below: int) -> tuple[Tensor, Tensor, features.Groups]:
-        in_order, order = values.flatten().sort(stable=True)
-        places = torch.arange(len(order), device=order.device)
-        return (
-            in_order,
-            torch.empty_like(order).scatter_(0, order, places).view(values.shape),
-            features.Groups(order, places),
-        )
+    """Give each row of the batch its own pairs."""
+    init = distinct_pairs.Pairs.__init__
 
     def init_apart(self: distinct_pairs.Pairs, *arguments: object) -> None:
-        distinct_pairs.grouped = each_apart
-        try:
-            init(self, *arguments)
-        finally:
-            distinct_pairs.grouped = grouped
+        init(self, *arguments)
+        at = self.index.flatten()
+        self.left, self.right, self.field_pair = self.left[at], self.right[at], self.field_pair[at]
+        self.index = torch.arange(len(at)).view(self.index.shape)
+        self.bounds = (torch.arange(len(self.index) + 1) * self.index.shape[1]).tolist()
 
     distinct_pairs.Pairs.__init__ = init_apart
 
@@ -108,7 +105,8 @@ def no_fused_adagrad() -> None:
 
 
 def no_kernels() -> None:
-    loop.Batch = lambda ids, values=None, kernels=False: Batch(ids, values)
+    batch = Rows.batch
+    Rows.batch = lambda self, rows, kernels=False: batch(self, rows)
 
 
 EVERYWHERE = ("fm", "ifm", "ffm")

@@ -3,12 +3,13 @@
 A batch of 4096 rows of ten fields has few distinct features, and few distinct pairs of features. So the embeddings of a
 batch are kept as `Embeddings`: a table with a row for each feature that occurs, and its places. Interactions are
 computed once for each distinct pair (`models.kernels.pairs`). The gradient of a table of weights is sparse: it has the
-rows that occur. A sum over places that share a row is an `embedding_bag` over sorted places.
+rows that occur. The loops are compiled (`models.kernels.compiled`). A GPU only takes `touched_rows` and `spread`.
 
 Each function has a plain equal in `models.layers`. Shapes: batch rows, n fields, u features that occur, K embed_dim.
 """
 
 # pyright: reportIncompatibleMethodOverride=false
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import embedding_bag
+
+from models.kernels.calls import call, in_parts, loops
+
+COUNTED = 256  # the bound of values that are counted, for each value; sorting takes less time above it
 
 
 class Groups(NamedTuple):
@@ -32,21 +37,22 @@ class Groups(NamedTuple):
         return embedding_bag(self.order, values, self.offsets, mode="sum")
 
 
-def grouped(values: Tensor, below: int = 1 << 63) -> tuple[Tensor, Tensor, Groups]:
+def grouped(values: Tensor) -> tuple[Tensor, Tensor, Groups]:
     """Find the distinct values and the places of each.
 
     Returns the distinct values, ascending; the index of each value into them; and the flattened places by distinct
-    value. It takes less time if all values are `below` 2³¹.
+    value. Values are not negative. They are counted if none is very large, else sorted.
     """
-    in_order, order = narrow(values, below).flatten().sort(stable=True)
+    if values.device.type == "cpu" and values.numel():
+        flat = values.flatten().numpy()
+        bound = int(flat.max()) + 1
+        if bound <= COUNTED * (len(flat) + COUNTED):
+            distinct, index, order, offsets = map(torch.from_numpy, loops().group(flat, bound))
+            return distinct, index.view(values.shape), Groups(order, offsets)
+    in_order, order = values.flatten().sort(stable=True)
     distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
     index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
     return distinct.long(), index, Groups(order, counts.cumsum(0) - counts)
-
-
-def narrow(values: Tensor, below: int) -> Tensor:
-    """Convert values to 32 bits if these are enough: they sort faster."""
-    return values.int() if below <= 1 << 31 else values
 
 
 class Occurrences:
@@ -66,16 +72,11 @@ class Occurrences:
         return Groups(self.places.order // self.index.shape[1], self.places.offsets)
 
     @cached_property
-    def places_by_field(self) -> Groups:
-        """Group the places of the flattened `index.T` by feature."""
-        batch, n = self.index.shape
-        return Groups(self.places.order % n * batch + self.places.order // n, self.places.offsets)
-
-    @cached_property
-    def spans(self) -> list[tuple[int, int]]:
-        """Return the range of `ids` that each field's features lie in."""
-        low, high = self.index.aminmax(dim=0)
-        return list(zip(low.tolist(), (high + 1).tolist(), strict=True))
+    def num_features(self) -> list[int] | None:
+        """Count each field's features, if these follow each other in `ids`, field by field; else None."""
+        low, high = (bounds.tolist() for bounds in self.index.aminmax(dim=0))
+        starts = [high + 1 for high in high]
+        return [stop - start for start, stop in zip(low, starts, strict=True)] if low == [0, *starts[:-1]] else None
 
 
 class Bags(NamedTuple):
@@ -134,18 +135,54 @@ class TouchedRows(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        ids = ctx.ids[None]
-        return torch.sparse_coo_tensor(ids, gradients[0], ctx.shape, is_coalesced=True, check_invariants=False), None
+        return gradient_of(ctx.shape, ctx.ids, gradients[0]), None
 
 
-class Embeddings(NamedTuple):
+class Embeddings:
     """Hold the embeddings of a batch, each feature's once.
 
     `table` is `[u, K]`, or `[u, n, K]` if a feature has a vector for each field. `where` has the places of its rows.
+    With `weight` `[m, …]`, the table is its rows of `where.ids`, and is made when it is first asked for. `shape` is
+    that of a row, if it is not weight's.
     """
 
-    table: Tensor
-    where: Occurrences
+    def __init__(
+        self, table: Tensor | None, where: Occurrences, weight: Tensor | None = None, shape: Sequence[int] = ()
+    ) -> None:
+        self.where, self.weight, self.shape, self.made = where, weight, shape, table
+
+    @property
+    def table(self) -> Tensor:
+        if self.made is None:
+            assert self.weight is not None
+            self.made = self.in_shape(touched_rows(self.weight, self.where.ids))
+        return self.made
+
+    @property
+    def field_aware(self) -> bool:
+        """Tell whether a feature has a vector for each field."""
+        return len(self.shape) > 1 or (self.made is not None and self.made.dim() == 3)
+
+    def in_shape(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(-1, self.shape) if self.shape else rows
+
+    def shaped(self, *shape: int) -> "Embeddings":
+        """Give each row a shape."""
+        made = None if self.made is None else self.made.unflatten(-1, shape)
+        return Embeddings(made, self.where, self.weight, shape)
+
+    @property
+    def source(self) -> tuple[Tensor, Tensor | None]:
+        """Return a tensor with the embeddings, and which of its rows they are (None: all)."""
+        return (self.table, None) if self.weight is None else (self.weight, self.where.ids)
+
+
+def gradient_of(shape: torch.Size, rows: Tensor | None, values: Tensor) -> Tensor:
+    """Make the gradient of a weight from that of its rows (None: all)."""
+    if rows is None:
+        return values.view(shape)
+    values = values.view(len(rows), *shape[1:])
+    return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)
 
 
 def spread(table: Tensor, where: Occurrences) -> Tensor:
@@ -167,7 +204,7 @@ class Spread(Function):
 
 
 def field_sum(table: Tensor, where: Occurrences) -> Tensor:
-    """Sum rows over the fields: `[u, K]` or `[u]` → `[batch, K]` or `[batch]`."""
+    """Sum rows over the fields: `[u, K]` → `[batch, K]`."""
     return FieldSum.apply(table, where)  # type: ignore[no-any-return]
 
 
@@ -175,15 +212,38 @@ class FieldSum(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, where: Occurrences) -> Tensor:
         ctx.where = where
-        if table.dim() == 1:
-            return table.index_select(0, where.index.flatten()).view(where.index.shape).sum(1)
         return embedding_bag(where.index, table, mode="sum")
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        grad = gradients[0].contiguous()
-        return ctx.where.rows.sum(grad.view(len(grad), -1)).view(-1, *grad.shape[1:]), None
+        return ctx.where.rows.sum(gradients[0].contiguous()), None
+
+
+def sum_terms(w: Embeddings) -> Tensor:
+    """Sum one number for each feature over the features of each row: `[u]` → `[batch]`."""
+    return SumTerms.apply(*w.source, w.where)  # type: ignore[no-any-return]
+
+
+class SumTerms(Function):
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: Tensor | None, where: Occurrences) -> Tensor:
+        ctx.shape, ctx.rows, ctx.where = weight.shape, rows, where
+        out = weight.new_empty(len(where.index))
+        call(loops().sum_terms, weight, or_all(rows, weight), where.index, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        grad, where = gradients[0].contiguous(), ctx.where
+        out = grad.new_empty(len(where.ids))
+        call(loops().sum_terms_gradient, grad, *where.places, where.index.shape[1], out)
+        return gradient_of(ctx.shape, ctx.rows, out), None, None
+
+
+def or_all(rows: Tensor | None, weight: Tensor) -> Tensor:
+    return torch.arange(len(weight)) if rows is None else rows
 
 
 def bi_interaction(V: Embeddings) -> Tensor:
@@ -194,15 +254,19 @@ def bi_interaction(V: Embeddings) -> Tensor:
 class BiInteraction(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, where: Occurrences) -> Tensor:
-        total = embedding_bag(where.index, table, mode="sum")
-        squares = embedding_bag(where.index, table * table, mode="sum")
+        (batch, n), K = where.index.shape, table.shape[1]
+        total, out = table.new_empty(batch, K), table.new_empty(batch, K)
+        in_parts(loops().bi_interaction, batch, batch * n * K, table, where.index, total, out)
         ctx.where = where
         ctx.save_for_backward(table, total)
-        return squares.neg_().addcmul_(total, total).mul_(0.5)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        grad, (table, total) = gradients[0], ctx.saved_tensors  # d/dV_i = Σ over its rows of g ⊙ (Σ_j V_j − V_i)
-        rows = ctx.where.rows
-        return rows.sum(total * grad).addcmul_(rows.sum(grad.contiguous()), table, value=-1), None
+        (table, total), (order, offsets), n = ctx.saved_tensors, ctx.where.places, ctx.where.index.shape[1]
+        grad = gradients[0] if gradients[0].stride(1) else gradients[0][:, :1]  # the same for all k
+        out, size = torch.empty_like(table), len(order) * table.shape[1]
+        arguments = table, total, grad.contiguous(), order, offsets, n, out
+        in_parts(loops().bi_interaction_gradient, len(table), size, *arguments, offsets=offsets)
+        return out, None

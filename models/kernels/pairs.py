@@ -10,18 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
-from torch.nn.functional import embedding_bag, pad
 
+from models.kernels.calls import call, in_parts, loops
 from models.kernels.distinct_pairs import Fields, Kept, Pairs, pairs_of
-from models.kernels.features import Embeddings, narrow
+from models.kernels.features import Embeddings, gradient_of
 from models.kernels.products import matmul
-from models.kernels.rows import RowEffects
-
-# `models.kernels.rows` computes the pairs of each row separately. It is used for batches with at least
-OWN_PAIRS = 0.75  # this many distinct pairs for each row and pair of fields, or
-OWN_FEATURES = 0.3  # this many distinct features for each place (then pairs need not be looked for),
-OWN_NUMBERS = 1 << 16  # if a pair of fields has at least this many numbers, so that calls take little of the time,
-OWN_FIELDS = 6  # or if there are at most this many pairs of fields
 
 
 def pair_effects(
@@ -41,21 +34,7 @@ def pair_effects(
     """
     W, b, h = attention or (M.new_zeros(M.shape[-1], 0), M.new_zeros(0), M.new_zeros(0))
     rest = kept, scale, torch.is_grad_enabled()
-    if seldom_shared(V, fields):
-        return RowEffects.apply(V.table, W, b, h, M, V.where, fields, *rest)  # type: ignore[no-any-return]
     return PairEffects.apply(V.table, W, b, h, M, pairs_of(V, fields), *rest)  # type: ignore[no-any-return]
-
-
-def seldom_shared(V: Embeddings, fields: Fields) -> bool:
-    """Return whether so few rows share pairs that row-wise kernels are faster."""
-    places = V.where.index.numel()
-    long = len(V.where.index) * V.table.shape[-1] >= OWN_NUMBERS
-    if V.table.dim() == 3 or not (long or len(fields) <= OWN_FIELDS):
-        return False
-    if len(V.where.ids) >= OWN_FEATURES * places:
-        return True
-    pairs = pairs_of(V, fields)
-    return len(pairs.left) >= OWN_PAIRS * pairs.index.numel()
 
 
 def pair_logits(V: Embeddings, fields: Fields, attention: tuple[Tensor, Tensor, Tensor]) -> Tensor:
@@ -79,17 +58,17 @@ class PairEffects(Function):
         learns: bool,
     ) -> tuple[Tensor, Tensor]:
         (P, batch), d = pairs.index.shape, M.shape[1]
-        logits, effects = table.new_empty(len(pairs.left)), table.new_empty(P, batch, d)
+        logits, effects, M = table.new_empty(len(pairs.left)), table.new_empty(P, batch, d), M.contiguous()
         active, masks = [], []
         # Each pair gets d numbers for each field pair of its chunk: keep this work below the attention network's.
         chunks = pairs.chunks(max(W.shape), most_fields=max(1, 64 // d))
         for chunk in chunks:
-            left, right = chunk.vectors(table)
-            products, size = left.mul_(right), chunk.size
-            hidden = matmul(products, W).add_(b).relu_()
-            logits[chunk.start : chunk.stop] = torch.mv(hidden, h)[:size]
-            if learns:  # ctx.needs_input_grad is true in a prediction too
-                active.append(torch.gt(hidden, 0, out=hidden).to(torch.int8))
+            products = chunk.products(table)
+            hidden = matmul(products, W)
+            # ctx.needs_input_grad is true in a prediction too
+            active.append(torch.empty(hidden.shape if learns else (0, 0), dtype=torch.int8))
+            arguments = hidden, b, h, chunk.of_pairs(logits), active[-1]
+            in_parts(loops().relu_dot, chunk.size, hidden.numel(), *arguments)
             masks.append(chunk.effects(products, M, kept, out=effects))
         ctx.pairs, ctx.chunks, ctx.active, ctx.masks, ctx.scale = pairs, chunks, active, masks, scale
         ctx.save_for_backward(table, W, b, h, M)
@@ -99,54 +78,54 @@ class PairEffects(Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         table, W, b, h, M = ctx.saved_tensors
-        pairs, batch = ctx.pairs, ctx.pairs.index.shape[1]
         grad_table, grad_M = torch.zeros_like(table), torch.zeros_like(M)
         grad_effects = gradients[1].transpose(0, 1).contiguous() * ctx.scale  # [P, batch, d]
-        grad_logits = gradients[0].T.reshape(-1, 1)
+        grad_logits = gradients[0].T.contiguous()[..., None]
         W_h, grad_hidden_W, grad_hidden_b = (W * h).T, torch.zeros_like(W), torch.zeros_like(b)
-        for chunk, sides, active, masks in zip(ctx.chunks, pairs.sides(ctx.chunks), ctx.active, ctx.masks, strict=True):
-            left, right = chunk.vectors(table)
-            products, size = left * right, chunk.size
-            of_pairs = pairs.sum_rows(grad_logits[chunk.first * batch : chunk.last * batch], chunk.first, chunk.last)
-            hidden = active * pad(of_pairs, (0, 0, 0, len(products) - size))
+        for chunk, active, masks in zip(ctx.chunks, ctx.active, ctx.masks, strict=True):
+            products = chunk.products(table)
+            hidden = table.new_zeros(active.shape)  # zero in padding rows
+            of_pairs = chunk.sum_rows(grad_logits)[:, 0]
+            in_parts(loops().relu_dot_gradient, chunk.size, hidden.numel(), active, of_pairs, hidden)
             grad_hidden_W += matmul(products.T, hidden)
             grad_hidden_b += hidden.sum(0)
             grad = matmul(hidden, W_h)
             chunk.add_effects_gradient(grad, grad_M, grad_effects, products, M, masks)
-            sides.add_gradient(grad_table, grad[:size], left[:size], right[:size])
+            chunk.add_products_gradient(grad_table, grad[: chunk.size], table)
         # With r the ReLU's derivative, 0 or 1, the logit is Σ_k h_k r_k (W_k · products + b_k).
         grad_h = (grad_hidden_W * W).sum(0) + grad_hidden_b * b
         return grad_table, grad_hidden_W * h, grad_hidden_b * h, grad_h, grad_M, None, None, None, None
 
 
-def pair_dots(V: Embeddings, fields: Fields) -> Tensor:
-    """Compute ⟨V_i, V_j⟩ for each row and pair of fields, `[batch, P]`."""
-    return PairDots.apply(V.table, pairs_of(V, fields))  # type: ignore[no-any-return]
+def pooled_dots(V: Embeddings, fields: Fields) -> Tensor:
+    """Compute Σ_{i<j} ⟨V_i, V_j⟩ of each row, `[batch]`."""
+    K = V.shape[-1] if V.shape else V.source[0].shape[-1]
+    return PooledDots.apply(*V.source, pairs_of(V, fields), K)  # type: ignore[no-any-return]
 
 
-class PairDots(Function):
+class PooledDots(Function):
+    """Compute ⟨V_i, V_j⟩ once for each distinct pair, from the embeddings where they are."""
+
     @staticmethod
-    def forward(ctx: Any, table: Tensor, pairs: Pairs) -> Tensor:
-        ctx.pairs = pairs
-        ctx.save_for_backward(table)
-        dots = table.new_empty(len(pairs.left))
-        for chunk in pairs.chunks(table.shape[-1], most_fields=len(pairs.fields)):
-            left, right = chunk.vectors(table)
-            dots[chunk.start : chunk.stop] = left.mul_(right).sum(1)[: chunk.size]
-        return dots[pairs.index].T
+    def forward(ctx: Any, weight: Tensor, rows: Tensor | None, pairs: Pairs, K: int) -> Tensor:
+        n, sides = weight[0].numel() // K, (pairs.left, pairs.right)
+        ctx.sides = sides if rows is None else [rows[side // n] * n + side % n for side in sides]
+        ctx.pairs, ctx.rows, ctx.K = pairs, rows, K
+        ctx.save_for_backward(weight)
+        dots, out = weight.new_empty(len(pairs.left)), weight.new_empty(pairs.index.shape[1])
+        in_parts(loops().pair_dots, len(dots), len(dots) * K, weight.view(-1, K), *ctx.sides, dots)
+        call(loops().sum_over_pairs, dots, pairs.index, out)
+        return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (table,), pairs = ctx.saved_tensors, ctx.pairs
-        grad = pairs.sum_rows(gradients[0].T.reshape(-1, 1), 0, len(pairs.fields)).flatten()
-        # d/dV_i of ⟨V_i, V_j⟩ is V_j: the gradient of a vector is the weighted sum of the vectors that it meets.
-        in_order, order = narrow(torch.cat([pairs.left, pairs.right]), pairs.num_rows).sort()
-        rows = torch.arange(pairs.num_rows, dtype=in_order.dtype, device=order.device)
-        offsets = torch.searchsorted(in_order, rows)
-        others, weights = torch.cat([pairs.right, pairs.left])[order], grad.repeat(2)[order]
-        met = embedding_bag(others, table.flatten(0, -2), offsets, mode="sum", per_sample_weights=weights)
-        return met.view_as(table), None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,), pairs, K = ctx.saved_tensors, ctx.pairs, ctx.K
+        grad, out = weight.new_empty(len(pairs.left)), weight.new_zeros(pairs.num_rows, K)
+        call(loops().sum_over_rows, gradients[0].contiguous(), pairs.index, grad)
+        arguments = weight.view(-1, K), *ctx.sides, grad, pairs.left, pairs.right, out
+        in_parts(loops().pair_dots_gradient, K, len(grad) * K, *arguments)
+        return gradient_of(weight.shape, ctx.rows, out), None, None, None
 
 
 def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept | None, scale: float) -> Tensor:
@@ -162,32 +141,22 @@ def pooled_products(V: Embeddings, fields: Fields, T: Tensor | None, kept: Kept 
 class PooledProducts(Function):
     @staticmethod
     def forward(ctx: Any, table: Tensor, T: Tensor, pairs: Pairs, kept: Kept | None, scale: float) -> Tensor:
-        pooled, masks = table.new_zeros(len(T), table.shape[-1]), []
-        chunks = pairs.chunks(table.shape[-1], most_fields=1)
-        for chunk in chunks:
-            left, right = chunk.vectors(table)
-            at_rows = left.mul_(right).index_select(0, pairs.index[chunk.first] - chunk.start)
-            if kept:
-                masks.append(kept(1)[0])
-                at_rows.mul_(masks[-1])
-            pooled.addcmul_(at_rows, T[:, chunk.first, None])
-        ctx.pairs, ctx.chunks, ctx.masks, ctx.scale = pairs, chunks, masks, scale
+        mask = kept(len(pairs.fields)).contiguous() if kept else torch.empty(0, 0, 0, dtype=torch.uint8)
+        T, out = T.T.contiguous(), table.new_zeros(len(T), table.shape[-1])
+        sides = pairs.left, pairs.right, pairs.index
+        numbers = T.numel() * table.shape[-1]
+        in_parts(loops().pool_products, len(out), numbers, table.flatten(0, -2), *sides, T, mask, out)
+        ctx.pairs, ctx.mask, ctx.scale = pairs, mask, scale
         ctx.save_for_backward(table, T)
-        return pooled.mul_(scale)
+        return out.mul_(scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        table, T = ctx.saved_tensors
-        pairs: Pairs = ctx.pairs
-        grad = gradients[0] * ctx.scale
-        grad_table, grad_T = torch.zeros_like(table), torch.empty_like(T, memory_format=torch.contiguous_format)
-        for p, (chunk, sides) in enumerate(zip(ctx.chunks, pairs.sides(ctx.chunks), strict=True)):
-            left, right = chunk.vectors(table)
-            masked = grad * ctx.masks[p] if ctx.masks else grad
-            at_rows = (left * right).index_select(0, pairs.index[p] - chunk.start)
-            grad_T[:, p] = (at_rows * masked).sum(1)
-            size = chunk.size
-            grad_products = pairs.sum_rows(masked * T[:, p, None], p, p + 1)
-            sides.add_gradient(grad_table, grad_products, left[:size], right[:size])
-        return grad_table, grad_T, None, None, None
+        (table, T), pairs, grad = ctx.saved_tensors, ctx.pairs, gradients[0] * ctx.scale
+        grad_table, grad_T, numbers = torch.zeros_like(table), torch.empty_like(T), T.numel() * table.shape[-1]
+        known = table.flatten(0, -2), pairs.left, pairs.right, pairs.index
+        in_parts(loops().pool_products_weights_gradient, len(grad), numbers, *known, ctx.mask, grad, grad_T)
+        rest = T, ctx.mask, grad, grad_table.flatten(0, -2)
+        in_parts(loops().pool_products_gradient, table.shape[-1], numbers, *known, *rest)
+        return grad_table, grad_T.T, None, None, None

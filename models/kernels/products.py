@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import pad
 
-from models.kernels.features import Embeddings, Groups, Occurrences, field_sum
+from models.kernels.features import Embeddings, field_sum, spread
 
 MULTIPLE = 256  # pad matrices with zero rows to a multiple of this: oneDNN makes a new program for each new shape
 
@@ -64,50 +64,41 @@ def pad_rows(a: Tensor) -> Tensor:
 def concatenated_linear(V: Embeddings, weight: Tensor, bias: Tensor) -> Tensor:
     """Compute W [V_1 … V_n] + b, with each distinct W_i V_i once.
 
-    It is Σ_i W_i V_i + b. Shape: weight `[units, n K]` → `[batch, units]`.
+    It is Σ_i W_i V_i + b. If fields share features, the embeddings are written out. Shape: weight `[units, n K]` →
+    `[batch, units]`.
     """
-    return field_sum(Projection.apply(V.table, weight, V.where), by_field(V.where)) + bias  # type: ignore[arg-type]
+    if (sizes := V.where.num_features) is None:
+        return linear(spread(V.table, V.where).flatten(1), weight, bias)
+    return field_sum(Projection.apply(V.table, weight, sizes), V.where) + bias  # type: ignore[arg-type]
 
 
 class Projection(Function):
-    """Compute W_i V_i of the features of each field i, field after field."""
+    """Compute W_i V_i of the features of each field i, given their numbers."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, weight: Tensor, where: Occurrences) -> Tensor:
-        ctx.where = where
+    def forward(ctx: Any, table: Tensor, weight: Tensor, sizes: list[int]) -> Tensor:
+        ctx.sizes = sizes
         ctx.save_for_backward(table, weight)
-        W = weight.split(table.shape[1], dim=1)  # n of [units, K]
-        blocks = [pad_rows(table[low:high]) for low, high in where.spans]
-        sizes = [high - low for low, high in where.spans]
-        return torch.cat([matmul(a, W_i.T)[:size] for a, W_i, size in zip(blocks, W, sizes, strict=True)])
+        out, W = table.new_empty(len(table), len(weight)), weight.split(table.shape[1], dim=1)  # n of [units, K]
+        for V_i, W_i, result in zip(table.split(sizes), W, out.split(sizes), strict=True):
+            padded_matmul(V_i, W_i.T, result)
+        return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         table, weight = ctx.saved_tensors
-        grad_table, grad_weight, start = torch.zeros_like(table), torch.empty_like(weight), 0
+        grad_table, grad_weight = torch.empty_like(table), torch.empty_like(weight)
         W, grad_W = (w.split(table.shape[1], dim=1) for w in (weight, grad_weight))
-        for (low, high), W_i, grad_W_i in zip(ctx.where.spans, W, grad_W, strict=True):
-            size = high - low
-            grad = pad_rows(gradients[0][start : start + size])
-            grad_table[low:high] += matmul(grad, W_i)[:size]
-            matmul(grad.T, pad_rows(table[low:high]), out=grad_W_i)
-            start += size
+        rows = (each.split(ctx.sizes) for each in (gradients[0], table, grad_table))
+        for grad, V_i, grad_V_i, W_i, grad_W_i in zip(*rows, W, grad_W, strict=True):
+            padded_matmul(grad, W_i, grad_V_i)
+            matmul(pad_rows(grad).T, pad_rows(V_i), out=grad_W_i)
         return grad_table, grad_weight, None
 
 
-def by_field(where: Occurrences) -> Occurrences:
-    """Renumber features so that the features of each field have their own range.
-
-    Returns `where` unchanged if no two fields share a feature.
-    """
-    start, shift = 0, []
-    for low, high in where.spans:
-        shift.append(start - low)
-        start += high - low
-    if not any(shift):
-        return where
-    index = where.index + torch.tensor(shift, device=where.index.device)
-    in_order, order = index.flatten().sort(stable=True)
-    ids = torch.arange(start, device=index.device)  # some may not occur
-    return Occurrences(ids, index, Groups(order, torch.searchsorted(in_order, ids)))
+def padded_matmul(a: Tensor, b: Tensor, out: Tensor) -> None:
+    if len(a) < MULTIPLE:
+        matmul(a, b, out)
+    else:
+        out.copy_(matmul(pad_rows(a), b)[: len(a)])

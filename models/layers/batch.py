@@ -12,8 +12,9 @@ class Batch:
     """Hold a batch of rows, and share among layers what is found in it.
 
     `ids` `[batch, n]` are global feature ids (int). `values` `[batch, n]` are the features' values; None if all are 1.
-    With `kernels`, layers compute each distinct feature once. Without, they compute the same in more time. Ids from
-    `bags.first` on stand for lists of features, whose weights are means over the list.
+    With `kernels`, tables of weights have sparse gradients, and on a CPU layers compute each distinct feature once.
+    Without, they compute the same in more time. Ids from `bags.first` on stand for lists of features, whose weights are
+    means over the list.
     """
 
     def __init__(
@@ -27,6 +28,11 @@ class Batch:
     @property
     def num_fields(self) -> int:
         return self.ids.shape[1]
+
+    @property
+    def by_feature(self) -> bool:
+        """Tell whether layers compute each distinct feature once; with values, x_i V_i differs by row."""
+        return self.kernels and self.values is None and self.ids.device.type == "cpu"
 
     @cached_property
     def where(self) -> Occurrences:

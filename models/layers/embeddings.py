@@ -41,12 +41,12 @@ class Table(nn.Module):
             rows = features.touched_rows(self.weight, batch.lists.features)
             return Embeddings(batch.lists.join(rows), batch.where)
         self.settle(batch.where.ids)
-        return Embeddings(features.touched_rows(self.weight, batch.where.ids), batch.where)
+        return Embeddings(None, batch.where, self.weight)
 
     def rows(self, batch: Batch) -> Tensor:
         """Return the row of each feature of a batch: `[m, …]` → `[batch, n, …]`."""
         if batch.kernels:
-            return features.spread(*self.touched(batch))
+            return written_out(self.touched(batch))
         # Not weight[ids]: with two threads, its gradient differs from run to run.
         weight = self.weight.flatten(1) if self.weight.dim() > 1 else self.weight[:, None]
         if batch.bags:  # the mean of each list stands below the rows of the features
@@ -89,8 +89,8 @@ class LinearTerms(Table):
         return weight if batch.values is None else weight * batch.values
 
     def forward(self, batch: Batch) -> Tensor:
-        if batch.kernels and batch.values is None:
-            return self.bias + features.field_sum(*self.touched(batch))
+        if batch.by_feature:
+            return self.bias + features.sum_terms(self.touched(batch))
         return self.bias + self.terms(batch).sum(-1)
 
 
@@ -105,11 +105,8 @@ class FeatureEmbedding(Table):
         super().__init__(torch.randn(sum(field_dims), embed_dim) * 0.01)
 
     def forward(self, batch: Batch) -> Tensor | Embeddings:
-        """Return the vectors; with kernels and no values, each distinct feature's once.
-
-        With values, x_i V_i differs by row.
-        """
-        if batch.kernels and batch.values is None:
+        """Return the vectors; each distinct feature's once where `Batch.by_feature` says so."""
+        if batch.by_feature:
             return self.touched(batch)
         V = self.rows(batch)
         return V if batch.values is None else V * batch.values[..., None]
@@ -130,9 +127,8 @@ class FieldAwareEmbedding(Table):
     def forward(self, batch: Batch) -> Tensor | Embeddings:
         """Return the vectors as `FeatureEmbedding.forward` does."""
         by_field = (self.num_fields, self.embed_dim)
-        if batch.kernels and batch.values is None:
-            V, where = self.touched(batch)
-            return Embeddings(V.unflatten(-1, by_field), where)
+        if batch.by_feature:
+            return self.touched(batch).shaped(*by_field)
         V = self.rows(batch)
         return (V if batch.values is None else V * batch.values[..., None]).unflatten(-1, by_field)
 

@@ -99,5 +99,5 @@ def pool_pairs(V: Tensor | Embeddings, dropout: Dropout, T: Tensor | None = None
 def pooled_sum(V: Tensor | Embeddings, dropout: Dropout) -> Tensor:
     """Sum Σ_{i<j} (V_i ⊙ V_j) x_i x_j over k, with dropout on the pooled vector. Shape: → `[batch]`."""
     if isinstance(V, Embeddings) and not dropout.drops:  # one number for each pair is enough
-        return pair_kernels.pair_dots(V, columns(V)).sum(-1)
+        return pair_kernels.pooled_dots(V, columns(V))
     return dropout(pool_pairs(V, Dropout(0.0))).sum(-1)

@@ -4,17 +4,16 @@ Each group of parameters has an L2 weight of its own.
 """
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adagrad import adagrad
 
+from models.kernels.calls import in_parts, loops
 from models.layers.embeddings import Table, tables
 from pipelines.project.params import TrainingParams
 
-NUMBERS_OF_A_PIECE = 1 << 19  # 2 MiB: how much of a table is updated at a time
 TAKE = {  # for each L2 weight, the roles of the layers that take it
     "l2": {"embedding", "linear"},
     "l2_field": {"field_aspect"},
@@ -22,7 +21,7 @@ TAKE = {  # for each L2 weight, the roles of the layers that take it
 }
 INITIAL_ACCUMULATOR = 1e-8  # Adagrad's, as in the code released with NFM, AFM and IFM
 
-Piece = tuple[nn.Parameter, Tensor | None, Tensor]  # some rows of a parameter, None for all, and their gradient
+Touched = tuple[nn.Parameter, Tensor | None, Tensor]  # a parameter, its rows (None: all) and their gradient
 
 
 def spare_dynamo() -> None:
@@ -104,13 +103,10 @@ def rows_of(gradient: Any) -> tuple[Any, Tensor]:
     return gradient.coalesce().indices()[0], gradient.coalesce().values()
 
 
-def pieces(parameter: nn.Parameter) -> list[Piece]:
-    """Split a sparse gradient into pieces of at most `NUMBERS_OF_A_PIECE` numbers."""
-    rows, gradient = rows_of(parameter.grad)
-    if rows is None or gradient.numel() <= NUMBERS_OF_A_PIECE:
-        return [(parameter, rows, gradient)]
-    size = max(1, NUMBERS_OF_A_PIECE // gradient[0].numel())
-    return [(parameter, *piece) for piece in zip(rows.split(size), gradient.split(size), strict=True)]
+def for_rows(function: Any, rows: Tensor, gradient: Tensor | None, tables: Sequence[Tensor], *more: Any) -> None:
+    """Call a compiled function that updates some rows of tables of one shape."""
+    flat = [table.view(len(table), -1) for table in ([] if gradient is None else [gradient]) + [*tables]]
+    in_parts(function, len(rows), len(rows) * flat[-1].shape[1], rows, *flat, *more)
 
 
 def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
@@ -143,14 +139,24 @@ class Adagrad(torch.optim.Adagrad):
         """Update each weight that has a gradient."""
         self.num_steps += 1
         for group in self.param_groups:
-            self.update([parameter for parameter in group["params"] if parameter.grad is not None], group)
+            by_torch = []
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    rows, gradient = rows_of(parameter.grad)
+                    if rows is None or parameter.device.type != "cpu":
+                        by_torch.append((parameter, rows, gradient))
+                    else:
+                        self.update_rows(parameter, rows, gradient, group)
+            if by_torch:
+                self.update(by_torch, group)
 
-    def update(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """Update parameters piece by piece, so that a piece stays in the CPU's cache."""
-        for round_of_pieces in zip_longest(*(pieces(parameter) for parameter in parameters)):
-            self.update_pieces([piece for piece in round_of_pieces if piece], group)
+    def update_rows(self, parameter: nn.Parameter, rows: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[parameter]
+        steps = state.get("steps", rows[:0])
+        step = self.num_steps, group["lr"], group["eps"], group["weight_decay"], group["composite"]
+        for_rows(loops().adagrad, rows, gradient, (parameter, state["sum"]), steps, *step)
 
-    def update_pieces(self, touched: list[Piece], group: dict[str, Any]) -> None:
+    def update(self, touched: list[Touched], group: dict[str, Any]) -> None:
         states = [self.state[parameter] for parameter, _, _ in touched]
         weights = [at_rows(parameter, rows) for parameter, rows, _ in touched]
         totals = [at_rows(state["sum"], rows) for state, (_, rows, _) in zip(states, touched, strict=True)]
@@ -188,6 +194,10 @@ class LateDecay:
     def settle(self, weight: nn.Parameter, rows: Tensor) -> None:
         """Bring these rows up to date."""
         state, group, num_steps = self.state, self.group, self.optimizer.num_steps
+        if weight.device.type == "cpu":
+            size = num_steps, group["lr"], group["eps"], group["weight_decay"]
+            for_rows(loops().settle, rows, None, (weight, state["sum"]), state["steps"], *size)
+            return
         late = num_steps - state["steps"][rows]
         rows, late = rows[late > 0], late[late > 0].to(weight.dtype)
         H = state["sum"].index_select(0, rows).sqrt_().add_(group["eps"])
@@ -241,6 +251,11 @@ class LazyAdam(torch.optim.Adam):
         state, (beta_1, beta_2) = self.state[parameter], group["betas"]
         if not state:
             state.update(first=torch.zeros_like(parameter), second=torch.zeros_like(parameter))
+        if parameter.device.type == "cpu":
+            moments = state["first"], state["second"]
+            step = self.num_steps, group["lr"], beta_1, beta_2, group["eps"], group["weight_decay"]
+            for_rows(loops().lazy_adam, rows, gradient, (parameter, *moments), *step)
+            return
         weight = parameter.index_select(0, rows)
         gradient = gradient.add(weight, alpha=group["weight_decay"])
         first = state["first"].index_select(0, rows).lerp_(gradient, 1 - beta_1)
@@ -279,6 +294,10 @@ class FTRLProximal(torch.optim.Optimizer):
                     state["n"] = torch.zeros_like(parameter)
                     state["z"] = -parameter * (self.BETA / alpha + l2) - l1 * parameter.sign()
                 rows, g = rows_of(parameter.grad)
+                if rows is not None and parameter.device.type == "cpu":
+                    sums = state["n"], state["z"]
+                    for_rows(loops().ftrl, rows, g, (parameter, *sums), alpha, self.BETA, l1, l2)
+                    continue
                 rows = ... if rows is None else rows
                 w, n, z = parameter[rows], state["n"][rows], state["z"][rows]
                 z = z + g - ((n + g * g).sqrt() - n.sqrt()) / alpha * w

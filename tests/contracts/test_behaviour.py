@@ -197,16 +197,16 @@ def test_comments_renames_and_moves_make_nothing_that_trains_stale(tree):
     root, _ = tree
     files = [file for folder in ("pipelines", "models", "search_spaces") for file in (root / folder).rglob("*.py")]
     edits = {str(file.relative_to(root)): ("\n", "\n# a comment\n") for file in files if file.read_text()}
-    edits["models/kernels/pairs.py"] = ("models.kernels.rows import", "models.kernels.pairs_of_rows import")
-    rows, renamed = root / "models" / "kernels" / "rows.py", root / "models" / "kernels" / "pairs_of_rows.py"
+    edits["models/kernels/compiled.py"] = ("models.kernels.code_cache import", "models.kernels.kept_code import")
+    cache, renamed = (root / "models" / "kernels" / f"{name}.py" for name in ("code_cache", "kept_code"))
     with changed(root, edits):
-        rows.rename(renamed)
+        cache.rename(renamed)
         try:
             assert newly_stale(tree) == {}
             assert "pipelines/data" in stale(root)["main prepare@frappe"]  # DVC has seen the edits
             assert run_module(root, "pipelines.behaviour", "ifm", "fm").returncode == 0
         finally:
-            renamed.rename(rows)
+            renamed.rename(cache)
 
 
 # The golden files that stand for all others that a change does not concern

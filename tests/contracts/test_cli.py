@@ -14,7 +14,7 @@ from pipelines.project.cli import WITH_PARAMS, one_of, phases, run
 
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
-HEAVY = {"torch", "ray", "optuna", "matplotlib", "scipy", "jinja2"}
+HEAVY = {"torch", "ray", "optuna", "matplotlib", "scipy", "jinja2", "numba"}
 
 
 @pytest.fixture
@@ -185,6 +185,12 @@ def test_no_stage_waits_for_a_heavy_import_before_it_reads_its_options():
     code = f"import sys, {modules}; print(*sorted({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_only_what_trains_or_predicts_waits_for_the_compiler():
+    code = "import sys, pipelines.data.rows, pipelines.search.tuner; print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2)])

@@ -10,7 +10,6 @@ from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms, Table, settle, written_out
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
-from pipelines.training import optimizers
 from pipelines.training.loop import evaluate, predict, train
 from pipelines.training.optimizers import forget_optimizer, make_optimizer
 from pipelines.training.start import new_model
@@ -171,17 +170,17 @@ def test_sparse_gradients_give_what_dense_ones_do(optimizer, l2, seed):
     assert_same_weights(fast, plain)
 
 
-@pytest.mark.parametrize("l2", [0.0, 0.02])
-def test_rows_updated_in_pieces_are_those_updated_at_once(l2, monkeypatch):
-    training, batches = TrainingParams(optimizer="adagrad", learning_rate=0.1, l2=l2), random_batches(30)
-    at_once, in_pieces = (Features(with_kernels=True) for _ in range(2))
-    expected = steps_of(at_once, training, batches)
-    monkeypatch.setattr(optimizers, "NUMBERS_OF_A_PIECE", 3)  # a piece has one row of embeddings, or a few linear terms
-    assert torch.equal(steps_of(in_pieces, training, batches), expected)
-    settle(at_once)
-    settle(in_pieces)
-    for name, weight in at_once.state_dict().items():
-        assert torch.equal(in_pieces.state_dict()[name], weight), name
+@pytest.mark.parametrize("optimizer", ["adagrad", "lazy_adam", "ftrl"])
+def test_rows_updated_by_several_threads_are_those_updated_by_one(optimizer, several_threads):
+    training, batches = TrainingParams(optimizer=optimizer, learning_rate=0.1, l2=0.02), random_batches(10)
+    one, several = (Features(with_kernels=True) for _ in range(2))
+    expected = steps_of(one, training, batches)
+    with several_threads():
+        assert torch.equal(steps_of(several, training, batches), expected)
+        settle(several)
+    settle(one)
+    for name, weight in one.state_dict().items():
+        assert torch.equal(several.state_dict()[name], weight), name
 
 
 def test_rows_that_no_batch_touched_decay_at_each_step():
