@@ -30,6 +30,9 @@ def main(
     metric: Annotated[str, typer.Option(help=f"{', '.join(METRICS)}: decides searches and ranks.")] = "auc",
     num_seeds: Annotated[int, typer.Option(help="Final runs of each model.")] = 3,
     num_trials: Annotated[int | None, typer.Option(help="Trials of each search, if the time allows so many.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Training rows of a trial, drawn from a large log; the final runs have all.")
+    ] = None,
 ) -> None:
     """Prepare a data set, search the hyperparameters of several models, and rank them.
 
@@ -55,13 +58,15 @@ def main(
     if not suited or each < LEAST_SECONDS:
         raise ValueError(f"--time-budget {time_budget} leaves {each:.0f} s for each of {len(suited)} models: give more")
     params = paths.root / "params.yaml"
-    tune = {"num_trials": num_trials, "time_budget_s": round(each, 1)}
+    tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
     write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {}))
     stage("download", params, dataset=dataset)
     stage("prepare", params, dataset=dataset)
     num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
     write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {"training.batch_size": batch_size}))
+    if sample and sample < num_rows:
+        print(f"searches train on {sample:,} of {num_rows:,} rows, drawn; the final runs train on all", flush=True)
     share = seconds * (1 - SEARCH_SHARE) / len(suited)
     print(forecast(epoch_seconds(dataset, params, paths), each, share, num_seeds, os.cpu_count() or 1), flush=True)
     failed = fit_all(dataset, suited, params)

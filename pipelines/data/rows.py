@@ -94,6 +94,11 @@ class Rows:
         """Pickle the tensors as arrays: Ray then keeps one copy for all its workers on a machine."""
         return from_arrays, ({name: tensor.cpu().numpy() for name, tensor in self.tensors().items()}, self.bags)
 
+    def sample(self, num_rows: int, seed: int) -> "Rows":
+        """Draw rows without replacement, in their order."""
+        drawn = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:num_rows].sort().values
+        return Rows(**{name: tensor[drawn] for name, tensor in self.tensors().items()}, bags=self.bags)  # type: ignore[arg-type]
+
     def to(self, device: str | torch.device) -> "Rows":
         bags = self.bags and Bags(self.bags.first, self.bags.elements.to(device), self.bags.offsets.to(device))
         tensors: dict[str, Any] = {

@@ -111,6 +111,7 @@ class TuneParams(Schema):
     num_trials: PositiveInt | None = None
     time_budget_s: PositiveFloat | None = None
     max_epochs: PositiveInt | None = None  # per trial; null: training.max_epochs, as in the final runs
+    max_rows: PositiveInt | None = omitted(None)  # training rows of a trial, drawn; the final runs have all
     fixed: dict[str, Any] = Field(default={})  # keys of a search space that are not searched, and their values
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails

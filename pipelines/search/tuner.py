@@ -32,6 +32,7 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TuneParams
 from pipelines.project.provenance import versions
 from pipelines.project.records import command
+from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting
 from pipelines.search.journal import (
     REASON,
@@ -65,6 +66,10 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     """
     max_epochs = params.tune.max_epochs or cell.training.max_epochs
     cell = replace(cell, training=cell.training.model_copy(update={"max_epochs": max_epochs}))
+    rows = {}
+    if (most := params.tune.max_rows) and most < len(cell.train_rows):
+        seed = seed_for(cell.root_seed, "tune", "rows", cell.dataset)  # for all models the same rows
+        cell, rows = replace(cell, train_rows=cell.train_rows.sample(most, seed)), {"tune.max_rows": most}
     fixed = fixed_setting(cell.model, params)
     space = {key: value for key, value in shared.get_space(cell.model).items() if key not in fixed}
     if not space:
@@ -74,7 +79,7 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
         scheduled = {} if params.tune.scheduler == "none" else {"tune.scheduler": params.tune.scheduler}
-        name = fingerprint(cell, space, {**fixed, **scheduled})
+        name = fingerprint(cell, space, {**fixed, **scheduled, **rows})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
         requeue_failed(study, surroundings(params.tune), retry)

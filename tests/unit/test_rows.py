@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 
 import numpy as np
@@ -68,3 +69,15 @@ def test_a_split_is_read_piece_by_piece(tmp_path, monkeypatch, num_rows):
     assert rows.features.flatten().tolist() == list(range(num_rows))
     assert rows.values.flatten().tolist() == [row / 2 for row in range(num_rows)]
     assert rows.labels.tolist() == table["label"].to_list()
+
+
+def test_a_sample_has_distinct_rows_in_their_order_and_all_that_belongs_to_them():
+    rows = dataclasses.replace(drawn(), weights=torch.arange(1000).float())
+    sample = rows.sample(7, seed=3)
+    places = sample.weights.long()
+    assert len(sample) == len(places.unique()) == 7
+    assert (places.diff() > 0).all()
+    assert torch.equal(sample.features, rows.features[places])
+    assert torch.equal(sample.labels, rows.labels[places])
+    assert torch.equal(rows.sample(7, seed=3).weights, sample.weights)
+    assert not torch.equal(rows.sample(7, seed=4).weights, sample.weights)

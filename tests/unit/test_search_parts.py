@@ -283,6 +283,27 @@ def test_a_space_without_a_setting_left_ends_the_search(prepared, monkeypatch):
         tuner.check_result(cell, budget, study)
 
 
+def test_trials_train_on_as_many_rows_as_they_may_have_and_such_a_search_has_its_own_study(
+    prepared, monkeypatch, tmp_path
+):
+    seen = []
+    monkeypatch.setattr(
+        tuner, "spend_budget", lambda cell, space, fixed, budget, study, known: seen.append((cell, study))
+    )
+    monkeypatch.setattr(tuner, "check_result", lambda *given: None)
+    cells = {name: cell_of(prepared, name) for name in ("fm", "lr")}
+    num_rows = len(cells["fm"].train_rows)
+    for name, most in (("fm", None), ("fm", num_rows), ("fm", 50), ("lr", 50)):
+        params = load_params(prepared.params)
+        params = params.model_copy(update={"tune": params.tune.model_copy(update={"max_rows": most})})
+        tuner.search(cells[name], "synthetic", params, tmp_path / name)
+    sizes, names = [len(cell.train_rows) for cell, _ in seen], [study.study_name for _, study in seen]
+    assert sizes == [num_rows, num_rows, 50, 50]
+    assert names[0] == names[1] != names[2]
+    assert seen[2][0].train_rows.features.equal(seen[3][0].train_rows.features)  # the same rows for all models
+    assert len(cells["fm"].train_rows) == num_rows
+
+
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_no_scheduler_stops_a_known_setting(scheduler):
     study = optuna.create_study()
