@@ -1,10 +1,12 @@
 """Number the features of a log."""
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel
 
 
 @dataclass(frozen=True)
@@ -13,12 +15,14 @@ class Encoded:
 
     `ids` is int32 [rows, fields]. `vocabulary` has the columns field, feature_id and raw_value, sorted by feature_id.
     `field_dims` is the number of features of each field. Ids from `num_features` on stand for `lists` of features.
+    `fitted` has what the fields of a user's own table learnt from its training rows, by name.
     """
 
     ids: np.ndarray
     vocabulary: pl.DataFrame
     field_dims: list[int]
     lists: pl.Series | None = None
+    fitted: Mapping[str, BaseModel] = dataclasses.field(default_factory=dict)
 
     @property
     def num_features(self) -> int:

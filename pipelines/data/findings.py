@@ -5,7 +5,9 @@ import re
 import numpy as np
 import polars as pl
 
-from pipelines.data.fitting import bins, columns_of, labels_of, numbers_of, split_of
+from pipelines.data.cells import numbers_of
+from pipelines.data.fields import fit_field, values_of
+from pipelines.data.fitting import columns_of, labels_of, split_of
 from pipelines.data.own import Column, OwnDataset
 from pipelines.data.tables import PART
 
@@ -97,7 +99,9 @@ def quantiles(texts: pl.Series, column: Column, train: np.ndarray) -> list[pl.Se
     """Name the training quantiles of a number."""
     if column.kind != "number" or not texts[train].drop_nulls().len():
         return []
-    return [bins(numbers_of(texts, f"column {texts.name}"), Column(kind="number", scale="bins"), train)]
+    numbers = numbers_of(texts, f"column {texts.name}")
+    fitted, _ = fit_field(numbers, Column(kind="number", scale="bins"), train)
+    return [values_of(numbers, fitted)]
 
 
 def single_auc(texts: pl.Series, positive: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:

@@ -1,23 +1,20 @@
 """Turn a user's own table into features: label, split, and fields fitted on the training rows."""
 
-import math
-import re
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 
 import numpy as np
 import polars as pl
 
+from pipelines.data.cells import is_number, numbers_of, times_of
 from pipelines.data.encoding import Encoded
-from pipelines.data.own import Column, OwnDataset, SplitBy, column_of, label_of
+from pipelines.data.fields import Fitted, features_of, fit_field, read_cells
+from pipelines.data.own import OwnDataset, SplitBy, column_of, label_of
 from pipelines.data.splitting import split_groups, split_in_order, split_rows
 from pipelines.data.tables import PART, Stored
 
-OTHER, MISSING = "<rare or unseen>", "<missing>"
 POSITIVE = {"1", "true", "yes"}
 NEGATIVE = {"0", "-1", "false", "no"}
 Columns = pl.DataFrame | Stored
-ALL_VALUES = Column(min_count=1)
 FAR = 100.0  # a raw number of this size makes training diverge or stall
 
 
@@ -100,28 +97,6 @@ def columns_of(table: Columns) -> list[str]:
     return [column for column in table.columns if column != PART]
 
 
-def is_number(text: str) -> bool:
-    """Tell whether a text is a finite number."""
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
-
-
-def numbers_of(texts: pl.Series, where: str) -> np.ndarray:
-    """Turn texts into numbers; missing is NaN. Raises ValueError that names the first row that holds no number."""
-    numbers = texts.cast(pl.Float64, strict=False)
-    wrong = (
-        (numbers.is_null() & texts.is_not_null())
-        | numbers.is_infinite().fill_null(False)
-        | numbers.is_nan().fill_null(False)
-    )
-    if wrong.any():
-        row = int(wrong.arg_max() or 0)
-        raise ValueError(f"{where}: row {row + 1} has {texts[row]!r}, which is no finite number")
-    return numbers.fill_null(float("nan")).to_numpy()
-
-
 def split_of(
     table: Columns, dataset: OwnDataset, train: float, valid: float, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
@@ -146,7 +121,7 @@ def split_of(
             raise ValueError(
                 f"data set {dataset.name!r}: split by time, but {split.column} is missing in {count:,} rows"
             )
-        order = np.argsort(times_of(table[split.column], dataset.name, split.format), kind="stable")
+        order = np.argsort(times_of(table[split.column], f"data set {dataset.name!r}", split.format), kind="stable")
     return {part: np.sort(rows) for part, rows in split_in_order(order, train, valid).items()}
 
 
@@ -170,29 +145,6 @@ def by_last(table: Columns, split: SplitBy) -> dict[str, np.ndarray]:
     }
 
 
-def times_of(texts: pl.Series, name: str, format: str = "") -> np.ndarray:
-    """Turn texts into seconds: numbers as they are, else dates by a format of strptime or ISO 8601; missing is 0.
-
-    Raises ValueError that names the first row that holds no time.
-    """
-    if format in ("", "unix", "unix_ms"):
-        numbers = texts.cast(pl.Float64, strict=False)
-        if numbers.null_count() == texts.null_count():
-            return numbers.fill_null(0.0).to_numpy() / (1000 if format == "unix_ms" else 1)
-    read, given = texts, format if format not in ("", "unix", "unix_ms") else None
-    if given and re.search("%[HI]", given) and "%M" not in given:  # strptime of Polars wants minutes
-        read, given = texts + ":00", f"{given}:%M"
-    try:
-        dates = read.str.to_datetime(given, strict=False)
-    except pl.exceptions.PolarsError:  # no format fits, or the format is none
-        dates = pl.Series([None] * len(texts), dtype=pl.Datetime)
-    if (wrong := dates.is_null() & texts.is_not_null()).any():
-        row = int(wrong.arg_max() or 0)
-        said = f"by the format {format!r}" if format else "in ISO 8601; write its format"
-        raise ValueError(f"data set {name!r}: {texts.name} such as {texts[row]!r} in row {row + 1} is no time {said}")
-    return dates.dt.epoch("s").fill_null(0).to_numpy()
-
-
 def encode_own(
     table: Columns,
     dataset: OwnDataset,
@@ -207,37 +159,25 @@ def encode_own(
         column_of(f"column of field {field!r} of {dataset.name!r}", dataset.source(field), columns_of(table))
     shape = table.height, len(dataset.fields)
     ids, values = np.empty(shape, dtype=np.int32), None
-    sizes: list[int] = []
+    fitted: dict[str, Fitted] = {}
     names: list[pl.Series] = []
     lists: dict[int, pl.Series] = {}  # by place of the field: its distinct lists
     for place, (field, column) in enumerate(dataset.fields.items()):
         begin(f"encodes field {place + 1} of {len(dataset.fields)}, {field}")
         texts = table[dataset.source(field)]
-        where, first = f"data set {dataset.name!r}: field {field}", sum(sizes)
+        where, first = f"data set {dataset.name!r}: field {field}", sum(map(len, names))
         if not texts.is_not_null().to_numpy()[train].any():
             raise ValueError(f"{where}: all training rows lack {texts.name}")
-        if column.kind == "list":
-            own_names = list_names(texts, column, train)
-            lists[place], ids[:, place] = distinct_lists(texts, column, first, own_names)
-        elif column.kind == "number" and column.scale != "bins":
-            if values is None:
-                values = np.ones(shape, dtype=np.float32)
-            missing, own_names, values[:, place] = number(texts, column, train, where)
-            np.add(missing, first, out=ids[:, place])
-        else:
-            if column.kind == "time":
-                texts = part_of_time(texts, column, dataset.name)
-            elif column.kind == "number":
-                texts = bins(numbers_of(texts, where), column, train)
-            if column.kind != "category":
-                own, own_names = category(texts, ALL_VALUES, train)
-            elif column.hash:
-                own, own_names = hashed(texts, column.hash)
-            else:
-                own, own_names = category(texts, column, train)
-            np.add(own, first, out=ids[:, place])
-        sizes.append(len(own_names))
-        names.append(pl.Series(own_names, dtype=pl.String))
+        read = read_cells(texts, column, where)
+        fitted[field], own_names = fit_field(read, column, train)
+        ids[:, place], numbers, found = features_of(read, fitted[field], own_names, first)
+        if numbers is not None:
+            values = np.ones(shape, dtype=np.float32) if values is None else values
+            values[:, place] = numbers
+        if found is not None:
+            lists[place] = found
+        names.append(own_names)
+    sizes = list(map(len, names))
     vocabulary = pl.DataFrame(
         {
             "field": pl.Series(list(dataset.fields)).repeat_by(pl.Series(sizes)).explode(),
@@ -245,109 +185,19 @@ def encode_own(
             "raw_value": pl.concat(names),
         }
     )
-    after = sum(sizes)  # the lists' numbers come after all features
-    for place, found in lists.items():
-        ids[:, place] += after
-        after += len(found)
-    encoded = Encoded(ids, vocabulary, sizes, pl.concat(lists.values()) if lists else None)
+    encoded = Encoded(ids, vocabulary, sizes, number_lists(ids, lists, sum(sizes)), fitted)
     return encoded, None if values is None or (values == 1).all() else values
 
 
-def category(texts: pl.Series, column: Column, train: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Assign ids to the values of a category.
+def number_lists(ids: np.ndarray, lists: dict[int, pl.Series], after: int) -> pl.Series | None:
+    """Give the lists of all fields, and their `ids`, numbers after all features.
 
-    Feature 0 is shared by rare and unseen values, feature 1 stands for missing.
+    Returns None without lists.
     """
-    known = frequent(counted(texts[train]), column)
-    numbers = texts.replace_strict(
-        known, pl.Series(range(2, len(known) + 2), dtype=pl.Int32), default=0, return_dtype=pl.Int32
-    )
-    return numbers.set(texts.is_null(), 1).to_numpy(), [OTHER, MISSING, *known.to_list()]
-
-
-def counted(texts: pl.Series) -> pl.DataFrame:
-    """Count the rows of each value, as columns `value` and `count`; missing values are left out."""
-    return texts.alias("value").drop_nulls().value_counts(name="count")
-
-
-def frequent(counts: pl.DataFrame, column: Column) -> pl.Series:
-    """Return the values with at least `min_count` rows, the most frequent first.
-
-    There are at most `max_size`.
-    """
-    known = counts.filter(pl.col("count") >= column.min_count)
-    return known.sort("count", "value", descending=[True, False])["value"].head(column.max_size or len(known))
-
-
-def hashed(texts: pl.Series, size: int) -> tuple[np.ndarray, list[str]]:
-    """Assign values to `size` features by their hash, which no machine or version changes.
-
-    Feature 0 stands for missing. No feature is unseen: a new value has a hash too.
-    """
-    distinct = texts.unique()
-    hashes = (blake2b((text or "").encode(), digest_size=8).digest() for text in distinct.to_list())
-    features = pl.Series([int.from_bytes(each, "little") % size + 1 for each in hashes], dtype=pl.Int32)
-    features = features.set(distinct.is_null(), 0)
-    numbers = texts.replace_strict(distinct, features, return_dtype=pl.Int32)
-    return numbers.to_numpy(), [MISSING, *(f"<hash {number} of {size}>" for number in range(size))]
-
-
-def elements_of(texts: pl.Series, column: Column) -> pl.Series:
-    """Split texts into lists of at most `max_length` elements, without empty ones."""
-    split = texts.str.split(column.separator).list.eval(pl.element().str.strip_chars())
-    return split.list.eval(pl.element().filter(pl.element() != "")).list.head(column.max_length)
-
-
-def list_names(texts: pl.Series, column: Column, train: np.ndarray) -> list[str]:
-    """Name the features of a list field: rare or unseen, missing, and the elements that training rows have."""
-    lists = counted(texts[train])
-    elements = lists.with_columns(elements_of(lists["value"], column)).explode("value").drop_nulls("value")
-    counts = elements.group_by("value").agg(pl.col("count").sum())
-    return [OTHER, MISSING, *frequent(counts, column).to_list()]
-
-
-def distinct_lists(texts: pl.Series, column: Column, first: int, names: list[str]) -> tuple[pl.Series, np.ndarray]:
-    """Find the distinct lists of features, and the number of each row's list.
-
-    The features of the field start at `first`. A list without elements holds the feature of missing values.
-    """
-    texts = texts.fill_null("")
-    distinct = texts.unique(maintain_order=True)
-    places = pl.Series(range(first, first + len(names)), dtype=pl.Int32)
-    numbers = pl.element().replace_strict(pl.Series(names), places, default=first, return_dtype=pl.Int32)
-    lists = elements_of(distinct, column).list.eval(numbers)
-    empty = lists.list.len() == 0
-    missing = pl.Series([[first + 1]] * len(lists), dtype=pl.List(pl.Int32))
-    lists = pl.select(pl.when(empty).then(missing).otherwise(lists)).to_series().alias("elements")
-    return lists, texts.cast(pl.Enum(distinct)).to_physical().to_numpy()
-
-
-def number(texts: pl.Series, column: Column, train: np.ndarray, where: str) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Scale a number: feature 0 with the number as its value, feature 1 with value 1 where it is missing."""
-    raw = numbers_of(texts, where)
-    missing = np.isnan(raw)
-    scaled = np.sign(raw) * np.log1p(np.abs(raw)) if column.scale == "log" else raw
-    if column.scale != "raw":
-        mean, deviation = np.nanmean(scaled[train]), np.nanstd(scaled[train])
-        scaled = (scaled - mean) / (deviation or 1.0)
-    return missing.astype(np.int32), [f"<{column.scale} number>", MISSING], np.where(missing, 1.0, scaled)
-
-
-def bins(numbers: np.ndarray, column: Column, train: np.ndarray) -> pl.Series:
-    """Name the training quantile of each number; missing stays missing."""
-    inner = np.linspace(0, 1, column.bins + 1)[1:-1]
-    edges = np.unique(np.nanquantile(numbers[train], inner))
-    names = np.array([f"up to {edge:g}" for edge in edges] + [f"over {edges[-1]:g}"], dtype=object)
-    texts = names[np.searchsorted(edges, numbers)]
-    return pl.Series("bin", texts, dtype=pl.String).set(pl.Series(np.isnan(numbers)), None)
-
-
-def part_of_time(texts: pl.Series, column: Column, name: str) -> pl.Series:
-    """Take hour, weekday, day or month of a time, in UTC; missing stays missing."""
-    seconds = pl.Series(times_of(texts, name, column.format)).cast(pl.Int64)
-    time = pl.from_epoch(seconds, "s").dt
-    part = {"hour": time.hour, "weekday": time.weekday, "day": time.day, "month": time.month}[column.part]()
-    return part.cast(pl.String).set(texts.is_null(), None).alias("part")
+    for place, found in lists.items():
+        ids[:, place] += after
+        after += len(found)
+    return pl.concat(lists.values()) if lists else None
 
 
 def far_from_one(values: np.ndarray | None, dataset: OwnDataset) -> list[str]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.data.fitting import columns_of, is_number, times_of
+from pipelines.data.cells import is_number, times_of
+from pipelines.data.fitting import columns_of
 from pipelines.data.formats import ELEMENTS
 from pipelines.data.own import INHERITED, RESERVED, Layout, OwnDataset, label_of
 from pipelines.data.proposal import UNNUMBERED, Field, Proposal
@@ -230,7 +231,9 @@ def drop_what_train_lacks(proposal: Proposal, table: pl.DataFrame) -> None:
     if isinstance(proposal.files, dict):
         train = table.filter(pl.col(PART) == "train")
     elif proposal.split:
-        times = times_of(table[proposal.split["column"]], proposal.name, proposal.split.get("format", ""))
+        times = times_of(
+            table[proposal.split["column"]], f"data set {proposal.name!r}", proposal.split.get("format", "")
+        )
         train = table[split_in_order(np.argsort(times, kind="stable"), 0.7, 0.2)["train"]]
     else:
         return
@@ -272,7 +275,9 @@ def parses(texts: pl.Series, format: str) -> bool:
 def propose_time(proposal: Proposal, column: pl.Series, format: str) -> None:
     """Propose parts of a time that vary as fields, and the time for the split."""
     name = column.name
-    hours = pl.from_epoch(pl.Series(times_of(column.drop_nulls(), proposal.name, format)).cast(pl.Int64), "s").dt
+    hours = pl.from_epoch(
+        pl.Series(times_of(column.drop_nulls(), f"data set {proposal.name!r}", format)).cast(pl.Int64), "s"
+    ).dt
     for part, values in (("hour", hours.hour()), ("weekday", hours.weekday())):
         if (distinct := values.n_unique()) > 1:
             keys = {"kind": "time", "column": name, "format": format, "part": part}

@@ -104,6 +104,7 @@ def schema_of(dataset: Dataset | OwnDataset, encoded: Encoded, splits: Splits) -
         "num_positives": {**num_positives, "total": sum(num_positives.values())},
         "sparsity": len(dataset.fields) / encoded.num_features,
         **({"group": dataset.group} if dataset.group else {}),
+        **({"fitted": {name: each.model_dump() for name, each in encoded.fitted.items()}} if encoded.fitted else {}),
     }
 
 
