@@ -84,7 +84,7 @@ def values(tried: dict[str, dict[str, Any]]) -> dict[str, Any]:
         counts, fields = record["card"]["num_rows"], len(record["card"]["field_dims"])
         cells = [figure(*auc[model]) if model in auc else "–" for model in MODELS]
         rows.append([title, f"{counts['total']:,}", fields, *cells, f"{record['seconds']:.0f}"])
-    return {"models": MODELS, "rows": rows, "seconds": SECONDS, "seeds": SEEDS}
+    return {"models": list(MODELS), "rows": rows, "seconds": SECONDS, "seeds": SEEDS}
 
 
 if __name__ == "__main__":
