@@ -46,6 +46,13 @@ def group(values, bound):
 
 
 @compiled
+def gather(start, stop, weight, rows, out):
+    """Copy rows `[u]` of weight `[m, K]` to out `[u, K]`."""
+    for i in range(start, stop):
+        out[i] = weight[rows[i]]
+
+
+@compiled
 def bi_interaction(start, stop, table, index, total, out):
     """Compute Σ_{i<j} V_i ⊙ V_j and Σ_i V_i of each row: table `[u, K]`, index `[B, n]` → `[B, K]` each."""
     n = index.shape[1]

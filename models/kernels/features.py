@@ -130,7 +130,12 @@ class TouchedRows(Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, ids: Tensor) -> Tensor:
         ctx.ids, ctx.shape = ids, weight.shape
-        return weight.index_select(0, ids)
+        if ids.device.type != "cpu":
+            return weight.index_select(0, ids)
+        rows = weight.new_empty(len(ids), *weight.shape[1:])
+        size = weight[0].numel()
+        in_parts(loops().gather, len(ids), rows.numel(), weight.view(-1, size), ids, rows.view(-1, size))
+        return rows
 
     @staticmethod
     @once_differentiable
