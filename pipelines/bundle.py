@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.data.catalog import get_dataset
+from pipelines.data.catalog import Dataset, get_dataset
+from pipelines.data.own import Layout, OwnDataset
 from pipelines.evaluation.results import Best, check_metric, read_best, read_summary
 from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, note, run
@@ -73,6 +74,8 @@ def main(
         dataset=dataset,
         fields=cell.schema["fields"],
         field_dims=cell.schema["field_dims"],
+        fitted=cell.schema.get("fitted", {}),
+        layout=layout_of(entry),
         licence=entry.licence,
         citation=entry.citation,
         seed=int(seed),
@@ -82,6 +85,13 @@ def main(
     )
     value = metric.format(tested[f"test_{metric.name}"])
     print(f"{folder}: {model} on {dataset}, seed {seed}, test {metric.title} {value}")
+
+
+def layout_of(entry: Dataset | OwnDataset) -> Layout:
+    """Return the layout of text files with rows of a data set."""
+    if isinstance(entry, OwnDataset):
+        return Layout(**{key: getattr(entry, key) for key in Layout.model_fields})
+    return Layout()
 
 
 if __name__ == "__main__":

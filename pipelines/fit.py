@@ -203,7 +203,9 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
         print(f"{model} failed: {why}")
     page.main(params)
     best = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))[0]["model"]
-    print(f"next: factorbench train --model {best} --dataset {dataset} --params {params} --set training.max_epochs=50")
+    bundle = f"runs/{dataset}/bundles/{dataset}/{best}"
+    print(f"next: factorbench bundle --model {best} --dataset {dataset} --params {params}, then factorbench predict")
+    print(f"NEW_ROWS.csv --bundle {bundle} --out scores.csv")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ COMMANDS = (
     "significance",
     "report",
     "bundle",
+    "predict",
     "export",
     "train",
     "compare",

@@ -1,10 +1,11 @@
-"""Fit the fields of a table on its training rows, and turn any rows into features."""
+"""Fit the fields of a table on training rows, and turn rows into features."""
 
 from hashlib import blake2b
+from typing import Annotated
 
 import numpy as np
 import polars as pl
-from pydantic import Field
+from pydantic import Field, PlainSerializer
 
 from pipelines.data.cells import numbers_of, part_of_time
 from pipelines.data.own import Column
@@ -19,7 +20,7 @@ Cells = pl.Series | np.ndarray  # texts, or numbers with NaN where they are miss
 class Fitted(Record):
     """Hold what a field learnt from the training rows, beside the names of its features."""
 
-    column: Column
+    column: Annotated[Column, PlainSerializer(lambda column: column.model_dump(exclude_defaults=True))]
     center: float = 0.0  # of scaled numbers
     spread: float = 1.0
     edges: list[float] = Field(default=[])  # between the bins of numbers

@@ -158,10 +158,13 @@ def load_bags(folder: Path) -> Bags | None:
     """Load the lists of features of a prepared data set; None where no field holds lists."""
     if "lists.parquet" not in read_prepared(folder, "files.json", dict[str, str]):
         return None
-    lists = pl.read_parquet(split_file(folder, "lists"))["elements"]
+    return bags_of(pl.read_parquet(split_file(folder, "lists"))["elements"], load_schema(folder)["num_features"])
+
+
+def bags_of(lists: pl.Series, first: int) -> Bags:
+    """Make the lists of features that ids from `first` on stand for."""
     elements = torch.tensor(lists.explode().to_numpy(), dtype=torch.int32)
-    offsets = torch.tensor([0, *lists.list.len().cum_sum().to_list()])
-    return Bags(load_schema(folder)["num_features"], elements, offsets)
+    return Bags(first, elements, torch.tensor([0, *lists.list.len().cum_sum().to_list()]))
 
 
 def pieces(file: Path) -> Iterator[Rows]:

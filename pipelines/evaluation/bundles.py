@@ -7,11 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from models import registry
+from pipelines.data.fields import Fitted
+from pipelines.data.own import Layout
 from pipelines.project.files import file_digest, written_whole
 from pipelines.project.provenance import Origin
 from pipelines.project.records import Record, read_record, write_record
@@ -35,6 +38,8 @@ class Bundle(Record):
     seed: int  # the number of the final run
     valid: dict[str, float]
     test: dict[str, float]
+    fitted: dict[str, Fitted] = Field(default={})  # of a user's own table: what each field learnt from training rows
+    layout: Layout = Layout()  # of text files with rows
     files: dict[str, str]  # SHA-256 of the other files
     made_by: Origin
 

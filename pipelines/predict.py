@@ -1,0 +1,98 @@
+"""Score rows with a bundle."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipelines.project.cli import note, run
+from pipelines.project.files import written_whole
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import nn
+
+    from pipelines.evaluation.bundles import Bundle
+
+PIECE = 1 << 17  # rows that are scored at a time
+SCORE = "probability"
+
+
+def main(
+    rows: Annotated[str, typer.Argument(help="File with the columns of the fields; - for CSV from standard input.")],
+    bundle: Annotated[Path, typer.Option(help="Folder that `factorbench bundle` wrote.")],
+    out: Annotated[Path, typer.Option(help="File to write: .parquet, else CSV.")],
+    keep: Annotated[str | None, typer.Option(help="Columns to copy, separated by commas; otherwise all.")] = None,
+) -> None:
+    """Score rows with a bundle: the probability of the label +1.
+
+    Reads what `prepare` reads, and encodes it the same way. Rows keep their
+    order. Values that training did not know are treated as rare ones, or
+    left out where the data set has no feature for these.
+    """
+    import polars as pl  # and torch take seconds to import
+
+    from pipelines.data.fresh import sources_of
+    from pipelines.data.own import column_of
+    from pipelines.data.tables import scan_as_text, sink
+    from pipelines.evaluation.bundles import read_bundle
+
+    kept, model = read_bundle(bundle)
+    with tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
+        file = Path(rows)
+        if rows == "-":
+            file = Path(scratch, "standard input.csv")
+            with file.open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        stored = Path(scratch, "rows.parquet")
+        sink(scan_as_text(file, kept.layout), stored)
+        table = pl.scan_parquet(stored)
+        columns = table.collect_schema().names()
+        needed = [
+            column_of(f"column of field {field!r} in {file.name}", source, columns)
+            for field, source in sources_of(kept.fields, kept.fitted).items()
+        ]
+        copied = columns if keep is None else [column.strip() for column in keep.split(",") if column.strip()]
+        for column in copied:
+            column_of(f"column of --keep in {file.name}", column, columns)
+        scores = score(table.select(*dict.fromkeys(needed)), kept, model, bundle)
+        write(pl.concat([table.select(copied).drop(SCORE, strict=False), scores.lazy()], how="horizontal"), out)
+    note(f"the data of {kept.dataset} has a licence: {kept.licence}")
+    print(f"{out}: {len(scores):,} rows scored with {kept.model}, on average {scores[SCORE].mean() or 0:.4f}")
+
+
+def score(table: "pl.LazyFrame", kept: "Bundle", model: "nn.Module", bundle: Path) -> "pl.DataFrame":
+    """Compute the probability of each row, some rows at a time."""
+    import polars as pl
+    from rich.console import Console
+    from rich.progress import track
+
+    from pipelines.data.fresh import encode_fresh
+    from pipelines.evaluation.bundles import VOCABULARY, probabilities
+    from pipelines.training.loop import predict
+
+    vocabulary = pl.read_parquet(bundle / VOCABULARY)
+    num_rows = table.select(pl.len()).collect().item()
+    parts = [pl.Series(SCORE, [], dtype=pl.Float64)]
+    for start in track(range(0, num_rows, PIECE), "rows", console=Console(stderr=True)):
+        piece = table.slice(start, PIECE).collect()
+        try:
+            encoded = encode_fresh(piece, kept.fields, kept.fitted, vocabulary)
+        except ValueError as error:
+            raise ValueError(f"after the first {start:,} rows: {error}" if start else str(error)) from error
+        found = probabilities(predict(model, encoded), kept.loss)
+        parts.append(pl.Series(SCORE, found.numpy(), dtype=pl.Float64))
+    return pl.concat(parts).to_frame()
+
+
+def write(table: "pl.LazyFrame", out: Path) -> None:
+    """Write scored rows as the name of the file says."""
+    with written_whole(out) as partial:
+        (table.sink_parquet if out.suffix == ".parquet" else table.sink_csv)(partial, engine="streaming")
+
+
+if __name__ == "__main__":
+    run(main)

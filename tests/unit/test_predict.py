@@ -1,0 +1,171 @@
+"""Check that new rows are encoded as prepared ones are, and scored in their order."""
+
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from pipelines import predict, prepare
+from pipelines.bundle import layout_of
+from pipelines.data.catalog import get_dataset
+from pipelines.data.fields import Fitted
+from pipelines.data.fresh import encode_fresh
+from pipelines.data.rows import load_rows, load_schema
+from pipelines.evaluation.bundles import write_bundle
+from pipelines.project.provenance import made_by
+from pipelines.training.metrics import compute_metrics
+from pipelines.training.start import new_model
+
+YAML = """
+format: table
+files: {train: train.csv, valid: valid.csv, test: test.csv}
+separator: ";"
+missing: [none]
+label: click
+fields:
+  user: category
+  shop: {kind: category, hash: 7}
+  age: number
+  price: {kind: number, scale: log}
+  weight: {kind: number, scale: raw}
+  income: {kind: number, scale: bins, bins: 4}
+  hour: {kind: time, column: when}
+  tags: {kind: list, separator: "|", max_length: 2}
+"""
+
+
+def made_rows(num_rows, seed):
+    """Draw rows with missing cells, rare values and lists."""
+    rng = np.random.default_rng(seed)
+    columns = {
+        "user": rng.integers(40, size=num_rows),
+        "shop": rng.choice(["a", "b", "c"], num_rows),
+        "age": rng.integers(18, 90, num_rows),
+        "price": rng.lognormal(3, 1, num_rows).round(2),
+        "weight": rng.random(num_rows).round(3),
+        "income": rng.integers(1000, 9000, num_rows),
+        "when": rng.integers(1_600_000_000, 1_700_000_000, num_rows),
+        "tags": ["|".join(map(str, rng.integers(9, size=size))) for size in rng.integers(0, 4, num_rows)],
+    }
+    table = pl.DataFrame({name: pl.Series(list(cells)).cast(pl.String) for name, cells in columns.items()})
+    for name in columns:
+        present = pl.Series(rng.random(num_rows) > 0.1)
+        table = table.with_columns(pl.when(present).then(name).otherwise(pl.lit("none")).alias(name))
+    return table.with_columns(click=pl.Series(rng.integers(2, size=num_rows)).cast(pl.String))
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Prepare a table of every kind of field, and bundle an untrained model for it."""
+    root = tmp_path_factory.mktemp("own")
+    (root / "datasets").mkdir()
+    (root / "datasets" / "shop.yaml").write_text(YAML)
+    for seed, part in enumerate(("train", "valid", "test")):
+        made_rows(200 - 50 * seed, seed).write_csv(root / f"{part}.csv", separator=";")
+    content = {"seed": 1, "datasets": ["shop"], "models": ["fm"], "tune": {"num_trials": 1}}
+    (root / "params.yaml").write_text(json.dumps(content))
+    prepare.main("shop", root / "params.yaml")
+    folder, entry = root / "data" / "processed" / "shop", get_dataset("shop", root)
+    schema = load_schema(folder)
+    about = {"dataset": "shop", "licence": "mine", "citation": "none", "seed": 0, "valid": {}, "test": {}}
+    about |= {"fitted": schema["fitted"], "layout": layout_of(entry), "made_by": made_by("")}
+    about |= {"fields": schema["fields"], "field_dims": schema["field_dims"]}
+    model = new_model("fm", schema, {"embed_dim": 4}, 0)
+    torch.nn.init.normal_(model.embedding.weight, std=0.1)
+    about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
+    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", **about)
+    rows = load_rows(folder, "test")
+    with torch.no_grad():
+        logits = model.eval()(rows.batch(slice(None)))
+    return SimpleNamespace(root=root, folder=folder, schema=schema, rows=rows, logits=logits)
+
+
+def scored(own, rows, out="scores.csv", **options):
+    predict.main(str(rows), own.root / "bundle", own.root / out, **options)
+    return pl.read_parquet(own.root / out) if out.endswith(".parquet") else pl.read_csv(own.root / out)
+
+
+@pytest.mark.parametrize("piece", [1 << 17, 7])
+def test_test_rows_have_the_scores_that_they_were_tested_with(own, monkeypatch, piece):
+    monkeypatch.setattr(predict, "PIECE", piece)
+    found = scored(own, own.root / "test.csv")
+    assert found["probability"].to_list() == pytest.approx(torch.sigmoid(own.logits).tolist(), abs=1e-6)
+    assert found["user"].len() == 100
+    again = torch.logit(torch.tensor(found["probability"].to_numpy(), dtype=torch.float64))
+    tested = compute_metrics(own.logits, own.rows.labels, "cross_entropy")
+    assert compute_metrics(again, own.rows.labels, "cross_entropy")["logloss"] == pytest.approx(
+        tested["logloss"], abs=1e-6
+    )
+
+
+def test_every_kind_of_field_is_encoded_as_it_was_prepared(own):
+    table = pl.read_csv(own.root / "test.csv", separator=";", infer_schema=False)
+    table = table.select(pl.when(pl.all() != "none").then(pl.all()))
+    fitted = {field: Fitted(**each) for field, each in own.schema["fitted"].items()}
+    vocabulary = pl.read_parquet(own.folder / "vocabulary.parquet")
+    fresh = encode_fresh(table, own.schema["fields"], fitted, vocabulary)
+    is_list = own.schema["fields"].index("tags")
+    others = [place for place in range(len(own.schema["fields"])) if place != is_list]
+    assert torch.equal(fresh.features[:, others], own.rows.features[:, others])
+    assert torch.equal(fresh.values, own.rows.values)
+
+    def elements(rows):
+        bags, numbers = rows.bags, rows.features[:, is_list].long() - rows.bags.first
+        return [bags.elements[bags.offsets[n] : bags.offsets[n + 1]].tolist() for n in numbers]
+
+    assert elements(fresh) == elements(own.rows)
+
+
+def test_columns_that_are_named_are_kept_in_the_order_of_the_rows(own):
+    kept = scored(own, own.root / "test.csv", "scores.parquet", keep="when, user")
+    assert kept.columns == ["when", "user", "probability"]
+    rows = pl.read_csv(own.root / "test.csv", separator=";", infer_schema=False)
+    assert kept["user"].to_list() == [None if user == "none" else user for user in rows["user"]]
+
+
+def test_rows_without_a_label_and_with_new_values_are_scored(own):
+    row = {"user": "never seen", "shop": "new", "age": "1e3", "price": "", "weight": "0", "income": "-5", "when": "0"}
+    file = own.root / "new.csv"
+    pl.DataFrame({**row, "tags": "8|never seen|3"}).write_csv(file, separator=";")
+    (score,) = scored(own, file)["probability"]
+    assert 0 < score < 1
+
+
+def test_rows_come_from_standard_input(own, monkeypatch):
+    content = (own.root / "test.csv").read_bytes()
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    assert scored(own, "-", "from_input.csv").equals(scored(own, own.root / "test.csv"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"user": "usr"}, r"column of field 'user' in wrong\.csv.*'user'.*usr"),
+        ({"age": "Age"}, r"column of field 'age' in wrong\.csv.*'age'.*Age"),
+    ],
+)
+def test_a_missing_column_is_named_with_those_there_are(own, change, message):
+    pl.read_csv(own.root / "test.csv", separator=";").rename(change).write_csv(own.root / "wrong.csv", separator=";")
+    with pytest.raises(ValueError, match=message):
+        scored(own, own.root / "wrong.csv", "none.csv")
+    assert not (own.root / "none.csv").exists()
+
+
+def test_a_cell_that_can_t_be_read_is_named(own):
+    table = pl.read_csv(own.root / "test.csv", separator=";", infer_schema=False)
+    table.with_columns(age=pl.lit("old")).write_csv(own.root / "bad.csv", separator=";")
+    with pytest.raises(ValueError, match=r"^field age: row 1 has 'old', which is no finite number$"):
+        scored(own, own.root / "bad.csv", "none.csv")
+
+
+def test_a_text_that_a_log_lacks_is_left_out():
+    vocabulary = pl.DataFrame({"field": ["user", "user", "item"], "raw_value": ["a", "b", "x"]})
+    table = pl.DataFrame({"item": ["x", "y", None], "user": ["b", "a", "c"]})
+    rows = encode_fresh(table, ["user", "item"], {}, vocabulary)
+    assert rows.features.tolist() == [[1, 2], [0, 2], [0, 2]]
+    assert rows.values.tolist() == [[1, 1], [1, 0], [0, 0]]
