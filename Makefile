@@ -18,7 +18,7 @@ setup: $(BIN)/.done ## make the environment, in .venv
 $(BIN)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	@echo "Installing torch, Ray, DVC and the others (2.3 GB) into .venv: 1 to 5 minutes."
+	@echo "Installing torch, Ray, DVC and the others (2.8 GB) into .venv: 1 to 5 minutes."
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	touch $@
 
