@@ -8,6 +8,8 @@ import polars as pl
 
 from pipelines.data.own import Column
 
+SECONDS_OF_A_DAY = 86_400
+
 
 def is_number(text: str) -> bool:
     """Tell whether a text is a finite number."""
@@ -60,3 +62,9 @@ def part_of_time(texts: pl.Series, column: Column, where: str) -> pl.Series:
     time = pl.from_epoch(seconds, "s").dt
     part = {"hour": time.hour, "weekday": time.weekday, "day": time.day, "month": time.month}[column.part]()
     return part.cast(pl.String).set(texts.is_null(), None).alias("part")
+
+
+def age_of(texts: pl.Series, column: Column, where: str) -> np.ndarray:
+    """Return how many days a time lies before 1970; missing is NaN. Later times have lower numbers."""
+    days = -times_of(texts, where, column.format) / SECONDS_OF_A_DAY
+    return np.where(texts.is_null().to_numpy(), np.nan, days)

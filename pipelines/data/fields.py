@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from pydantic import Field, PlainSerializer
 
-from pipelines.data.cells import numbers_of, part_of_time
+from pipelines.data.cells import age_of, numbers_of, part_of_time
 from pipelines.data.own import Column
 from pipelines.project.records import Record
 
@@ -30,7 +30,9 @@ def read_cells(texts: pl.Series, column: Column, where: str) -> Cells:
     """Read the cells of a field, as numbers, parts of times or texts. Raises ValueError for one that can't be read."""
     if column.kind == "number":
         return numbers_of(texts, where)
-    return part_of_time(texts, column, where) if column.kind == "time" else texts
+    if column.kind == "time":
+        return age_of(texts, column, where) if column.part == "age" else part_of_time(texts, column, where)
+    return texts
 
 
 def fit_field(cells: Cells, column: Column, train: np.ndarray) -> tuple[Fitted, pl.Series]:

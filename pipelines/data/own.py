@@ -33,8 +33,8 @@ class Column(Schema):
     category: each value is a feature. Values with fewer than `min_count` training rows, and all but the `max_size` most
     frequent ones, share one feature with unseen values. With `hash`, a value's hash is one of so many features; values
     with equal hashes share it. number: one feature, whose value is the number on a `scale`; with `bins`, its training
-    quantile is a feature. time: a part of the time is a feature; `format` is strptime's, or `unix` for seconds, or
-    `unix_ms`.
+    quantile is a feature. time: a part of the time is a feature, or its age is a number, standard or in bins; `format`
+    is strptime's, or `unix` for seconds, or `unix_ms`.
     list: each element is a feature, as in a category; the field is the mean of at most `max_length` of them.
     A missing value is a feature of its own.
     """
@@ -47,7 +47,7 @@ class Column(Schema):
     scale: Literal["standard", "log", "raw", "bins"] = "standard"
     bins: PositiveInt = 20
     format: str = "unix"
-    part: Literal["hour", "weekday", "day", "month"] = "hour"
+    part: Literal["hour", "weekday", "day", "month", "age"] = "hour"
     separator: str = Field(default="|", min_length=1)  # between the elements of a list
     max_length: PositiveInt = 50
 
@@ -60,6 +60,8 @@ class Column(Schema):
             raise ValueError("hash: a list takes none; max_size limits its features")
         if self.hash and {"min_count", "max_size"} & self.model_fields_set:
             raise ValueError("hash: hashed values have neither min_count nor max_size")
+        if self.part == "age" and self.scale not in ("standard", "bins"):
+            raise ValueError(f"scale: the age of a time is standard or in bins, not {self.scale}")
         return self
 
 

@@ -55,3 +55,15 @@ def test_hashed_values_share_features_and_need_no_training_rows():
 def test_options_that_a_field_does_not_take_are_named(column, message):
     with pytest.raises(ValidationError, match=message):
         described(user=column)
+
+
+def test_the_age_of_a_time_is_a_number_by_the_training_rows():
+    days = ["2024-01-01", "2024-01-03", "2024-01-05", None, "2024-01-07"]
+    column = {"kind": "time", "part": "age", "format": "%Y-%m-%d"}
+    data, values = encode_own(pl.DataFrame({"user": days}), described(user=column), np.arange(3))
+    assert data.ids[:, 0].tolist() == [0, 0, 0, 1, 0]
+    deviation = np.std([0, 2, 4])
+    assert values[:, 0].tolist() == pytest.approx([2 / deviation, 0, -2 / deviation, 1, -4 / deviation])
+    assert encoded(days, 3, **column, scale="bins", bins=2)[0] == [3, 2, 2, 1, 2]
+    with pytest.raises(ValidationError, match="the age of a time is standard or in bins, not log"):
+        described(user={**column, "scale": "log"})

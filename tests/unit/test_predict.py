@@ -35,6 +35,7 @@ fields:
   weight: {kind: number, scale: raw}
   income: {kind: number, scale: bins, bins: 4}
   hour: {kind: time, column: when}
+  age_of_event: {kind: time, column: when, part: age}
   tags: {kind: list, separator: "|", max_length: 2}
 """
 
