@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory")
+PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory", "own_logs")
 # benchmarks/ and paper/ both have a report.py, so a separate process runs this
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
-import prepare_memory, report, roofline, schedulers, threads, tricks
+import own_logs, prepare_memory, report, roofline, schedulers, threads, tricks
 from trainings import Training
 
 def content(name):
@@ -41,6 +41,8 @@ measured = {(r["model"], r["scheduler"], r["seed"]): r for r in content("schedul
 pages["schedulers"] = page("schedulers", [], **schedulers.values(measured))
 records = content("prepare_memory")[1]
 pages["prepare_memory"] = page("prepare_memory", records, rows=prepare_memory.rows(records))
+records = content("own_logs")[1]
+pages["own_logs"] = page("own_logs", records, **own_logs.values({r["log"]: r for r in records}))
 report.chart(results, Path(sys.argv[1]))
 json.dump(pages, sys.stdout)
 """
