@@ -34,7 +34,7 @@ ORDER = (  # the longest first, but the worker that takes the few tests of test_
     *("equations/test_data_parallel.py", "faults/test_kills.py", "contracts/test_behaviour.py"),
     *("contracts", "equations", "unit"),
 )
-EACH_A_CLUSTER = ("test_kills.py",)  # each test starts clusters of its own
+EACH_A_CLUSTER = ("test_kills.py", "test_own_log.py")  # each test starts clusters of its own
 LONG = (
     "test_search.py",
     "test_workers.py",

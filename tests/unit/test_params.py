@@ -137,7 +137,7 @@ def test_numbers_are_those_of_yaml_1_2(load):
 
 def test_a_mistyped_budget(problem):
     assert problem(MINIMAL.replace("num_trials: 3", "num_trials: 3, trials: 3")).startswith(
-        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, max_epochs, fixed, "
+        "tune.trials: no such key; the keys here are: num_trials, time_budget_s, max_epochs, max_rows, fixed, "
     )
 
 
