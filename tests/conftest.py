@@ -39,6 +39,7 @@ LONG = (
     "test_search.py",
     "test_workers.py",
     "test_two_nodes.py",
+    "test_disks.py",
 )  # these files have a cluster each; the other files share one
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
