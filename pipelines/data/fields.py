@@ -84,8 +84,8 @@ def features_of(
 ) -> tuple[np.ndarray, np.ndarray | None, pl.Series | None]:
     """Turn the cells of a field into features, which start at `first`.
 
-    Returns ids `[rows]`; values `[rows]` of a number, else None; and the distinct lists of a list, whose numbers from 0
-    are then the ids, else None.
+    Returns ids `[rows]`; values `[rows]` of a number or a sum, else None; and the distinct lists of a list, whose
+    numbers from 0 are then the ids, else None.
     """
     column = fitted.column
     if isinstance(cells, np.ndarray) and column.scale != "bins":
@@ -95,7 +95,8 @@ def features_of(
     values = values_of(cells, fitted)
     if column.kind == "list":
         lists, numbers = distinct_lists(values, column, first, names)
-        return numbers.astype(np.int32), None, lists
+        sizes = lists.list.len().to_numpy()[numbers] if column.pooling == "sum" else None  # size times mean is the sum
+        return numbers.astype(np.int32), sizes, lists
     own = hashed(values, column.hash) if column.hash else category(values, names[2:])
     return own + np.int32(first), None, None
 

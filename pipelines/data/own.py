@@ -35,7 +35,7 @@ class Column(Schema):
     with equal hashes share it. number: one feature, whose value is the number on a `scale`; with `bins`, its training
     quantile is a feature. time: a part of the time is a feature, or its age is a number, standard or in bins; `format`
     is strptime's, or `unix` for seconds, or `unix_ms`.
-    list: each element is a feature, as in a category; the field is the mean of at most `max_length` of them.
+    list: each element is a feature, as in a category; the field is the mean or sum of at most `max_length` of them.
     A missing value is a feature of its own.
     """
 
@@ -50,6 +50,7 @@ class Column(Schema):
     part: Literal["hour", "weekday", "day", "month", "age"] = "hour"
     separator: str = Field(default="|", min_length=1)  # between the elements of a list
     max_length: PositiveInt = 50
+    pooling: Literal["mean", "sum"] = "mean"
 
     @model_validator(mode="after")
     def suit_the_kind(self) -> "Column":

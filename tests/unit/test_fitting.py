@@ -3,10 +3,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from pydantic import ValidationError
 
+from models.layers.batch import Batch
+from models.registry import create
 from pipelines.data.fitting import encode_own
 from pipelines.data.own import OwnDataset
+from pipelines.data.rows import bags_of
 
 
 def described(**fields):
@@ -67,3 +71,17 @@ def test_the_age_of_a_time_is_a_number_by_the_training_rows():
     assert encoded(days, 3, **column, scale="bins", bins=2)[0] == [3, 2, 2, 1, 2]
     with pytest.raises(ValidationError, match="the age of a time is standard or in bins, not log"):
         described(user={**column, "scale": "log"})
+
+
+def test_the_sum_of_a_list_is_its_mean_times_its_size():
+    tags = ["x|y|x", "y", None, "x"]
+    column = {"kind": "list", "min_count": 1, "pooling": "sum"}
+    data, values = encode_own(pl.DataFrame({"tags": tags}), described(tags=column), np.arange(4))
+    assert values[:, 0].tolist() == [3, 1, 1, 1]  # a missing list holds one feature
+    model = create("fm", data.field_dims, {"embed_dim": 2}).eval()
+    torch.nn.init.normal_(model.linear.weight)
+    batch = Batch(torch.from_numpy(data.ids), torch.from_numpy(values), bags=bags_of(data.lists, data.num_features))
+    sums = [sum(model.linear.weight[feature].item() for feature in elements) for elements in data.lists.to_list()]
+    bias = model.linear.bias.item()
+    distinct = [sums[number - data.num_features] + bias for number in data.ids[:, 0]]
+    assert model.linear(batch).tolist() == pytest.approx(distinct)

@@ -36,7 +36,7 @@ fields:
   income: {kind: number, scale: bins, bins: 4}
   hour: {kind: time, column: when}
   age_of_event: {kind: time, column: when, part: age}
-  tags: {kind: list, separator: "|", max_length: 2}
+  tags: {kind: list, separator: "|", max_length: 2, pooling: sum}
 """
 
 
