@@ -203,9 +203,9 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
         print(f"{model} failed: {why}")
     page.main(params)
     best = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))[0]["model"]
-    bundle = f"runs/{dataset}/bundles/{dataset}/{best}"
-    print(f"next: factorbench bundle --model {best} --dataset {dataset} --params {params}, then factorbench predict")
-    print(f"NEW_ROWS.csv --bundle {bundle} --out scores.csv")
+    print("next:")
+    print(f"  factorbench bundle --model {best} --dataset {dataset} --params {params}")
+    print(f"  factorbench predict NEW_ROWS.csv --bundle {params.parent}/bundles/{dataset}/{best} --out scores.csv")
 
 
 if __name__ == "__main__":
