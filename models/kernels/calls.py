@@ -17,9 +17,9 @@ WORK_OF_A_THREAD = 1 << 19  # numbers below which a second thread takes more tim
 @cache
 def loops() -> Any:
     """Import the compiled functions where they are first needed: Numba's import takes 0.2 s."""
-    from models.kernels import compiled
+    from models.kernels import loops
 
-    return compiled
+    return loops
 
 
 @cache

@@ -3,7 +3,7 @@
 A batch of 4096 rows of ten fields has few distinct features, and few distinct pairs of features. So the embeddings of a
 batch are kept as `Embeddings`: a table with a row for each feature that occurs, and its places. Interactions are
 computed once for each distinct pair (`models.kernels.pairs`). The gradient of a table of weights is sparse: it has the
-rows that occur. The loops are compiled (`models.kernels.compiled`). A GPU only takes `touched_rows` and `spread`.
+rows that occur. The loops are compiled (`models.kernels.loops`). A GPU only takes `touched_rows` and `spread`.
 
 Each function has a plain equal in `models.layers`. Shapes: batch rows, n fields, u features that occur, K embed_dim.
 """

@@ -374,7 +374,7 @@ from pipelines.training.start import new_model
 rows = Rows(torch.tensor([[0, 1], [0, 2]]).int(), torch.tensor([1.0, -1.0]))
 model = new_model("fm", {"field_dims": [1, 2], "fields": ["user", "item"]}, {"embed_dim": 2}, 0)
 train(model, rows, rows, TrainingParams(max_epochs=1))
-used = [each.stats for each in vars(sys.modules["models.kernels.compiled"]).values() if hasattr(each, "stats")]
+used = [each.stats for each in vars(sys.modules["models.kernels.loops"]).values() if hasattr(each, "stats")]
 print("torch._dynamo" in sys.modules, sum(sum(each.cache_misses.values()) for each in used))
 """
 
