@@ -21,6 +21,7 @@ from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import Missing, read_csv
+from pipelines.project.settings import format_setting
 from pipelines.reporting import specs
 from pipelines.reporting.pages import TEMPLATES, html
 from pipelines.reporting.tables import figure
@@ -159,7 +160,7 @@ def trial_rows(model: str, trials: pl.DataFrame, metric: Metric) -> list[dict[st
     for row in trials.iter_rows(named=True):
         if row["valid"] is not None and (best is None or metric.score(row["valid"]) < metric.score(best)):
             best = row["valid"]
-        setting = text_of({key: each for key, each in row.items() if key not in known})
+        setting = format_setting({key: each for key, each in row.items() if key not in known})
         shown = {"model": model, "trial": row["trial"], "state": row["state"], "reason": row["reason"] or ""}
         rows.append({**shown, "value": row["valid"], "best": best, "setting": setting})
     return rows
@@ -176,14 +177,6 @@ def curve_rows(model: str, curves: pl.DataFrame, metric: Metric) -> list[dict[st
     rows = list(means.iter_rows(named=True))
     best = min(rows, key=lambda row: metric.score(row["value"]), default=None)
     return [{"model": model, **row, "best": row is best} for row in rows]
-
-
-def text_of(setting: dict[str, Any]) -> str:
-    """Write a setting without the parts of its keys' names."""
-    return ", ".join(
-        f"{key.partition('.')[2]} {each:.3g}" if isinstance(each, float) else f"{key.partition('.')[2]} {each}"
-        for key, each in setting.items()
-    )
 
 
 def charts(
@@ -203,7 +196,7 @@ def charts(
             "parameters": row["num_params"],
             "epoch": row["seconds_per_epoch"],
             "search": cells[row["model"]]["search_seconds"],
-            "setting": text_of(cells[row["model"]]["setting"]),
+            "setting": format_setting(cells[row["model"]]["setting"]),
         }
         for row in tested
     ]

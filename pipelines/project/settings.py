@@ -40,3 +40,9 @@ def resolve(setting: Setting, training: TrainingParams) -> tuple[dict[str, Any],
             raise ValueError(f"unknown key {key!r}: keys are model.* and training.*")
         (model if part == "model" else changes)[name] = parse(value)
     return model, check(TrainingParams, {**training.model_dump(), **changes}, "training.")
+
+
+def format_setting(setting: Setting) -> str:
+    """Format a setting like `learning_rate=0.05 dropout=0.3`."""
+    values = ((key.partition(".")[2], value) for key, value in setting.items())
+    return " ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values)

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from pipelines.project.metric import Metric
+from pipelines.project.settings import format_setting
 
 
 class TrialTable(Callback):
@@ -96,9 +97,3 @@ class TrialTable(Callback):
         for setting, epoch, value in list(self.running.values()):
             table.add_row(setting, str(epoch), self.format_score(value))
         return table
-
-
-def format_setting(setting: dict[str, Any]) -> str:
-    """Format a setting like `learning_rate=0.05 dropout=0.3`."""
-    values = ((key.partition(".")[2], value) for key, value in setting.items())
-    return " ".join(f"{key}={value:.3g}" if isinstance(value, float) else f"{key}={value}" for key, value in values)

@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from pipelines.project.metric import METRICS
-from pipelines.search.progress import TrialTable, format_setting
+from pipelines.project.settings import format_setting
+from pipelines.search.progress import TrialTable
 
 SETTING = {"training.learning_rate": 0.05, "model.embed_dim": 32, "model.hidden_dims": "[64, 32]"}
 
