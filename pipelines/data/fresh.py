@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from pipelines.data.fields import Fitted, category, features_of, read_cells
+from pipelines.data.fields import Fitted, features_of, read_cells
 from pipelines.data.fitting import number_lists
 from pipelines.data.own import column_of
 from pipelines.data.rows import Rows, bags_of
@@ -40,7 +40,8 @@ def encode_fresh(
             if found is not None:
                 lists[place] = found
         else:
-            known = category(texts, names) - 2  # −2 for an unseen text, −1 for a missing one
+            places = pl.Series(range(len(names)), dtype=pl.Int32)
+            known = texts.replace_strict(names, places, default=-1, return_dtype=pl.Int32).fill_null(-1).to_numpy()
             ids[:, place], values[:, place] = first + np.maximum(known, 0), known >= 0
         first += len(names)
     found = number_lists(ids, lists, first)

@@ -90,6 +90,15 @@ class TrainingParams(Schema):
         return self
 
     @model_validator(mode="after")
+    def have_a_schedule_that_takes_the_rest(self) -> "TrainingParams":
+        taken = {"constant": set(), "plateau": {"lr_factor", "lr_patience", "lr_floor"}, "cosine": {"lr_floor"}}
+        for key in ("lr_factor", "lr_patience", "lr_floor"):
+            default = type(self).model_fields[key].default
+            if getattr(self, key) != default and key not in taken[self.lr_schedule]:
+                raise ValueError(f"{key} is {getattr(self, key):g}, but lr_schedule {self.lr_schedule} has none")
+        return self
+
+    @model_validator(mode="after")
     def have_an_optimizer_that_takes_l1(self) -> "TrainingParams":
         if self.l1 and self.optimizer != "ftrl":
             raise ValueError(

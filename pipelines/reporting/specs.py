@@ -189,7 +189,7 @@ def pair_chart(rows: Rows, ranked: Sequence[str], metric: Metric) -> Spec:
                 "color": {
                     "field": "differ",
                     "type": "nominal",
-                    "scale": {"domain": ["differ", "not shown to differ"], "range": ["#4477aa", "#bbbbbb"]},
+                    "scale": {"domain": ["differ", "not shown to differ"], "range": ["#4477aa", "#757575"]},
                     "title": None,
                 },
                 "tooltip": tooltip(titles),

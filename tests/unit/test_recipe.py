@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from models.layers.batch import Batch
 from pipelines.project.params import TrainingParams
@@ -68,3 +69,16 @@ def test_defaults_stand_in_no_dump_so_that_older_studies_keep_their_names():
     assert not known & TrainingParams().model_dump().keys()
     changed = TrainingParams(lr_schedule="plateau", lr_patience=3, gradient_clip=10.0).model_dump()
     assert known & changed.keys() == {"lr_schedule", "lr_patience", "gradient_clip"}
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"lr_factor": 0.5}, "lr_factor is 0.5, but lr_schedule constant has none"),
+        ({"lr_schedule": "cosine", "lr_patience": 2}, "lr_patience is 2, but lr_schedule cosine has none"),
+        ({"lr_floor": 1e-3}, "lr_floor is 0.001, but lr_schedule constant has none"),
+    ],
+)
+def test_a_key_that_the_schedule_does_not_take_is_named(given, key):
+    with pytest.raises(ValidationError, match=key):
+        TrainingParams(**given)
