@@ -11,8 +11,10 @@ import pytest
 import vl_convert
 
 from pipelines.project.files import noted_failure
+from pipelines.project.metric import METRICS
 from pipelines.project.paths import Paths
 from pipelines.report import main
+from pipelines.reporting import specs
 from results import with_spread, write_cell, write_declined, write_runs, write_trials
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -152,3 +154,13 @@ def test_a_browser_draws_sorts_and_filters_without_an_error_or_a_network(project
     assert "CONSOLE" not in seen.stderr
     found = re.search(r'data-seen="([^"]*)"', seen.stdout)[1]
     assert found == "fm lr; fm lr ascending; lr fm descending; fm; 7; fetched:; factorbench"
+
+
+def test_the_front_has_the_models_that_no_other_beats_in_quality_and_cost():
+    found = {"a": (0.5, 1), "b": (0.4, 2), "c": (0.45, 3), "d": (0.3, 9), "e": (0.3, 8)}
+    for name, sign in (("rmse", 1), ("auc", -1)):
+        rows = [
+            {"model": model, "mean": sign * mean, "epoch": cost, "setting": ""} for model, (mean, cost) in found.items()
+        ]
+        chart = specs.pareto_chart(rows, list(found), METRICS[name], "epoch", "seconds")
+        assert [row["model"] for row in chart["data"]["values"] if row["front"]] == ["a", "b", "e"]

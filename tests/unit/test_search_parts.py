@@ -376,3 +376,19 @@ def test_an_error_of_the_journal_keeps_its_text_and_names_the_file(tmp_path):
         with pytest.raises(OSError, match=error.args[-1]) as raised, tuner.named_errors(tmp_path):
             raise error
         assert describe(raised.value) == line
+
+
+def test_the_time_budget_counts_from_the_start_of_the_first_trial(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(scheduling.time, "monotonic", lambda: now)
+    clock, endless = scheduling.TimeBudget(10), scheduling.TimeBudget(None)
+    now = 1000.0  # Ray and a worker start
+    assert not clock.stop_all()
+    assert clock.spent() == 0
+    for each in (clock, endless):
+        each.on_trial_start(0, [], None)
+    now = 1006.0
+    clock.on_trial_start(1, [], None)  # a second trial
+    assert (clock.spent(), clock.stop_all()) == (6, False)
+    now = 1010.0
+    assert (clock.spent(), clock.stop_all(), endless.stop_all()) == (10, True, False)
