@@ -158,8 +158,10 @@ def project(prepared, tmp_path):
 
 @pytest.fixture
 def searched_project(searched, ray_cluster, tmp_path):
-    """Copy the project with a finished search, for a test to change."""
-    return Project(shutil.copytree(searched.root, tmp_path / "project"))
+    """Copy the project with a finished search, for a test to change. It goes on with one trial at a time."""
+    project = Project(shutil.copytree(searched.root, tmp_path / "project"))
+    project.set(tune={"cpus_per_trial": 2})
+    return project
 
 
 @pytest.fixture

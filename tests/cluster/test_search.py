@@ -227,7 +227,7 @@ def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
 
 
 def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(project):
-    project.set(tune={"num_trials": 4, "deterministic": True})
+    project.set(tune={"num_trials": 4, "deterministic": True, "cpus_per_trial": 1})
     tables = []
     for _ in range(2):
         project.tune("fm")
@@ -244,16 +244,16 @@ def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(sea
     study.add_trial(made_trial(0, 1000))
     seconds = 4 + 1e6 - study_record.budget_left(study, TuneParams(time_budget_s=1e6))[1]
     spent = study.user_attrs[study_record.SECONDS]
-    searched_project.set(tune={"num_trials": 300, "time_budget_s": seconds})
+    searched_project.set(tune={"num_trials": 3000, "time_budget_s": seconds})
     ended, real_cluster = [], tuner.cluster
     monkeypatch.setattr(tuner, "cluster", lambda: Timed(real_cluster(), ended))
     searched_project.tune("fm")
-    assert 3 < ended[0] < 20
+    assert 3 < ended[0] < 90  # on a machine that is busy; 3,000 trials take longer on any
     study = optuna.load_study(study_name=name, storage=JournalStorage(backend))
     assert study.user_attrs[study_record.SECONDS] - spent <= ended[0]  # without the start of Ray
     found = best(searched_project, "fm")
-    assert 4 <= found["num_trials"] == table(searched_project, "fm").height < 300
-    assert found["budget"] == {"num_trials": 300, "time_budget_s": seconds}
+    assert 4 <= found["num_trials"] == table(searched_project, "fm").height < 3000
+    assert found["budget"] == {"num_trials": 3000, "time_budget_s": seconds}
 
 
 class Timed:

@@ -146,6 +146,7 @@ def all_ended(processes):
 
 @pytest.mark.fault("driver")
 @pytest.mark.fault("raylet")
+@pytest.mark.usefixtures("one_at_a_time")
 def test_a_search_killed_again_and_again_ends_as_if_it_had_not_been(project, run, record_property):
     record_property("moments", MOMENTS)
     kept, cut_off = {}, []
