@@ -31,7 +31,6 @@ COLUMNS = {  # after the columns of the metrics
     "num_seeds": "seeds",
 }
 FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
-STARTUP_TRIALS = 10  # that Optuna's TPE draws at random, before it learns from trials
 DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
 FORMATS = {  # of columns that are no metrics; the published RMSE has four decimals
     "model": str,
@@ -181,9 +180,15 @@ def markdown(
         published=PUBLISHED if any(row["published_rmse"] is not None for row in rows) else None,
         missing=missing,
         failed=failed,
-        random_draws=bool(rows) and all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
+        random_draws=bool(rows) and drawn_at_random(config, rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
+
+
+def drawn_at_random(config: Params, rows: list[dict[str, Any]]) -> bool:
+    """Tell whether no sampler learnt from trials, in any search."""
+    most = math.inf if config.tune.sampler == "random" else config.tune.random_trials
+    return all(row["num_trials"] <= most for row in rows)
 
 
 def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = False) -> dict[str, str]:

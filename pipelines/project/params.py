@@ -122,6 +122,10 @@ class TuneParams(Schema):
     max_epochs: PositiveInt | None = None  # per trial; null: training.max_epochs, as in the final runs
     max_rows: PositiveInt | None = omitted(None)  # training rows of a trial, drawn; the final runs have all
     fixed: dict[str, Any] = Field(default={})  # keys of a search space that are not searched, and their values
+    known: Annotated[list[str], AfterValidator(distinct)] = omitted([])  # settings that follow the paper's, by name
+    # what draws the other settings: docs/search.md
+    sampler: Literal["random", "tpe", "gp", "auto"] = omitted("tpe")
+    random_trials: PositiveInt = omitted(10)  # that must end, known settings included, before the sampler learns
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
     max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died

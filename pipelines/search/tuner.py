@@ -10,14 +10,13 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import ray
-from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
@@ -48,6 +47,7 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.progress import TrialTable
+from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
 from pipelines.search.spaces import check_space, num_settings
 from pipelines.search.study_search import StudySearch
@@ -74,17 +74,16 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     space = {key: value for key, value in shared.get_space(cell.model).items() if key not in fixed}
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
-    paper = shared.paper_setting(cell.model, family)
-    check_space(cell, space, fixed, paper)
+    known = shared.known_settings(cell.model, family, params.tune.known)
+    check_space(cell, space, fixed, known)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
-        scheduled = {} if params.tune.scheduler == "none" else {"tune.scheduler": params.tune.scheduler}
-        name = fingerprint(cell, space, {**fixed, **scheduled, **rows})
+        name = fingerprint(cell, space, {**fixed, **chosen(params.tune), **rows})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
         requeue_failed(study, surroundings(params.tune), retry)
-        known = enqueue_first(study, space, paper)
-        spend_budget(cell, space, fixed, params.tune, study, known)
+        first = enqueue_known(study, space, known.values())
+        spend_budget(cell, space, fixed, params.tune, study, first)
     check_result(cell, params.tune, study, num_settings(space))
     return study
 
@@ -102,12 +101,19 @@ def surroundings(budget: TuneParams) -> dict[str, Any]:
     }
 
 
-def enqueue_first(study: Study, space: Space, paper: Setting) -> list[dict[str, Any]]:
-    """Make the paper's setting the first trial of a new study. Returns the settings that no scheduler may stop."""
-    known = [{key: paper[key] for key in space}]
-    for setting in known:
+def chosen(budget: TuneParams) -> dict[str, Any]:
+    """Return what decides which settings a search draws and stops, where it is not the default."""
+    keys = ("known", "sampler", "random_trials", "scheduler")
+    defaults = {key: TuneParams.model_fields[key].default for key in keys}
+    return {f"tune.{key}": getattr(budget, key) for key in keys if getattr(budget, key) != defaults[key]}
+
+
+def enqueue_known(study: Study, space: Space, known: Iterable[Setting]) -> list[dict[str, Any]]:
+    """Make known settings the first trials of a study. Returns the settings that no scheduler may stop."""
+    first = [{key: setting[key] for key in space} for setting in known]
+    for setting in first:
         study.enqueue_trial(setting, skip_if_exists=True)
-    return known
+    return first
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:
@@ -143,7 +149,8 @@ def spend_budget(
         return
     done = finished_trials(study)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
-    study.sampler = make_sampler(cell, drawn=len(ended_trials(study)))  # interrupted trials too: draw none twice
+    drawn = len(ended_trials(study))  # interrupted trials too: draw none twice
+    study.sampler = make_sampler(budget, cell.seed("tune", "sampler", drawn))
     searcher = StudySearch(study, space, known, surroundings(budget))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         clock = TimeBudget(seconds_left)
@@ -188,11 +195,6 @@ def spend_budget(
         study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + clock.spent())
     if searcher.ended:
         raise ValueError(searcher.ended)
-
-
-def make_sampler(cell: Cell, drawn: int) -> TPESampler:
-    """Make the sampler of a search, or of its rest after `drawn` trials."""
-    return TPESampler(seed=cell.seed("tune", "sampler", drawn))
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -21,6 +22,7 @@ from pipelines.project.seeds import seed_for
 from pipelines.search import journal as study_record
 from pipelines.search import scheduling, spaces, tuner
 from pipelines.search.behaviour import Reporting
+from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC
 from pipelines.search.study_search import OTHER_CODE, StudySearch
 from pipelines.search.trial import trial_seed
@@ -302,6 +304,27 @@ def test_trials_train_on_as_many_rows_as_they_may_have_and_such_a_search_has_its
     assert names[0] == names[1] != names[2]
     assert seen[2][0].train_rows.features.equal(seen[3][0].train_rows.features)  # the same rows for all models
     assert len(cells["fm"].train_rows) == num_rows
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "auto"])
+def test_a_resumed_search_draws_as_well_as_an_undisturbed_one_and_spreads_its_parallel_trials(sampler):
+    space, budget = {"x": FloatDistribution(0.0, 1.0)}, TuneParams(num_trials=20, sampler=sampler, random_trials=4)
+    drawn = []
+    for seed in range(4):
+        study = made_study(*(complete((x - 0.3) ** 2, x=x) for x in np.linspace(0.01, 0.97, 9)))
+        for half in range(2):  # each is drawn by a new search; the first still runs when the second is drawn
+            study.sampler = make_sampler(budget, 10 * seed + half)
+            drawn.append(study.ask(space).params["x"])
+    near = [abs(x - 0.3) < 0.2 for x in drawn]
+    assert all(near) if sampler != "random" else sum(near) < 5
+    assert min(abs(first - second) for first, second in zip(drawn[::2], drawn[1::2], strict=True)) > 1e-3
+
+
+def test_only_what_is_not_the_default_of_a_search_is_in_the_name_of_its_study():
+    assert tuner.chosen(TuneParams(num_trials=3)) == {}
+    assert tuner.chosen(TuneParams(num_trials=3, scheduler="asha", sampler="gp", random_trials=4, known=["ctr"])) == {
+        "tune.scheduler": "asha", "tune.sampler": "gp", "tune.random_trials": 4, "tune.known": ["ctr"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
