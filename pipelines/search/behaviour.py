@@ -41,7 +41,7 @@ def draws(drawn: int) -> list[dict[str, Any]]:
     """Draw fourteen settings, in a search that goes on after `drawn` trials."""
     seed = generated_cell().seed("tune", "sampler", drawn)
     study = optuna.create_study(sampler=make_sampler(TuneParams(num_trials=14), seed))
-    tuner.enqueue_known(study, SPACE, [SETTING])
+    tuner.enqueue_first(study, SPACE, SETTING)
     for _ in range(14):
         trial = study.ask(SPACE)
         study.tell(trial, math.log(trial.params["training.learning_rate"]) ** 2 + trial.params["model.dropout"])

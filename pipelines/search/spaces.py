@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,20 +11,18 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from models import registry
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.cell import Cell
-from search_spaces.shared import PAPER, Space, file_of
+from search_spaces.shared import Space, file_of
 
 
-def check_space(cell: Cell, space: Space, fixed: Setting, known: Mapping[str, Setting]) -> None:
-    """Try tune.fixed, the known settings, and the ends of a space.
+def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting, *more: Setting) -> None:
+    """Try tune.fixed, the paper's setting and other first settings, and the ends of a space.
 
     The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names
     tune.fixed or the file of the space, with the reason of model or training.
     """
     file = file_of(cell.model)
-    starts = {name: {**fixed, **{key: setting[key] for key in space}} for name, setting in known.items()}
-    start = starts[PAPER]
-    tried = [("tune.fixed", fixed), (f"{file}: PAPER", start)]
-    tried += [(f"tune.known: {name}", setting) for name, setting in starts.items() if name != PAPER]
+    start, *others = ({**fixed, **{key: setting[key] for key in space}} for setting in (paper, *more))
+    tried = [("tune.fixed", fixed), (f"{file}: PAPER", start), *(("tune.known", setting) for setting in others)]
     tried += [(f"{file}: SPACE[{key!r}]", {**start, key: value}) for key in space for value in ends(space[key])]
     fields, made = cell.schema["fields"], []
     for place, setting in tried:

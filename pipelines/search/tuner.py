@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,16 +74,16 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     space = {key: value for key, value in shared.get_space(cell.model).items() if key not in fixed}
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
-    known = shared.known_settings(cell.model, family, params.tune.known)
-    check_space(cell, space, fixed, known)
+    first = list(shared.known_settings(cell.model, family, params.tune.known).values())
+    check_space(cell, space, fixed, *first)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
         name = fingerprint(cell, space, {**fixed, **chosen(params.tune), **rows})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
         requeue_failed(study, surroundings(params.tune), retry)
-        first = enqueue_known(study, space, known.values())
-        spend_budget(cell, space, fixed, params.tune, study, first)
+        known = enqueue_first(study, space, *first)
+        spend_budget(cell, space, fixed, params.tune, study, known)
     check_result(cell, params.tune, study, num_settings(space))
     return study
 
@@ -108,12 +108,12 @@ def chosen(budget: TuneParams) -> dict[str, Any]:
     return {f"tune.{key}": getattr(budget, key) for key in keys if getattr(budget, key) != defaults[key]}
 
 
-def enqueue_known(study: Study, space: Space, known: Iterable[Setting]) -> list[dict[str, Any]]:
-    """Make known settings the first trials of a study. Returns the settings that no scheduler may stop."""
-    first = [{key: setting[key] for key in space} for setting in known]
-    for setting in first:
+def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str, Any]]:
+    """Make these settings the first trials of a new study. Returns the settings that no scheduler may stop."""
+    known = [{key: setting[key] for key in space} for setting in first]
+    for setting in known:
         study.enqueue_trial(setting, skip_if_exists=True)
-    return first
+    return known
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:

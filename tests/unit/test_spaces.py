@@ -44,7 +44,7 @@ def test_every_space_of_the_project_fits_its_model(prepared, model):
     object.__setattr__(cell, "model", model)
     for family in ("frappe", "movielens"):
         known = shared.known_settings(model, family, list(shared.KNOWN))
-        check_space(cell, shared.get_space(model), {}, known)
+        check_space(cell, shared.get_space(model), {}, *known.values())
 
 
 @pytest.mark.filterwarnings("error")
