@@ -19,11 +19,13 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
     validation epoch. Finished runs are not trained again.
 
     Writes metrics.json, curves.csv and resamples.csv in
-    results/DATASET/MODEL/.
+    results/DATASET/MODEL/; with `evaluate.keep`, also the runs' predictions in
+    predictions/DATASET/MODEL/.
     """
     config, paths = load_params(params), Paths(params.parent)
     from pipelines.data.rows import load_rows
     from pipelines.evaluation import final_runs
+    from pipelines.evaluation.predictions import copy_predictions
     from pipelines.training.cell import check_groups, load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
@@ -36,6 +38,9 @@ def main(model: ModelOption, dataset: DatasetOption, params: ParamsOption = Path
         with noted_failure(paths.study(dataset, model)):
             runs = final_runs.run_seeds(cell, test_rows, best.setting, config, paths.study(dataset, model))
             code.check()
+        if config.evaluate.keep:
+            files = final_runs.run_files(cell, best.setting, config, paths.study(dataset, model)).values()
+            copy_predictions(map(final_runs.kept_of, files), paths.predictions(dataset, model))
     write_text(folder / "curves.csv", final_runs.curves(runs).write_csv())
     write_text(folder / "resamples.csv", final_runs.resamples(runs).write_csv())
     write_record(folder / "metrics.json", final_runs.summary(runs, config.training.metric))

@@ -13,14 +13,14 @@ from rich.markdown import Markdown
 
 from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
-from pipelines.evaluation.results import Best, Declined, read_best, read_summary
+from pipelines.evaluation.results import Best, Declined, Mixture, Mixtures, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
-from pipelines.project.files import failure, write_json, write_text
+from pipelines.project.files import failure, file_digest, write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import EVERY_EPOCH, METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.records import Missing
+from pipelines.project.records import Missing, read_record
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -70,6 +70,11 @@ def main(
                 missing.append(f"{model} on {dataset}")
             else:
                 raise
+    for dataset in config.datasets:
+        found, reason = read_mixtures(paths, dataset, config.training.metric)
+        rows += found
+        if reason:
+            failed[f"ensembles on {dataset}"] = reason
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
     shown = columns(rows, config, all_metrics)
@@ -120,6 +125,46 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
         != {origin and origin.behaviour for origin in (best.made_by, summary.made_by)},
+    }
+
+
+def read_mixtures(paths: Paths, dataset: str, metric: str) -> tuple[list[dict[str, Any]], str | None]:
+    """Read the rows of a data set's ensembles, if there are any.
+
+    Returns why they are left out where they are of other final runs than the rows of the models.
+    """
+    file, again = paths.ensembles(dataset), f"python -m pipelines.ensemble --dataset {dataset}"
+    if not file.exists():
+        return [], None
+    record = read_record(file, Mixtures, again)
+    files = {model: paths.results(dataset, model) / "metrics.json" for model in record.of}
+    if record.metric != metric or any(
+        not path.exists() or file_digest(path) != record.of[model] for model, path in files.items()
+    ):
+        return [], f"they are of other final runs; run {again}"
+    return [mixture_row(dataset, each) for each in record.mixtures], None
+
+
+def mixture_row(dataset: str, mixture: Mixture) -> dict[str, Any]:
+    """Make an ensemble's row of the leaderboard."""
+    figures = [
+        (f"test_{name}_{part}", values.get(name))
+        for name in mixture.test
+        for part, values in (("mean", mixture.test), ("std", mixture.spread))
+    ]
+    return {
+        "dataset": dataset,
+        "model": mixture.name,
+        "kind": mixture.kind,
+        **dict(figures),
+        **{f"valid_{name}": value for name, value in mixture.valid.items()},
+        "num_params": mixture.num_params,
+        "seconds_per_epoch": mixture.seconds_per_epoch,
+        "num_trials": mixture.num_trials,
+        "num_seeds": len(mixture.members),
+        "published_rmse": None,
+        "declined": None,
+        "other_behaviour": False,
     }
 
 
@@ -180,6 +225,7 @@ def markdown(
         published=PUBLISHED if any(row["published_rmse"] is not None for row in rows) else None,
         missing=missing,
         failed=failed,
+        mixtures=any("kind" in row for row in rows),
         random_draws=bool(rows) and drawn_at_random(config, rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
@@ -188,7 +234,7 @@ def markdown(
 def drawn_at_random(config: Params, rows: list[dict[str, Any]]) -> bool:
     """Tell whether no sampler learnt from trials, in any search."""
     most = math.inf if config.tune.sampler == "random" else config.tune.random_trials
-    return all(row["num_trials"] <= most for row in rows)
+    return all(row["num_trials"] <= most for row in rows if "kind" not in row)
 
 
 def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = False) -> dict[str, str]:

@@ -12,6 +12,7 @@ COMMANDS = (
     "pretrain",
     "tune",
     "evaluate",
+    "ensemble",
     "leaderboard",
     "significance",
     "report",

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -126,6 +126,30 @@ class Summary(Record):
         names = dict.fromkeys(name for seed in self.seeds.values() for name in seed.figures())
         spread = {f"{name}_{part}": compute(name) for name in names for part, compute in parts.items()}
         return {"num_seeds": len(self.seeds)} | spread | as_written(self)
+
+
+class Mixture(Record):
+    """Hold what the mean of some final runs reached, or the runs with the paper's setting."""
+
+    name: str
+    kind: Literal["default", "seeds", "models"]
+    members: dict[str, int]  # how often each run counts, such as "fm 0" for seed 0 of fm
+    valid: dict[str, float]
+    test: dict[str, float]
+    spread: dict[str, float] = Field(default={})  # over the seeds of the paper's setting: deviations of test metrics
+    num_params: int  # of all members together
+    seconds_per_epoch: float
+    num_trials: int
+
+
+class Mixtures(Record):
+    """Hold the mixtures of a data set, and which final runs they are of."""
+
+    dataset: str
+    metric: MetricName
+    mixtures: list[Mixture]
+    of: dict[str, str]  # the digest of each model's metrics.json
+    left_out: dict[str, str]  # why models have no part
 
 
 def read_best(folder: Path, model: str, dataset: str) -> Best | Declined:

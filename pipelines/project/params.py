@@ -147,7 +147,10 @@ class TuneParams(Schema):
 
 
 class EvaluateParams(Schema):
+    """Hold the number of final runs, and what is kept of them."""
+
     num_seeds: PositiveInt = 5
+    keep: bool = omitted(False)  # the predictions of valid and test, in predictions/: pipelines.ensemble needs them
 
 
 class Params(Schema):
