@@ -201,7 +201,7 @@ def run(asked: Any, name: str, curve: list[float], stopped: set[str]) -> list[fl
     return curve
 
 
-def replay_all(models: list[str]) -> dict[Variant, list[list[float]]]:
+def replay_all(models: list[str], replays: int) -> dict[Variant, list[list[float]]]:
     """Replay what is missing, and return the best RMSE at each budget of all replays."""
     path = FOLDER / "search_quality.jsonl"
     FOLDER.mkdir(exist_ok=True)
@@ -215,7 +215,7 @@ def replay_all(models: list[str]) -> dict[Variant, list[list[float]]]:
         if len(records) < NUM_SETTINGS:
             continue
         table, start = Table(model, records), time.process_time()
-        for number in range(NUM_REPLAYS):
+        for number in range(replays):
             key = (variant, number, len(records))
             if key not in kept:
                 kept[key] = [round(value, 6) for value in replay(table, variant, number)]
@@ -300,13 +300,14 @@ BASE = ("random", "none", PAPER)
 def main(
     models: Annotated[str, typer.Option(help="models, separated by commas")] = ",".join(MODELS),
     tables: Annotated[bool, typer.Option(help="train what is missing in the tables")] = True,
+    replays: Annotated[int, typer.Option(help="searches to replay, each way")] = NUM_REPLAYS,
 ) -> None:
     """Train what is missing in the tables, and replay searches in those that are whole."""
     prepare_process(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     for model in models.split(",") if tables else ():
         make_table(model)
-    records = summaries(replay_all(models.split(",")))
+    records = summaries(replay_all(models.split(","), replays))
     write("search_quality", machine(), records, [], **values(records))
 
 

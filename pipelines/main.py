@@ -22,6 +22,7 @@ COMMANDS = (
     "train",
     "compare",
     "studies",
+    "replay",
 )
 
 
