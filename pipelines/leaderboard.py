@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import fmean, stdev
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from rich.markdown import Markdown
 
 from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
-from pipelines.evaluation.results import Best, Declined, Mixture, Mixtures, read_best, read_summary
+from pipelines.evaluation.results import Best, Declined, Mixture, Mixtures, Summary, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import failure, file_digest, write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
@@ -120,6 +121,7 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
+        **luck_of_searches(summary, training.metric),
         "published_rmse": published(paths, dataset, card).get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
@@ -166,6 +168,14 @@ def mixture_row(dataset: str, mixture: Mixture) -> dict[str, Any]:
         "declined": None,
         "other_behaviour": False,
     }
+
+
+def luck_of_searches(summary: Summary, metric: str) -> dict[str, Any]:
+    """Return mean and deviation of what the settings of several searches reach; nothing for a single search."""
+    values = [means[f"test_{metric}"] for means in summary.searches or () if f"test_{metric}" in means]
+    if not values:
+        return {}
+    return {"searches_mean": fmean(values), "searches_std": stdev(values), "num_searches": len(values)}
 
 
 def why_missing(paths: Paths, dataset: str, model: str) -> str | None:
@@ -226,6 +236,7 @@ def markdown(
         missing=missing,
         failed=failed,
         mixtures=any("kind" in row for row in rows),
+        searches="searches" in shown,
         random_draws=bool(rows) and drawn_at_random(config, rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
@@ -254,10 +265,12 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
     published = any(row["published_rmse"] is not None for row in rows)
+    repeated = [row["num_searches"] for row in rows if "num_searches" in row]
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
+        **({"searches": f"over {max(repeated)} searches"} if repeated else {}),
         **COLUMNS,
         **({"published_rmse": f"published RMSE{other}"} if published else {}),
     }
@@ -271,7 +284,7 @@ def has_all(rows: list[dict[str, Any]], metric: Metric) -> bool:
 def format_figure(row: dict[str, Any], column: str) -> str:
     """Format one figure of a row for the table."""
     if f"{column}_mean" in row:
-        return figure(row[f"{column}_mean"], row[f"{column}_std"], DECIMALS[column])
+        return figure(row[f"{column}_mean"], row[f"{column}_std"], DECIMALS.get(column, 4))
     value = row.get(column)  # a model that declines the data set lacks metrics
     if column == "model" and row["other_behaviour"]:
         return f"{value} †"

@@ -6,6 +6,7 @@ share the resamples, so two models can be compared row by row without their pred
 
 import logging
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,12 +132,18 @@ def resamples_seed(cell: Cell) -> int:
     return seed_for(cell.root_seed, "resamples", cell.dataset)
 
 
-def summary(runs: list[Run], metric: str) -> Summary:
-    """Gather the figures of all seeds."""
+def summary(runs: list[Run], metric: str, others: Sequence[list[Run]] = ()) -> Summary:
+    """Gather the figures of all seeds; `others` are the runs of other searches' settings."""
     if not runs:
         return Summary()
     seeds = {str(number): seed_figures(run, metric) for number, run in enumerate(runs)}
-    return Summary(num_params=runs[0].num_params, made_by=runs[0].made_by, seeds=seeds)
+    means = [
+        {name: statistics.fmean(run.test[name] for run in of_search) for name in runs[0].test}
+        for of_search in (runs, *others)
+    ]
+    return Summary(
+        num_params=runs[0].num_params, made_by=runs[0].made_by, seeds=seeds, searches=means if others else None
+    )
 
 
 def seed_figures(run: Run, metric: str) -> Seed:

@@ -20,6 +20,15 @@ class Declined(Record):
     declined: str
 
 
+class OtherSearch(Record):
+    """Hold what another search of the same cell found, with other seeds."""
+
+    setting: dict[str, Any]
+    valid: float
+    trial: int
+    study: str
+
+
 class Best(Record):
     """Hold the best setting that a search found, and how it searched."""
 
@@ -33,6 +42,7 @@ class Best(Record):
     budget: dict[str, float | None]
     seeds: dict[str, int]
     study: str
+    other_searches: list[OtherSearch] | None = ABSENT
     made_by: Origin
 
     @model_validator(mode="before")
@@ -95,6 +105,7 @@ class Summary(Record):
     num_params: int | None = ABSENT
     made_by: Origin | None = ABSENT  # the first seed's: all have the same behaviour
     seeds: dict[str, Seed] = Field(default={}, exclude_if=lambda seeds: not seeds)
+    searches: list[dict[str, float]] | None = ABSENT  # for each search, the first included: means over the seeds
 
     def values(self, name: str) -> list[float]:
         """Return a figure of every seed; none where a seed lacks it."""

@@ -126,6 +126,7 @@ class TuneParams(Schema):
     # what draws the other settings: docs/search.md
     sampler: Literal["random", "tpe", "gp", "auto"] = omitted("tpe")
     random_trials: PositiveInt = omitted(10)  # that must end, known settings included, before the sampler learns
+    num_searches: PositiveInt = omitted(1)  # with other seeds: how much the luck of a search moves the test metrics
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
     max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died

@@ -57,13 +57,16 @@ from search_spaces import shared
 from search_spaces.shared import Space
 
 
-def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = False) -> Study:
+def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = False, number: int = 0) -> Study:
     """Search the hyperparameters of a cell until its budget is spent.
 
-    Goes on with the study in `folder`, if there is one; with `retry`, its failed trials run again. Raises ValueError
-    when another search of the cell runs, when no trial ends well (with the first reason), when the code is edited
-    meanwhile, or for params that can't be served; OSError when the folder can't be written.
+    Searches with another `number` have a study and seeds of their own. Goes on with the study in `folder`, if there is
+    one; with `retry`, its failed trials run again. Raises ValueError when another search of the cell runs, when no
+    trial ends well (with the first reason), when the code is edited meanwhile, or for params that can't be served;
+    OSError when the folder can't be written.
     """
+    if number:
+        cell = replace(cell, root_seed=seed_for(cell.root_seed, "tune", "search", number))
     max_epochs = params.tune.max_epochs or cell.training.max_epochs
     cell = replace(cell, training=cell.training.model_copy(update={"max_epochs": max_epochs}))
     rows = {}
