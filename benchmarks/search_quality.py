@@ -35,7 +35,12 @@ from search_spaces.shared import PAPER, Space, get_space, known_settings
 
 MODELS = ("fm", "deepfm", "dcnv2", "ifm")
 NUM_SETTINGS = 200  # of a table, beside the known ones
-FIXED = {"model.embed_dim": 32, "model.attention_dim": 16, "training.batch_size": 4096}
+FIXED = {  # so that a training takes seconds
+    "model.embed_dim": 32,
+    "model.attention_dim": 16,
+    "model.hidden_dims": "[100]",
+    "training.batch_size": 4096,
+}
 TRAINING = {"max_epochs": 15, "patience": 3}
 SEED = 2019
 TABLES = ROOT / "search_quality"

@@ -6,7 +6,7 @@ share the resamples, so two models can be compared row by row without their pred
 
 import logging
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ import ray
 from ray.exceptions import RayError
 from rich.console import Console
 from rich.progress import track
+from safetensors.torch import load_file
+from torch import nn
 
 from pipelines.data.rows import Rows
+from pipelines.evaluation.bundles import weights_of
 from pipelines.evaluation.predictions import write_predictions
 from pipelines.evaluation.results import Run, Seed, Summary
 from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line, resources_per_run
-from pipelines.project.files import locked
+from pipelines.project.files import locked, written_whole
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params
 from pipelines.project.records import command, read_record, write_record
@@ -47,6 +50,8 @@ def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, fol
         missing = {seed: f for seed, f in files.items() if seed not in done or (keep and not kept_of(f).exists())}
         if missing:
             done |= train_seeds(cell, test_rows, setting, params, missing)
+        if keep:
+            keep_best_weights(files, done, cell.training.metric)
     return [done[seed] for seed in files]
 
 
@@ -59,6 +64,30 @@ def run_files(cell: Cell, setting: Setting, params: Params, folder: Path) -> dic
 def kept_of(file: Path) -> Path:
     """Return the path of a run's kept predictions."""
     return file.with_suffix(".npz")
+
+
+def weights_file(file: Path) -> Path:
+    """Return the path of a run's kept weights. Only the best run on validation rows has them."""
+    return file.with_suffix(".safetensors")
+
+
+def kept_model(cell: Cell, setting: Setting, file: Path | None) -> nn.Module | None:
+    """Make a run's model with its kept weights; None where they are not kept."""
+    if file is None or not weights_file(file).exists():
+        return None
+    model = start.new_model(cell.model, cell.schema, resolve(setting, cell.training)[0], seed=0)
+    model.load_state_dict(load_file(weights_file(file)))
+    return model
+
+
+def keep_best_weights(files: Mapping[int, Path], done: Mapping[int, Run], metric: str) -> None:
+    """Remove the kept weights of all runs but the best one on validation rows."""
+    best = min(
+        done, key=lambda seed: METRICS[metric].score(seed_figures(done[seed], metric).figures()[f"valid_{metric}"])
+    )
+    for seed, file in files.items():
+        if seed != best:
+            weights_file(file).unlink(missing_ok=True)
 
 
 def read_run(file: Path, cell: Cell) -> Run | None:
@@ -92,6 +121,8 @@ def train_seeds(
                 name = f"{cell.model} on {cell.dataset}"
                 raise ValueError(f"a final run of {name} failed with: {last_line(error)}") from error
             if keep:
+                with written_whole(weights_file(files[seed])) as partial:
+                    partial.write_bytes(result.pop("weights"))
                 write_predictions(kept_of(files[seed]), result.pop("predictions"))
             done[seed] = Run(**result, made_by=origin)
             write_record(files[seed], done[seed])
@@ -103,7 +134,7 @@ def run_seed(
 ) -> dict[str, Any]:
     """Train with one seed in a Ray worker, and test the best epoch; return a `Run` without its origin.
 
-    With `keep`, the logits of valid and test are there too.
+    With `keep`, the logits of valid and test and the weights are there too.
     """
     code.check_same(running)
     prepare_process(threads)
@@ -112,9 +143,12 @@ def run_seed(
     logits, run = loop.predict(model, test_rows), resolve(setting, cell.training)[1]
     labels, groups = test_rows.labels, test_rows.groups
     seed_of_resamples = resamples_seed(cell)
-    kept = {"valid": loop.predict(model, cell.valid_rows).numpy(), "test": logits.numpy()} if keep else {}
+    kept: dict[str, Any] = {}
+    if keep:
+        kept["predictions"] = {"valid": loop.predict(model, cell.valid_rows).numpy(), "test": logits.numpy()}
+        kept["weights"] = weights_of(model)
     return {
-        **({"predictions": kept} if keep else {}),
+        **kept,
         "test": compute_metrics(logits, labels, run.loss, defined(labels, groups), groups).named("test"),
         "resamples": on_resamples(run.metric, logits, labels, run.loss, seed_of_resamples, NUM_RESAMPLES, groups),
         "num_params": start.num_params(model),

@@ -151,7 +151,7 @@ class EvaluateParams(Schema):
     """Hold the number of final runs, and what is kept of them."""
 
     num_seeds: PositiveInt = 5
-    keep: bool = omitted(False)  # the predictions of valid and test, in predictions/: pipelines.ensemble needs them
+    keep: bool = omitted(False)  # predictions/ for pipelines.ensemble, and the best run's weights
 
 
 class Params(Schema):

@@ -44,6 +44,7 @@ def evaluated(prepared, made_once):
             for seed in range(SEEDS):
                 found = final_runs.run_seed(shared, seed, 1, running, keep=True)
                 write_predictions(paths.predictions("synthetic", model) / f"seed-{seed}.npz", found.pop("predictions"))
+                found.pop("weights")
                 runs.append(Run(**found, made_by=made_by("")))
             behaviour = accepted_behaviour(model, TrainingParams())
             write_cell(project.results(model), [{}], behaviour=behaviour, setting=SETTINGS[model])
