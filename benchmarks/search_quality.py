@@ -278,7 +278,7 @@ def values(records: list[Record]) -> dict[str, Any]:
         "budgets": BUDGETS,
         "training": TRAINING,
         "fixed": FIXED,
-        "replays": records[0]["replays"] if records else 0,
+        "replays": min((record["replays"] for record in records), default=0),
         "ratios": ratios(records),
     }
 

@@ -244,8 +244,7 @@ def markdown(
 
 def drawn_at_random(config: Params, rows: list[dict[str, Any]]) -> bool:
     """Tell whether no sampler learnt from trials, in any search."""
-    most = math.inf if config.tune.sampler == "random" else config.tune.random_trials
-    return all(row["num_trials"] <= most for row in rows if "kind" not in row)
+    return all(row["num_trials"] <= config.tune.num_random for row in rows if "kind" not in row)
 
 
 def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = False) -> dict[str, str]:

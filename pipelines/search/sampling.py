@@ -13,11 +13,20 @@ def make_sampler(budget: TuneParams, seed: int) -> BaseSampler:
     It knows nothing but the trials of the study, so what it draws after a kill is as good as without one. Settings that
     are still training count too: for TPE they are bad ones, and the Gaussian process averages over what they may reach.
     """
-    name = budget.sampler
-    if name == "auto":
-        name = "gp" if budget.num_trials and budget.num_trials <= MOST_OF_GP else "tpe"
+    name = named(budget)
+    if name == "random":
+        return RandomSampler(seed)
+    num_random = int(budget.num_random)
     if name == "gp":
-        return GPSampler(seed=seed, n_startup_trials=budget.random_trials, warn_independent_sampling=False)
-    if name == "tpe":
-        return TPESampler(seed=seed, n_startup_trials=budget.random_trials, constant_liar=True)
-    return RandomSampler(seed)
+        return GPSampler(seed=seed, n_startup_trials=num_random, warn_independent_sampling=False)
+    return TPESampler(seed=seed, n_startup_trials=num_random, constant_liar=True)
+
+
+def named(budget: TuneParams) -> str:
+    """Name the sampler; `auto` stands for gp where it is quick and learns from all trials, else for tpe.
+
+    The Gaussian process learns from complete trials alone, not from those that a scheduler stopped.
+    """
+    if budget.sampler != "auto":
+        return budget.sampler
+    return "gp" if budget.scheduler == "none" and 0 < (budget.num_trials or 0) <= MOST_OF_GP else "tpe"

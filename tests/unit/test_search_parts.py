@@ -20,7 +20,7 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, TuneParams, load_params
 from pipelines.project.seeds import seed_for
 from pipelines.search import journal as study_record
-from pipelines.search import scheduling, spaces, tuner
+from pipelines.search import sampling, scheduling, spaces, tuner
 from pipelines.search.behaviour import Reporting
 from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC
@@ -318,6 +318,24 @@ def test_a_resumed_search_draws_as_well_as_an_undisturbed_one_and_spreads_its_pa
     near = [abs(x - 0.3) < 0.2 for x in drawn]
     assert all(near) if sampler != "random" else sum(near) < 5
     assert min(abs(first - second) for first, second in zip(drawn[::2], drawn[1::2], strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("budget", "name", "num_random"),
+    [
+        ({"num_trials": 9}, "tpe", 10),
+        ({"num_trials": 9, "sampler": "gp"}, "gp", 4),
+        ({"num_trials": 100, "sampler": "auto"}, "gp", 4),
+        ({"num_trials": 101, "sampler": "auto"}, "tpe", 4),
+        ({"time_budget_s": 60, "sampler": "auto"}, "tpe", 4),
+        ({"num_trials": 9, "sampler": "auto", "scheduler": "asha", "random_trials": 6}, "tpe", 6),
+        ({"num_trials": 9, "sampler": "random"}, "random", float("inf")),
+    ],
+)
+def test_the_sampler_that_auto_stands_for(budget, name, num_random):
+    asked = TuneParams(**budget)
+    assert (sampling.named(asked), asked.num_random) == (name, num_random)
+    assert name in type(make_sampler(asked, 1)).__name__.lower()
 
 
 def test_only_what_is_not_the_default_of_a_search_is_in_the_name_of_its_study():
