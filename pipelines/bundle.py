@@ -25,8 +25,9 @@ def main(
 ) -> None:
     """Keep the best final run of a model, to score other rows.
 
-    Trains again, with the same seed, the run that `evaluate` found best on
-    validation rows: the same code gives the same weights.
+    It is the run that `evaluate` found best on validation rows. Without
+    `evaluate.keep`, it is trained again with the same seed: the same code gives
+    the same weights.
 
     Writes model.safetensors, vocabulary.parquet and bundle.json.
     """
@@ -37,7 +38,7 @@ def main(
         raise ValueError(f"{model} declines {dataset}: there is no run to keep")
     check_metric(best, config.training.metric)
     from pipelines.evaluation.bundles import write_bundle  # torch takes seconds to import
-    from pipelines.evaluation.final_runs import final_seed
+    from pipelines.evaluation.final_runs import final_seed, kept_model, run_files
     from pipelines.project.settings import resolve
     from pipelines.training import loop
     from pipelines.training.cell import load_cell
@@ -53,9 +54,14 @@ def main(
         value = metric.format(epoch.valid[metric.name])
         print(f"epoch {epoch.epoch} of {found.epochs}: valid {metric.title} {value}", flush=True)
 
-    trained, epochs = cell.train(best.setting, final_seed(cell, int(seed)), report)
-    code.check()
-    reached, expected = loop.best(epochs, metric.name).valid[metric.name], getattr(found, name)
+    files = run_files(cell, best.setting, config, paths.study(dataset, model))
+    trained = kept_model(cell, best.setting, files.get(int(seed)))
+    valid = {key.removeprefix("valid_"): value for key, value in found.figures().items() if key.startswith("valid_")}
+    if trained is None:
+        trained, epochs = cell.train(best.setting, final_seed(cell, int(seed)), report)
+        code.check()
+        valid = loop.best(epochs, metric.name).valid
+    reached, expected = valid[metric.name], getattr(found, name)
     if abs(reached - expected) > TOLERANCE * abs(expected):
         note(
             f"{name} is {metric.format(reached)}, and was {metric.format(expected)} when {model} was evaluated: "
@@ -79,7 +85,7 @@ def main(
         licence=entry.licence,
         citation=entry.citation,
         seed=int(seed),
-        valid=loop.best(epochs, metric.name).valid,
+        valid=valid,
         test={each: tested[f"test_{each}"] for each in METRICS if f"test_{each}" in tested},
         made_by=cell.made_by(),
     )

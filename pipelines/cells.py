@@ -22,7 +22,8 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     config, paths = load_params(params), Paths(params.parent)
     one_of("data set", dataset, config.datasets)
     card = paths.card(dataset)
-    cells = {"data": {card.name: file_digest(card)}} if card.exists() else {}
+    shared = [file for file in (card, paths.ensembles(dataset)) if file.exists()]
+    cells = {"data": {file.name: file_digest(file) for file in shared}} if shared else {}
     cells |= {model: list_files(paths, dataset, model) for model in config.models}
     write_json(paths.cells / f"{dataset}.json", cells)
     for model in config.models:

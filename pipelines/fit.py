@@ -117,14 +117,14 @@ def params_text(
                 key: value for key, value in (sizes | fixed).items() if key in known or key.startswith("training")
             },
         },
-        "evaluate": {"num_seeds": num_seeds},
+        "evaluate": {"num_seeds": num_seeds, "keep": True},
     }
     return "# Written by `factorbench fit`.\n" + yaml_text(content)
 
 
-def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, **options: str) -> str:
+def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, *flags: str, **options: str) -> str:
     """Run a stage with options, and return its last line. Raises ValueError with the stage's error."""
-    command = [sys.executable, "-m", f"pipelines.{name}", "--params", str(params)]
+    command = [sys.executable, "-m", f"pipelines.{name}", "--params", str(params), *flags]
     command += [word for key, value in options.items() for word in (f"--{key}", value)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -184,6 +184,11 @@ def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
                 state[model] = f"failed: {error}"
             if not console.is_terminal:
                 console.print(f"{model}: {state[model]}", highlight=False, soft_wrap=True)
+        if len(failed) < len(models):
+            try:
+                stage("ensemble", params, environment, "--default", dataset=dataset)
+            except ValueError as error:
+                console.print(f"no ensemble: {error}", highlight=False, soft_wrap=True)
     return failed
 
 
@@ -202,7 +207,8 @@ def report(dataset: str, models: list[str], failed: dict[str, str], params: Path
     for model, why in failed.items():
         print(f"{model} failed: {why}")
     page.main(params)
-    best = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))[0]["model"]
+    rows = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))
+    best = next(row["model"] for row in rows if "kind" not in row)  # no ensemble can be a bundle
     print("next:")
     print(f"  factorbench bundle --model {best} --dataset {dataset} --params {params}")
     print(f"  factorbench predict NEW_ROWS.csv --bundle {params.parent}/bundles/{dataset}/{best} --out scores.csv")

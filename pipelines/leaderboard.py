@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from statistics import fmean, stdev
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -13,14 +14,14 @@ from rich.markdown import Markdown
 
 from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
-from pipelines.evaluation.results import Best, Declined, read_best, read_summary
+from pipelines.evaluation.results import Best, Declined, Mixture, Mixtures, Summary, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
-from pipelines.project.files import failure, write_json, write_text
+from pipelines.project.files import failure, file_digest, write_json, write_text
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import EVERY_EPOCH, METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.records import Missing
+from pipelines.project.records import Missing, read_record
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -31,7 +32,6 @@ COLUMNS = {  # after the columns of the metrics
     "num_seeds": "seeds",
 }
 FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
-STARTUP_TRIALS = 10  # that Optuna's TPE draws at random, before it learns from trials
 DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
 FORMATS = {  # of columns that are no metrics; the published RMSE has four decimals
     "model": str,
@@ -71,6 +71,11 @@ def main(
                 missing.append(f"{model} on {dataset}")
             else:
                 raise
+    for dataset in config.datasets:
+        found, reason = read_mixtures(paths, dataset, config.training.metric)
+        rows += found
+        if reason:
+            failed[f"ensembles on {dataset}"] = reason
     metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
     shown = columns(rows, config, all_metrics)
@@ -116,12 +121,61 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
+        **luck_of_searches(summary, training.metric),
         "published_rmse": published(paths, dataset, card).get(model),
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
         != {origin and origin.behaviour for origin in (best.made_by, summary.made_by)},
     }
+
+
+def read_mixtures(paths: Paths, dataset: str, metric: str) -> tuple[list[dict[str, Any]], str | None]:
+    """Read the rows of a data set's ensembles, if there are any.
+
+    Returns why they are left out where they are of other final runs than the rows of the models.
+    """
+    file, again = paths.ensembles(dataset), f"python -m pipelines.ensemble --dataset {dataset}"
+    if not file.exists():
+        return [], None
+    record = read_record(file, Mixtures, again)
+    files = {model: paths.results(dataset, model) / "metrics.json" for model in record.of}
+    if record.metric != metric or any(
+        not path.exists() or file_digest(path) != record.of[model] for model, path in files.items()
+    ):
+        return [], f"they are of other final runs; run {again}"
+    return [mixture_row(dataset, each) for each in record.mixtures], None
+
+
+def mixture_row(dataset: str, mixture: Mixture) -> dict[str, Any]:
+    """Make an ensemble's row of the leaderboard."""
+    figures = [
+        (f"test_{name}_{part}", values.get(name))
+        for name in mixture.test
+        for part, values in (("mean", mixture.test), ("std", mixture.spread))
+    ]
+    return {
+        "dataset": dataset,
+        "model": mixture.name,
+        "kind": mixture.kind,
+        **dict(figures),
+        **{f"valid_{name}": value for name, value in mixture.valid.items()},
+        "num_params": mixture.num_params,
+        "seconds_per_epoch": mixture.seconds_per_epoch,
+        "num_trials": mixture.num_trials,
+        "num_seeds": len(mixture.members),
+        "published_rmse": None,
+        "declined": None,
+        "other_behaviour": False,
+    }
+
+
+def luck_of_searches(summary: Summary, metric: str) -> dict[str, Any]:
+    """Return mean and deviation of what the settings of several searches reach; nothing for a single search."""
+    values = [means[f"test_{metric}"] for means in summary.searches or () if f"test_{metric}" in means]
+    if not values:
+        return {}
+    return {"searches_mean": fmean(values), "searches_std": stdev(values), "num_searches": len(values)}
 
 
 def why_missing(paths: Paths, dataset: str, model: str) -> str | None:
@@ -181,9 +235,16 @@ def markdown(
         published=PUBLISHED if any(row["published_rmse"] is not None for row in rows) else None,
         missing=missing,
         failed=failed,
-        random_draws=bool(rows) and all(row["num_trials"] <= STARTUP_TRIALS for row in rows),
+        mixtures=any("kind" in row for row in rows),
+        searches="searches" in shown,
+        random_draws=bool(rows) and drawn_at_random(config, rows),
         outdated=any(row["other_behaviour"] for row in rows),
     )
+
+
+def drawn_at_random(config: Params, rows: list[dict[str, Any]]) -> bool:
+    """Tell whether no sampler learnt from trials, in any search."""
+    return all(row["num_trials"] <= config.tune.num_random for row in rows if "kind" not in row)
 
 
 def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = False) -> dict[str, str]:
@@ -203,10 +264,12 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
     size = PUBLISHED["embed_dim"]
     other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
     published = any(row["published_rmse"] is not None for row in rows)
+    repeated = [row["num_searches"] for row in rows if "num_searches" in row]
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
+        **({"searches": f"over {max(repeated)} searches"} if repeated else {}),
         **COLUMNS,
         **({"published_rmse": f"published RMSE{other}"} if published else {}),
     }
@@ -220,7 +283,7 @@ def has_all(rows: list[dict[str, Any]], metric: Metric) -> bool:
 def format_figure(row: dict[str, Any], column: str) -> str:
     """Format one figure of a row for the table."""
     if f"{column}_mean" in row:
-        return figure(row[f"{column}_mean"], row[f"{column}_std"], DECIMALS[column])
+        return figure(row[f"{column}_mean"], row[f"{column}_std"], DECIMALS.get(column, 4))
     value = row.get(column)  # a model that declines the data set lacks metrics
     if column == "model" and row["other_behaviour"]:
         return f"{value} †"

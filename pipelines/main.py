@@ -12,6 +12,7 @@ COMMANDS = (
     "pretrain",
     "tune",
     "evaluate",
+    "ensemble",
     "leaderboard",
     "significance",
     "report",
@@ -21,6 +22,7 @@ COMMANDS = (
     "train",
     "compare",
     "studies",
+    "replay",
 )
 
 

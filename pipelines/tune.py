@@ -44,15 +44,27 @@ def main(
         return
     origin = cell.made_by()
     with noted_failure(paths.study(dataset, model)):
-        study = tuner.search(cell, get_dataset(dataset, paths.root).family, config, paths.study(dataset, model), retry)
+        family = get_dataset(dataset, paths.root).family
+        studies = [
+            tuner.search(cell, family, config, paths.study(dataset, model), retry, number)
+            for number in range(config.tune.num_searches)
+        ]
         code.check()
-    metric, trials = METRICS[config.training.metric], counted_trials(study, config.tune)
+    metric, fixed = METRICS[config.training.metric], tuner.fixed_setting(model, config)
+    study, trials = studies[0], counted_trials(studies[0], config.tune)
     trial, score = best_of(trials)
+    others = []
+    for other in studies[1:]:
+        found, reached = best_of(counted_trials(other, config.tune))
+        setting = {**fixed, **found.params}
+        others.append(
+            {"setting": setting, "valid": metric.score(reached), "trial": found.number, "study": other.study_name}
+        )
     best = Best.model_validate(
         {
             "model": model,
             "dataset": dataset,
-            "setting": {**tuner.fixed_setting(model, config), **trial.params},
+            "setting": {**fixed, **trial.params},
             f"valid_{metric.name}": metric.score(score),
             "metric": metric.name,
             "trial": trial.number,
@@ -60,12 +72,16 @@ def main(
             "budget": {"num_trials": config.tune.num_trials, "time_budget_s": config.tune.time_budget_s},
             "seeds": {"root": config.seed},
             "study": study.study_name,
+            "other_searches": others or None,
             "made_by": origin,
         }
     )
     write_text(folder / "trials.csv", trials_table(trials, metric).write_csv())
     write_record(folder / "best.json", best)
     print(f"{model} on {dataset}: best valid {metric.name} {metric.format(best.valid)} in trial {best.trial}")
+    if others:
+        reached = ", ".join(metric.format(other["valid"]) for other in others)
+        print(f"{model} on {dataset}: other searches found {reached}")
     if failed := reasons_of_surroundings(trials):
         again = f"run {command('tune', model, dataset)} --retry to try failed trials again"
         what = f"{len(failed)} trials failed for another reason than their setting, the first with: {failed[0]}"

@@ -4,6 +4,7 @@ import functools
 import importlib
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -107,6 +108,40 @@ PAPER_BY_FAMILY = {
     "movielens": {"model.attention_dim": 8, "model.field_embed_dim": 16, "training.batch_size": 4096},
 }
 
+# Settings that a search can try after the paper's (tune.known), by name and model. What ANY has is for all models whose
+# space has the key. `frappe` and `movielens` were the best of searches of that family, and no search of the same family
+# tries them: it would know its answer.
+PAPER, ANY = "paper", "any"
+KNOWN: dict[str, dict[str, dict[str, Any]]] = {
+    "frappe": {
+        "fm": {"training.learning_rate": 0.1, "training.l2": 5e-7, "model.dropout": 0.5},
+        "lr": {"training.learning_rate": 0.074, "training.l2": 8e-4},
+        "nfm": {"training.l2": 2e-8, "model.dropout": 0.05, "model.hidden_dropout": 0.07, "model.batch_norm": True},
+        "deepfm": {
+            "training.learning_rate": 0.0057,
+            "model.dropout": 0.16,
+            "model.hidden_dims": "[100, 100]",
+            "model.mlp_dropout": 0.86,
+        },
+    },
+    "movielens": {
+        ANY: {"training.learning_rate": 0.06, "training.l2": 0.005},
+        "deepfm": {
+            "training.learning_rate": 0.016,
+            "training.l2": 1e-8,
+            "model.dropout": 0.88,
+            "model.hidden_dims": "[400, 400, 400]",
+            "model.mlp_dropout": 0.13,
+        },
+        "ifm": {
+            "model.dropout": 0.3,
+            "model.temperature": 20.0,
+            "model.field_embed_dim": 8,
+            "training.l2_field": 0.36,
+        },
+    },
+}
+
 
 def get_space(model: str) -> Space:
     """Return the distributions of `search_spaces/MODEL.py` by key. Raises ValueError for a missing or wrong file."""
@@ -121,6 +156,26 @@ def paper_setting(model: str, family: str) -> dict[str, Any]:
     space, paper = load(model)
     own = PAPER_BY_FAMILY.get(family, {})
     return {key: own[key] if key in own and contains(space[key], own[key]) else value for key, value in paper.items()}
+
+
+def known_settings(model: str, family: str, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return the settings that a search tries first, by name: the paper's, then those of KNOWN that `names` lists.
+
+    A known setting has the paper's value for each key that it lacks; keys that the space lacks are left out. Raises
+    ValueError for an unknown name, and for a value outside of the space.
+    """
+    paper, space = paper_setting(model, family), load(model)[0]
+    found = {PAPER: paper}
+    for name in names:
+        if name not in KNOWN:
+            raise ValueError(f"tune.known: unknown setting {name!r}; choose from: {', '.join(sorted(KNOWN))}")
+        setting = {} if name == family else {**KNOWN[name].get(ANY, {}), **KNOWN[name].get(model, {})}
+        for key in setting.keys() & space.keys():
+            if not contains(space[key], setting[key]):
+                raise ValueError(f"search_spaces/shared.py: KNOWN[{name!r}] has {key} {setting[key]!r}: {space[key]}")
+        if setting:
+            found[name] = {**paper, **{key: value for key, value in setting.items() if key in space}}
+    return found
 
 
 def file_of(model: str) -> str:

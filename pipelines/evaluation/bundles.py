@@ -47,13 +47,17 @@ class Bundle(Record):
 def write_bundle(folder: Path, trained: nn.Module, vocabulary: Path, **about: Any) -> None:
     """Write a bundle. Its record is written last, so if it exists, all files exist."""
     (folder / RECORD).unlink(missing_ok=True)
-    weights = {key: value.detach().cpu().contiguous() for key, value in trained.state_dict().items()}
     with written_whole(folder / WEIGHTS) as partial:
-        partial.write_bytes(save(weights))
+        partial.write_bytes(weights_of(trained))
     with written_whole(folder / VOCABULARY) as partial:
         shutil.copyfile(vocabulary, partial)
     files = {name: file_digest(folder / name) for name in (WEIGHTS, VOCABULARY)}
     write_record(folder / RECORD, Bundle(files=files, **about))
+
+
+def weights_of(trained: nn.Module) -> bytes:
+    """Write a model's weights in the format of safetensors."""
+    return save({key: value.detach().cpu().contiguous() for key, value in trained.state_dict().items()})
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:

@@ -6,6 +6,7 @@ share the resamples, so two models can be compared row by row without their pred
 
 import logging
 import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ import ray
 from ray.exceptions import RayError
 from rich.console import Console
 from rich.progress import track
+from safetensors.torch import load_file
+from torch import nn
 
 from pipelines.data.rows import Rows
+from pipelines.evaluation.bundles import weights_of
+from pipelines.evaluation.predictions import write_predictions
 from pipelines.evaluation.results import Run, Seed, Summary
 from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line, resources_per_run
-from pipelines.project.files import locked
+from pipelines.project.files import locked, written_whole
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params
 from pipelines.project.records import command, read_record, write_record
@@ -39,14 +44,50 @@ def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, fol
     Each run is kept in `folder` as soon as it ends, and is not trained again. Raises ValueError when a run fails, with
     the first reason, and when a search or evaluation of the cell is at work.
     """
-    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES})
-    files = {seed: folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)}
+    files, keep = run_files(cell, setting, params, folder), params.evaluate.keep
     with locked(folder, f"{cell.model} on {cell.dataset}"):
         done = {seed: run for seed, file in files.items() if (run := read_run(file, cell))}
-        missing = {seed: file for seed, file in files.items() if seed not in done}
+        missing = {seed: f for seed, f in files.items() if seed not in done or (keep and not kept_of(f).exists())}
         if missing:
             done |= train_seeds(cell, test_rows, setting, params, missing)
+        if keep:
+            keep_best_weights(files, done, cell.training.metric)
     return [done[seed] for seed in files]
+
+
+def run_files(cell: Cell, setting: Setting, params: Params, folder: Path) -> dict[int, Path]:
+    """Name the file of each run, by seed."""
+    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES})
+    return {seed: folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)}
+
+
+def kept_of(file: Path) -> Path:
+    """Return the path of a run's kept predictions."""
+    return file.with_suffix(".npz")
+
+
+def weights_file(file: Path) -> Path:
+    """Return the path of a run's kept weights. Only the best run on validation rows has them."""
+    return file.with_suffix(".safetensors")
+
+
+def kept_model(cell: Cell, setting: Setting, file: Path | None) -> nn.Module | None:
+    """Make a run's model with its kept weights; None where they are not kept."""
+    if file is None or not weights_file(file).exists():
+        return None
+    model = start.new_model(cell.model, cell.schema, resolve(setting, cell.training)[0], seed=0)
+    model.load_state_dict(load_file(weights_file(file)))
+    return model
+
+
+def keep_best_weights(files: Mapping[int, Path], done: Mapping[int, Run], metric: str) -> None:
+    """Remove the kept weights of all runs but the best one on validation rows."""
+    best = min(
+        done, key=lambda seed: METRICS[metric].score(seed_figures(done[seed], metric).figures()[f"valid_{metric}"])
+    )
+    for seed, file in files.items():
+        if seed != best:
+            weights_file(file).unlink(missing_ok=True)
 
 
 def read_run(file: Path, cell: Cell) -> Run | None:
@@ -67,23 +108,34 @@ def train_seeds(
     origin, done = cell.made_by(), {}
     with cluster() as there_is:
         wanted = resources_per_run(params.tune.cpus_per_trial, params.tune.gpus_per_trial, there_is)
-        task = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
+        task: Any = ray.remote(num_cpus=wanted["cpu"], num_gpus=wanted["gpu"])(run_seed)
         shared, running = ray.put((cell, test_rows, setting)), code.digest(code.at_start())
-        pending = {task.remote(shared, seed, params.tune.cpus_per_trial, running): seed for seed in files}
+        keep = params.evaluate.keep
+        pending = {task.remote(shared, seed, params.tune.cpus_per_trial, running, keep): seed for seed in files}
         for _ in track(files, f"{cell.model} on {cell.dataset}: seeds", console=Console(stderr=True)):
             (ended,), _rest = ray.wait(list(pending))
             seed = pending.pop(ended)
             try:
-                done[seed] = Run(**ray.get(ended), made_by=origin)
+                result = ray.get(ended)
             except RayError as error:
                 name = f"{cell.model} on {cell.dataset}"
                 raise ValueError(f"a final run of {name} failed with: {last_line(error)}") from error
+            if keep:
+                with written_whole(weights_file(files[seed])) as partial:
+                    partial.write_bytes(result.pop("weights"))
+                write_predictions(kept_of(files[seed]), result.pop("predictions"))
+            done[seed] = Run(**result, made_by=origin)
             write_record(files[seed], done[seed])
     return done
 
 
-def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int, running: str) -> dict[str, Any]:
-    """Train with one seed in a Ray worker, and test the best epoch; return a `Run` without its origin."""
+def run_seed(
+    shared: tuple[Cell, Rows, Setting], seed: int, threads: int, running: str, keep: bool = False
+) -> dict[str, Any]:
+    """Train with one seed in a Ray worker, and test the best epoch; return a `Run` without its origin.
+
+    With `keep`, the logits of valid and test and the weights are there too.
+    """
     code.check_same(running)
     prepare_process(threads)
     cell, test_rows, setting = shared
@@ -91,7 +143,12 @@ def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int, runnin
     logits, run = loop.predict(model, test_rows), resolve(setting, cell.training)[1]
     labels, groups = test_rows.labels, test_rows.groups
     seed_of_resamples = resamples_seed(cell)
+    kept: dict[str, Any] = {}
+    if keep:
+        kept["predictions"] = {"valid": loop.predict(model, cell.valid_rows).numpy(), "test": logits.numpy()}
+        kept["weights"] = weights_of(model)
     return {
+        **kept,
         "test": compute_metrics(logits, labels, run.loss, defined(labels, groups), groups).named("test"),
         "resamples": on_resamples(run.metric, logits, labels, run.loss, seed_of_resamples, NUM_RESAMPLES, groups),
         "num_params": start.num_params(model),
@@ -109,12 +166,18 @@ def resamples_seed(cell: Cell) -> int:
     return seed_for(cell.root_seed, "resamples", cell.dataset)
 
 
-def summary(runs: list[Run], metric: str) -> Summary:
-    """Gather the figures of all seeds."""
+def summary(runs: list[Run], metric: str, others: Sequence[list[Run]] = ()) -> Summary:
+    """Gather the figures of all seeds; `others` are the runs of other searches' settings."""
     if not runs:
         return Summary()
     seeds = {str(number): seed_figures(run, metric) for number, run in enumerate(runs)}
-    return Summary(num_params=runs[0].num_params, made_by=runs[0].made_by, seeds=seeds)
+    means = [
+        {name: statistics.fmean(run.test[name] for run in of_search) for name in runs[0].test}
+        for of_search in (runs, *others)
+    ]
+    return Summary(
+        num_params=runs[0].num_params, made_by=runs[0].made_by, seeds=seeds, searches=means if others else None
+    )
 
 
 def seed_figures(run: Run, metric: str) -> Seed:

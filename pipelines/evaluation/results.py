@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
@@ -20,6 +20,15 @@ class Declined(Record):
     declined: str
 
 
+class OtherSearch(Record):
+    """Hold what another search of the same cell found, with other seeds."""
+
+    setting: dict[str, Any]
+    valid: float
+    trial: int
+    study: str
+
+
 class Best(Record):
     """Hold the best setting that a search found, and how it searched."""
 
@@ -33,6 +42,7 @@ class Best(Record):
     budget: dict[str, float | None]
     seeds: dict[str, int]
     study: str
+    other_searches: list[OtherSearch] | None = ABSENT
     made_by: Origin
 
     @model_validator(mode="before")
@@ -95,6 +105,7 @@ class Summary(Record):
     num_params: int | None = ABSENT
     made_by: Origin | None = ABSENT  # the first seed's: all have the same behaviour
     seeds: dict[str, Seed] = Field(default={}, exclude_if=lambda seeds: not seeds)
+    searches: list[dict[str, float]] | None = ABSENT  # for each search, the first included: means over the seeds
 
     def values(self, name: str) -> list[float]:
         """Return a figure of every seed; none where a seed lacks it."""
@@ -126,6 +137,30 @@ class Summary(Record):
         names = dict.fromkeys(name for seed in self.seeds.values() for name in seed.figures())
         spread = {f"{name}_{part}": compute(name) for name in names for part, compute in parts.items()}
         return {"num_seeds": len(self.seeds)} | spread | as_written(self)
+
+
+class Mixture(Record):
+    """Hold what the mean of some final runs reached, or the runs with the paper's setting."""
+
+    name: str
+    kind: Literal["default", "seeds", "models"]
+    members: dict[str, int]  # how often each run counts, such as "fm 0" for seed 0 of fm
+    valid: dict[str, float]
+    test: dict[str, float]
+    spread: dict[str, float] = Field(default={})  # over the seeds of the paper's setting: deviations of test metrics
+    num_params: int  # of all members together
+    seconds_per_epoch: float
+    num_trials: int
+
+
+class Mixtures(Record):
+    """Hold the mixtures of a data set, and which final runs they are of."""
+
+    dataset: str
+    metric: MetricName
+    mixtures: list[Mixture]
+    of: dict[str, str]  # the digest of each model's metrics.json
+    left_out: dict[str, str]  # why models have no part
 
 
 def read_best(folder: Path, model: str, dataset: str) -> Best | Declined:

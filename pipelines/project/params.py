@@ -1,5 +1,6 @@
 """Define every key of params.yaml, with its type and default. An unknown key is an error."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -122,12 +123,25 @@ class TuneParams(Schema):
     max_epochs: PositiveInt | None = None  # per trial; null: training.max_epochs, as in the final runs
     max_rows: PositiveInt | None = omitted(None)  # training rows of a trial, drawn; the final runs have all
     fixed: dict[str, Any] = Field(default={})  # keys of a search space that are not searched, and their values
+    known: Annotated[list[str], AfterValidator(distinct)] = omitted([])  # settings that follow the paper's, by name
+    # what draws the other settings: docs/search.md
+    sampler: Literal["random", "tpe", "gp", "auto"] = omitted("tpe")
+    # that must end, known settings included, before the sampler learns; null: 10 with tpe, 4 with gp and auto
+    random_trials: PositiveInt | None = omitted(None)
+    num_searches: PositiveInt = omitted(1)  # with other seeds: how much the luck of a search moves the test metrics
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
     max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died
     deterministic: bool = False  # same trials also in parallel; each batch waits for its slowest trial
     cpus_per_trial: PositiveInt = 1
     gpus_per_trial: NonNegativeFloat | None = None  # null: a quarter if there are GPUs
+
+    @property
+    def num_random(self) -> float:
+        """Count the trials that end before the sampler learns."""
+        if self.sampler == "random":
+            return math.inf
+        return self.random_trials or (10 if self.sampler == "tpe" else 4)
 
     @model_validator(mode="after")
     def have_a_budget(self) -> "TuneParams":
@@ -143,7 +157,10 @@ class TuneParams(Schema):
 
 
 class EvaluateParams(Schema):
+    """Hold the number of final runs, and what is kept of them."""
+
     num_seeds: PositiveInt = 5
+    keep: bool = omitted(False)  # predictions/ for pipelines.ensemble, and the best run's weights
 
 
 class Params(Schema):

@@ -43,6 +43,13 @@ class Paths:
     def results(self, dataset: str, model: str) -> Path:
         return self.root / "results" / dataset / model
 
+    def predictions(self, dataset: str, model: str) -> Path:
+        """Return the folder of kept predictions of final runs. They are as large as the data, and not in git."""
+        return self.root / "predictions" / dataset / model
+
+    def ensembles(self, dataset: str) -> Path:
+        return self.root / "results" / dataset / "ensembles.json"
+
     def card(self, dataset: str) -> Path:
         return self.root / "results" / dataset / "card.json"
 

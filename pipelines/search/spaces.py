@@ -14,14 +14,15 @@ from pipelines.training.cell import Cell
 from search_spaces.shared import Space, file_of
 
 
-def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting) -> None:
-    """Try tune.fixed, the paper's setting, and the ends of a space.
+def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting, *more: Setting) -> None:
+    """Try tune.fixed, the paper's setting and other first settings, and the ends of a space.
 
     The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names
     tune.fixed or the file of the space, with the reason of model or training.
     """
-    file, start = file_of(cell.model), {**fixed, **{key: paper[key] for key in space}}
-    tried = [("tune.fixed", fixed), (f"{file}: PAPER", start)]
+    file = file_of(cell.model)
+    start, *others = ({**fixed, **{key: setting[key] for key in space}} for setting in (paper, *more))
+    tried = [("tune.fixed", fixed), (f"{file}: PAPER", start), *(("tune.known", setting) for setting in others)]
     tried += [(f"{file}: SPACE[{key!r}]", {**start, key: value}) for key in space for value in ends(space[key])]
     fields, made = cell.schema["fields"], []
     for place, setting in tried:

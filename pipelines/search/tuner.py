@@ -17,7 +17,6 @@ from typing import Any
 
 import optuna
 import ray
-from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
@@ -48,6 +47,7 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.progress import TrialTable
+from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
 from pipelines.search.spaces import check_space, num_settings
 from pipelines.search.study_search import StudySearch
@@ -57,13 +57,16 @@ from search_spaces import shared
 from search_spaces.shared import Space
 
 
-def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = False) -> Study:
+def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = False, number: int = 0) -> Study:
     """Search the hyperparameters of a cell until its budget is spent.
 
-    Goes on with the study in `folder`, if there is one; with `retry`, its failed trials run again. Raises ValueError
-    when another search of the cell runs, when no trial ends well (with the first reason), when the code is edited
-    meanwhile, or for params that can't be served; OSError when the folder can't be written.
+    Searches with another `number` have a study and seeds of their own. Goes on with the study in `folder`, if there is
+    one; with `retry`, its failed trials run again. Raises ValueError when another search of the cell runs, when no
+    trial ends well (with the first reason), when the code is edited meanwhile, or for params that can't be served;
+    OSError when the folder can't be written.
     """
+    if number:
+        cell = replace(cell, root_seed=seed_for(cell.root_seed, "tune", "search", number))
     max_epochs = params.tune.max_epochs or cell.training.max_epochs
     cell = replace(cell, training=cell.training.model_copy(update={"max_epochs": max_epochs}))
     rows = {}
@@ -74,16 +77,15 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     space = {key: value for key, value in shared.get_space(cell.model).items() if key not in fixed}
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
-    paper = shared.paper_setting(cell.model, family)
-    check_space(cell, space, fixed, paper)
+    first = list(shared.known_settings(cell.model, family, params.tune.known).values())
+    check_space(cell, space, fixed, *first)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
-        scheduled = {} if params.tune.scheduler == "none" else {"tune.scheduler": params.tune.scheduler}
-        name = fingerprint(cell, space, {**fixed, **scheduled, **rows})
+        name = fingerprint(cell, space, {**fixed, **chosen(params.tune), **rows})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
         requeue_failed(study, surroundings(params.tune), retry)
-        known = enqueue_first(study, space, paper)
+        known = enqueue_first(study, space, *first)
         spend_budget(cell, space, fixed, params.tune, study, known)
     check_result(cell, params.tune, study, num_settings(space))
     return study
@@ -102,9 +104,16 @@ def surroundings(budget: TuneParams) -> dict[str, Any]:
     }
 
 
-def enqueue_first(study: Study, space: Space, paper: Setting) -> list[dict[str, Any]]:
-    """Make the paper's setting the first trial of a new study. Returns the settings that no scheduler may stop."""
-    known = [{key: paper[key] for key in space}]
+def chosen(budget: TuneParams) -> dict[str, Any]:
+    """Return what decides which settings a search draws and stops, where it is not the default."""
+    keys = ("known", "sampler", "random_trials", "scheduler")
+    defaults = {key: TuneParams.model_fields[key].default for key in keys}
+    return {f"tune.{key}": getattr(budget, key) for key in keys if getattr(budget, key) != defaults[key]}
+
+
+def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str, Any]]:
+    """Make these settings the first trials of a new study. Returns the settings that no scheduler may stop."""
+    known = [{key: setting[key] for key in space} for setting in first]
     for setting in known:
         study.enqueue_trial(setting, skip_if_exists=True)
     return known
@@ -143,7 +152,8 @@ def spend_budget(
         return
     done = finished_trials(study)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
-    study.sampler = make_sampler(cell, drawn=len(ended_trials(study)))  # interrupted trials too: draw none twice
+    drawn = len(ended_trials(study))  # interrupted trials too: draw none twice
+    study.sampler = make_sampler(budget, cell.seed("tune", "sampler", drawn))
     searcher = StudySearch(study, space, known, surroundings(budget))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         clock = TimeBudget(seconds_left)
@@ -188,11 +198,6 @@ def spend_budget(
         study.set_user_attr(SECONDS, study.user_attrs.get(SECONDS, 0.0) + clock.spent())
     if searcher.ended:
         raise ValueError(searcher.ended)
-
-
-def make_sampler(cell: Cell, drawn: int) -> TPESampler:
-    """Make the sampler of a search, or of its rest after `drawn` trials."""
-    return TPESampler(seed=cell.seed("tune", "sampler", drawn))
 
 
 @contextlib.contextmanager

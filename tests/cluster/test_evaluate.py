@@ -5,15 +5,20 @@ import statistics
 
 import polars as pl
 import pytest
+import torch
 
+from pipelines import bundle
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import final_runs
+from pipelines.evaluation.bundles import read_bundle
+from pipelines.evaluation.predictions import read_predictions
 from pipelines.project.files import locked
 from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.training.cell import load_cell
+from pipelines.training.cell import Cell, load_cell
 from pipelines.training.loop import evaluate
+from pipelines.training.metrics import compute_metrics
 from pipelines.training.start import num_params
 
 FIGURES = {*(f"test_{name}" for name in METRICS), *(f"valid_{name}" for name in EVERY_EPOCH)}
@@ -135,6 +140,29 @@ def test_running_again_trains_nothing_unless_the_setting_or_the_training_is_anot
     path.write_text(json.dumps({**best, "setting": {**best["setting"], "model.dropout": 0.31}}))
     with pytest.raises(Trained):
         searched_project.evaluate("fm")
+
+
+def test_what_is_kept_is_of_the_runs_and_made_once_and_a_bundle_takes_the_best_runs_weights(
+    searched_project, monkeypatch
+):
+    project, before = searched_project, metrics(searched_project)
+    project.set(evaluate={"num_seeds": 2, "keep": True})
+    project.evaluate("fm")
+    kept = read_predictions(project.root / "predictions" / "synthetic" / "fm" / "seed-0.npz", "")
+    test_rows = load_rows(Paths(project.root).processed("synthetic"), "test")
+    found = compute_metrics(torch.from_numpy(kept["test"]), test_rows.labels, "squared_error")
+    expected = {name: before["seeds"]["0"][f"test_{name}"] for name in found}
+    assert found == pytest.approx(expected, rel=1e-4)
+    monkeypatch.setattr(final_runs, "cluster", lambda: pytest.fail("a run was about to be trained"))
+    monkeypatch.setattr(Cell, "train", lambda *given: pytest.fail("a run was about to be trained"))
+    project.evaluate("fm")
+    bundle.main("fm", "synthetic", project.params)
+    best, model = read_bundle(project.root / "bundles" / "synthetic" / "fm")
+    assert best.seed == min((0, 1), key=lambda seed: before["seeds"][str(seed)]["valid_rmse"])
+    assert len(list(project.study("fm").glob("final-*/*.safetensors"))) == 1
+    reached = evaluate(model, test_rows, "squared_error").named("test")
+    assert reached == pytest.approx({name: before["seeds"][str(best.seed)][name] for name in reached}, rel=1e-4)
+    assert best.valid["rmse"] == pytest.approx(before["seeds"][str(best.seed)]["valid_rmse"], rel=1e-4)
 
 
 def test_an_evaluation_before_the_search_names_the_stage_to_run(project):

@@ -109,6 +109,28 @@ def test_more_trials_go_on_from_those_there_are(searched_project):
     assert (found["num_trials"], found["budget"]["num_trials"]) == (4, 4)
 
 
+def test_a_search_can_be_repeated_with_other_seeds_and_what_each_finds_is_tested(searched_project, monkeypatch):
+    before = json.loads(files(searched_project, "fm")["best.json"])
+    searched_project.set(tune={"num_trials": 2, "num_searches": 2}, evaluate={"num_seeds": 1})
+    searched_project.tune("fm")
+    found = best(searched_project, "fm")
+    (other,) = found["other_searches"]
+    assert found["study"] == before["study"] != other["study"]
+    first, second = (studies(searched_project, "fm")[name] for name in (found["study"], other["study"]))
+    assert first[0].params == second[0].params  # the paper's setting, with another seed
+    assert first[0].value != second[0].value
+    assert first[1].params != second[1].params
+    searched_project.evaluate("fm")
+    metrics = json.loads((searched_project.results("fm") / "metrics.json").read_text())
+    assert len(metrics["searches"]) == 2
+    reached = [means["test_rmse"] for means in metrics["searches"]]
+    assert reached[0] == metrics["test_rmse_mean"]
+    assert (reached[0] == reached[1]) == (found["setting"] == other["setting"])
+    monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
+    searched_project.tune("fm")
+    assert best(searched_project, "fm") == found
+
+
 @pytest.mark.fault("changed")
 def test_other_params_are_another_study_and_the_first_one_is_kept(searched_project, monkeypatch):
     before, trials_before = files(searched_project, "fm"), complete(trials(searched_project, "fm"))

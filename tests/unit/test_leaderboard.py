@@ -360,6 +360,21 @@ def test_a_cell_that_failed_leaves_the_rest_of_the_board_and_says_why(board):
         board.gather()
 
 
+def test_the_luck_of_searching_is_beside_that_of_the_seeds(board):
+    board.set_params(["frappe"], ["lr", "fm"])
+    board.add("frappe", "lr", 0.61)
+    board.add("frappe", "fm", 0.33)
+    file = board.folder("frappe", "fm") / "metrics.json"
+    searches = [{"test_rmse": value, "test_auc": 0.9} for value in (0.33, 0.35, 0.31)]
+    file.write_text(json.dumps({**json.loads(file.read_text()), "searches": searches}))
+    rows = {row["model"]: row for row in board.gather()}
+    assert (rows["fm"]["searches_mean"], rows["fm"]["num_searches"]) == (pytest.approx(0.33), 3)
+    assert "searches_mean" not in rows["lr"]
+    table = {row["model"]: row["over 3 searches"] for row in board.tables()["frappe"]}
+    assert table == {"fm": "0.3300 ± 0.0200", "lr": "–"}
+    assert "repeated with other seeds" in (board.root / "results" / "leaderboard.md").read_text()
+
+
 @pytest.mark.parametrize(("num_trials", "says"), [(10, True), (11, False)])
 def test_the_page_says_so_where_all_trials_are_random(board, num_trials, says):
     board.set_params(["frappe"], ["lr"])

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -19,8 +20,9 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, TuneParams, load_params
 from pipelines.project.seeds import seed_for
 from pipelines.search import journal as study_record
-from pipelines.search import scheduling, spaces, tuner
+from pipelines.search import sampling, scheduling, spaces, tuner
 from pipelines.search.behaviour import Reporting
+from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC
 from pipelines.search.study_search import OTHER_CODE, StudySearch
 from pipelines.search.trial import trial_seed
@@ -302,6 +304,45 @@ def test_trials_train_on_as_many_rows_as_they_may_have_and_such_a_search_has_its
     assert names[0] == names[1] != names[2]
     assert seen[2][0].train_rows.features.equal(seen[3][0].train_rows.features)  # the same rows for all models
     assert len(cells["fm"].train_rows) == num_rows
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "auto"])
+def test_a_resumed_search_draws_as_well_as_an_undisturbed_one_and_spreads_its_parallel_trials(sampler):
+    space, budget = {"x": FloatDistribution(0.0, 1.0)}, TuneParams(num_trials=20, sampler=sampler, random_trials=4)
+    drawn = []
+    for seed in range(4):
+        study = made_study(*(complete((x - 0.3) ** 2, x=x) for x in np.linspace(0.01, 0.97, 9)))
+        for half in range(2):  # each is drawn by a new search; the first still runs when the second is drawn
+            study.sampler = make_sampler(budget, 10 * seed + half)
+            drawn.append(study.ask(space).params["x"])
+    near = [abs(x - 0.3) < 0.2 for x in drawn]
+    assert all(near) if sampler != "random" else sum(near) < 5
+    assert min(abs(first - second) for first, second in zip(drawn[::2], drawn[1::2], strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("budget", "name", "num_random"),
+    [
+        ({"num_trials": 9}, "tpe", 10),
+        ({"num_trials": 9, "sampler": "gp"}, "gp", 4),
+        ({"num_trials": 100, "sampler": "auto"}, "gp", 4),
+        ({"num_trials": 101, "sampler": "auto"}, "tpe", 4),
+        ({"time_budget_s": 60, "sampler": "auto"}, "tpe", 4),
+        ({"num_trials": 9, "sampler": "auto", "scheduler": "asha", "random_trials": 6}, "tpe", 6),
+        ({"num_trials": 9, "sampler": "random"}, "random", float("inf")),
+    ],
+)
+def test_the_sampler_that_auto_stands_for(budget, name, num_random):
+    asked = TuneParams(**budget)
+    assert (sampling.named(asked), asked.num_random) == (name, num_random)
+    assert name in type(make_sampler(asked, 1)).__name__.lower()
+
+
+def test_only_what_is_not_the_default_of_a_search_is_in_the_name_of_its_study():
+    assert tuner.chosen(TuneParams(num_trials=3)) == {}
+    assert tuner.chosen(TuneParams(num_trials=3, scheduler="asha", sampler="gp", random_trials=4, known=["ctr"])) == {
+        "tune.scheduler": "asha", "tune.sampler": "gp", "tune.random_trials": 4, "tune.known": ["ctr"],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("scheduler", ["asha", "median"])

@@ -43,7 +43,8 @@ def test_every_space_of_the_project_fits_its_model(prepared, model):
         cell.schema["fields"][:] = ["user", "item", "tag"]
     object.__setattr__(cell, "model", model)
     for family in ("frappe", "movielens"):
-        check_space(cell, shared.get_space(model), {}, shared.paper_setting(model, family))
+        known = shared.known_settings(model, family, list(shared.KNOWN))
+        check_space(cell, shared.get_space(model), {}, *known.values())
 
 
 @pytest.mark.filterwarnings("error")
@@ -130,3 +131,25 @@ def test_a_search_does_not_start_with_fixed_values_that_are_refused(project, no_
     with pytest.raises(ValueError, match=r"^tune\.fixed: ") as caught:
         project.tune("fm")
     assert str(caught.value).startswith(f"tune.fixed: {problem}")
+
+
+def test_known_settings_follow_the_papers_and_are_completed_by_it(monkeypatch):
+    known = {
+        "mine": {"any": {"training.l2": 0.5, "model.depth": 3}, "fm": {"model.dropout": 0.25}},
+        "frappe": {"fm": {}},
+    }
+    monkeypatch.setattr(shared, "KNOWN", known)
+    found, paper = shared.known_settings("fm", "movielens", ["mine"]), shared.paper_setting("fm", "movielens")
+    assert list(found) == ["paper", "mine"]
+    assert found == {"paper": paper, "mine": {**paper, "training.l2": 0.5, "model.dropout": 0.25}}
+    assert list(shared.known_settings("fm", "frappe")) == ["paper"]
+    with pytest.raises(ValueError, match=r"tune\.known: unknown setting 'yours'; choose from: frappe, mine$"):
+        shared.known_settings("fm", "frappe", ["yours"])
+    monkeypatch.setitem(known, "mine", {"fm": {"model.dropout": 2.0}})
+    with pytest.raises(ValueError, match=r"KNOWN\['mine'\] has model\.dropout 2\.0: FloatDistribution"):
+        shared.known_settings("fm", "frappe", ["mine"])
+
+
+def test_no_search_is_told_what_a_search_of_its_own_family_found():
+    assert "movielens" in shared.known_settings("fm", "frappe", ["movielens"])
+    assert list(shared.known_settings("fm", "movielens", ["movielens"])) == ["paper"]
