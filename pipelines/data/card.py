@@ -9,9 +9,11 @@ from pydantic import TypeAdapter
 
 from pipelines.data.catalog import Dataset, Source
 from pipelines.data.own import OwnDataset
+from pipelines.data.reachable import Reachable, reachable
+from pipelines.data.synthetic import TRUTH, VECTORS
 from pipelines.project.files import file_digest
 from pipelines.project.paths import Paths
-from pipelines.project.records import Record, read_record
+from pipelines.project.records import ABSENT, Record, read_record
 
 SOURCES = "sources.json"  # beside the raw files
 
@@ -61,6 +63,13 @@ class KnownPairs(Record):
         return " and ".join(filter(None, (", ".join(self.fields[:-1]), self.fields[-1])))
 
 
+class Planted(Record):
+    """Hold what is known of a generated log: the strength of each pair, and the best that a model can reach."""
+
+    strengths: dict[str, float]  # by FIELD-FIELD
+    reachable: Reachable
+
+
 class Card(Record):
     """Hold the card of a prepared data set."""
 
@@ -71,6 +80,7 @@ class Card(Record):
     num_positives: dict[str, int]
     known_pairs: KnownPairs
     raw_files: list[RawFile]
+    planted: Planted | None = ABSENT  # of a generated log
 
     @property
     def notes(self) -> list[str]:
@@ -122,7 +132,16 @@ def card_of(
         num_positives=schema["num_positives"],
         known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
         raw_files=[described(file) for file in files],
+        planted=planted_in(files[0].parent, folder) if isinstance(dataset, Dataset) and dataset.generated else None,
     )
+
+
+def planted_in(raw: Path, folder: Path) -> Planted | None:
+    """Say what was planted in a generated log; None where its truth is not beside it."""
+    if not (raw / VECTORS).exists():
+        return None
+    strengths = read_record(raw / TRUTH, dict[str, float], "python -m pipelines.download --dataset synthetic")
+    return Planted(strengths=strengths, reachable=reachable(raw, folder))
 
 
 def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:
