@@ -9,8 +9,6 @@ from pydantic import TypeAdapter
 
 from pipelines.data.catalog import Dataset, Source
 from pipelines.data.own import OwnDataset
-from pipelines.data.reachable import Reachable, reachable
-from pipelines.data.synthetic import TRUTH, VECTORS
 from pipelines.project.files import file_digest
 from pipelines.project.paths import Paths
 from pipelines.project.records import ABSENT, Record, read_record
@@ -61,6 +59,13 @@ class KnownPairs(Record):
     def pair(self) -> str:
         """Name the fields. Example: "user, movie and tag"."""
         return " and ".join(filter(None, (", ".join(self.fields[:-1]), self.fields[-1])))
+
+
+class Reachable(Record):
+    """Hold the best metrics on the test rows of a generated log, by name."""
+
+    best: dict[str, float]  # of a model that knows how the log was made, and every training row
+    without_rows: dict[str, float]  # of one that knows only how the log was made
 
 
 class Planted(Record):
@@ -117,7 +122,12 @@ def described(file: Path) -> RawFile:
 
 
 def card_of(
-    dataset: Dataset | OwnDataset, schema: dict[str, Any], split: str, folder: Path, files: Sequence[Path]
+    dataset: Dataset | OwnDataset,
+    schema: dict[str, Any],
+    split: str,
+    folder: Path,
+    files: Sequence[Path],
+    planted: Planted | None = None,
 ) -> Card:
     """Make the card of the data that was written to `folder`. `split` is that of params.yaml, for a log."""
     if dataset.format == "libfm":
@@ -132,16 +142,8 @@ def card_of(
         num_positives=schema["num_positives"],
         known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
         raw_files=[described(file) for file in files],
-        planted=planted_in(files[0].parent, folder) if isinstance(dataset, Dataset) and dataset.generated else None,
+        planted=planted,
     )
-
-
-def planted_in(raw: Path, folder: Path) -> Planted | None:
-    """Say what was planted in a generated log; None where its truth is not beside it."""
-    if not (raw / VECTORS).exists():
-        return None
-    strengths = read_record(raw / TRUTH, dict[str, float], "python -m pipelines.download --dataset synthetic")
-    return Planted(strengths=strengths, reachable=reachable(raw, folder))
 
 
 def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:

@@ -6,7 +6,8 @@ row's other features, u its user and i its item:
 
 - Where training rows have u with i, the label is known: a negative's item is never in the log with its user.
 - A positive has item i with the planted probability p(i | c). A negative has it with 1 / (number of free items of u) if
-  i is free: if no line of u that is no training row has it, a chance of Π (1 − p(i | c')) over these lines.
+  i is free: if no line of u that is no training row has it, a chance of Π (1 − p(i | c')) over these lines. If i is
+  free, it is also chance that no negative of u among the training rows has it.
 - Each line c has one positive and some negatives. Those which training rows have, the test row is not.
 
 The numbers of free items and of lines are taken from the whole log, which no model sees: the bound is on the safe side.
@@ -17,25 +18,25 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipelines.data.synthetic import CONTEXT_SIZES, NUM_ITEMS, VECTORS, item_scores
+from pipelines.data.card import Planted, Reachable
+from pipelines.data.synthetic import CONTEXT_SIZES, NUM_ITEMS, TRUTH, VECTORS, item_scores
 from pipelines.project.metric import EVERY_EPOCH, METRICS, Predicted
-from pipelines.project.records import Record, read_record
+from pipelines.project.records import read_record
 
 CONTEXT = list(CONTEXT_SIZES)
+COMMAND = "python -m pipelines.download --dataset synthetic"
 
 
-class Reachable(Record):
-    """Hold the best metrics on the test rows, by name."""
-
-    best: dict[str, float]  # of a model that knows how the log was made, and every training row
-    without_rows: dict[str, float]  # of one that knows only how the log was made
+def planted_in(raw: Path, processed: Path) -> Planted | None:
+    """Say what was planted in a generated log; None where its truth is not beside it."""
+    if not (raw / VECTORS).exists():
+        return None
+    return Planted(strengths=read_record(raw / TRUTH, dict[str, float], COMMAND), reachable=reachable(raw, processed))
 
 
 def reachable(raw: Path, processed: Path) -> Reachable:
     """Compute the best metrics that a model can reach on the test rows of the generated log."""
-    vectors = read_record(
-        raw / VECTORS, dict[str, list[list[float]]], "python -m pipelines.download --dataset synthetic"
-    )
+    vectors = read_record(raw / VECTORS, dict[str, list[list[float]]], COMMAND)
     arrays, rows = {field: np.array(each) for field, each in vectors.items()}, read_rows(processed)
     test, train = rows.filter(split="test"), rows.filter(split="train")
     labels = test["label"].to_numpy().astype(float)
@@ -70,6 +71,10 @@ def probabilities(
     taken = positives.group_by("user").agg(pl.col("item").n_unique())
     free = np.full(CONTEXT_SIZES["user"], rows["item"].n_unique())
     free[taken["user"].to_numpy()] -= taken["item"].to_numpy()
+    drawn = np.zeros(CONTEXT_SIZES["user"])  # negatives that were seen
+    counts = seen.filter(label=-1).group_by("user").len()
+    drawn[counts["user"].to_numpy()] = counts["len"].to_numpy()
+    not_there += (drawn * np.log1p(-1 / free))[:, None]
     chosen = of_items(vectors, test)[np.arange(len(item)), item]
     log_odds = np.log(chosen) + np.log(free[user]) - not_there[user, item]
     with np.errstate(divide="ignore"):  # a certain row has infinite odds
