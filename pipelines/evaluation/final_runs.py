@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from pipelines.data.rows import Rows
+from pipelines.evaluation.interactions import interactions
 from pipelines.evaluation.results import Run, Seed, Summary
 from pipelines.project import code
 from pipelines.project.cluster import cluster, last_line, resources_per_run
@@ -96,6 +97,7 @@ def run_seed(shared: tuple[Cell, Rows, Setting], seed: int, threads: int, runnin
         "resamples": on_resamples(run.metric, logits, labels, run.loss, seed_of_resamples, NUM_RESAMPLES, groups),
         "num_params": start.num_params(model),
         "epochs": [epoch.row() for epoch in epochs],
+        "interactions": interactions(model, cell.valid_rows, cell.schema["fields"], interactions_seed(cell)),
     }
 
 
@@ -109,12 +111,19 @@ def resamples_seed(cell: Cell) -> int:
     return seed_for(cell.root_seed, "resamples", cell.dataset)
 
 
+def interactions_seed(cell: Cell) -> int:
+    """Derive the seed of the rows on which pairs of fields are measured, the same for all models."""
+    return seed_for(cell.root_seed, "interactions", cell.dataset)
+
+
 def summary(runs: list[Run], metric: str) -> Summary:
     """Gather the figures of all seeds."""
     if not runs:
         return Summary()
     seeds = {str(number): seed_figures(run, metric) for number, run in enumerate(runs)}
-    return Summary(num_params=runs[0].num_params, made_by=runs[0].made_by, seeds=seeds)
+    pairs = runs[0].interactions if all(run.interactions for run in runs) else ()  # older runs have none
+    together = {pair: statistics.fmean(run.interactions[pair] for run in runs) for pair in pairs}
+    return Summary(num_params=runs[0].num_params, made_by=runs[0].made_by, interactions=together or None, seeds=seeds)
 
 
 def seed_figures(run: Run, metric: str) -> Seed:
