@@ -15,6 +15,7 @@ COMMANDS = (
     "leaderboard",
     "significance",
     "report",
+    "verify",
     "bundle",
     "predict",
     "export",

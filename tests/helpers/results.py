@@ -32,13 +32,14 @@ def with_spread(mean, std, num_seeds=5):
     return [float(mean + std * offset / statistics.stdev(offsets)) for offset in offsets]
 
 
-def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, **best):
+def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, interactions=None, **best):
     """Write best.json and metrics.json of a cell; each seed is a dict of the figures that matter."""
     origin = made_by("").model_copy(update={"behaviour": behaviour})
     shown = {"best_epoch": 1, "epochs": 2, **FIGURES}
     summary = Summary(
         num_params=num_params,
         made_by=origin,
+        interactions=interactions,
         seeds={str(number): Seed(**{**shown, **seed}) for number, seed in enumerate(seeds)},
     )
     found = {"setting": {}, f"valid_{metric}": 0.2, "trial": 0, "num_trials": 12, "study": "study", **best}
