@@ -13,7 +13,6 @@ import typer
 from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import get_dataset
 from pipelines.evaluation.comparisons import compare
-from pipelines.evaluation.importances import setting_importances
 from pipelines.evaluation.published import Figure, published
 from pipelines.evaluation.ranks import rank_models
 from pipelines.evaluation.results import Best, command, read_best, read_summary
@@ -29,7 +28,6 @@ from pipelines.project.settings import format_setting
 from pipelines.reporting import specs
 from pipelines.reporting.pages import TEMPLATES, html
 from pipelines.reporting.tables import figure
-from search_spaces.shared import Space, get_space
 
 WATCH_SECONDS = 10
 RANDOM_TRIALS = 10  # that Optuna's TPE draws at random, the paper's setting among them, before it learns from trials
@@ -316,6 +314,8 @@ def across(boards: Sequence[dict[str, Any]], models: Sequence[str], metric: Metr
 
 def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, Any]:
     """Read the search and the final runs of a model: setting, seeds, curves and trials."""
+    from pipelines.evaluation.importances import setting_importances  # Optuna takes time to import
+
     folder = paths.results(dataset, model)
     best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
     setting = best.setting if isinstance(best, Best) else {}
@@ -340,15 +340,17 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, An
     }
 
 
-def space_of(model: str) -> Space:
+def space_of(model: str) -> dict[str, Any]:
     """Find a model's search space; an empty one if its file is not there any more."""
+    from search_spaces.shared import get_space
+
     try:
         return get_space(model)
     except ValueError:
         return {}
 
 
-def trial_rows(model: str, trials: pl.DataFrame, space: Space, metric: Metric) -> list[dict[str, Any]]:
+def trial_rows(model: str, trials: pl.DataFrame, space: Mapping[str, Any], metric: Metric) -> list[dict[str, Any]]:
     """List a search's trials, with the best value so far, what drew each, and its places in the space."""
     best, rows = None, []
     for row in trials.iter_rows(named=True):

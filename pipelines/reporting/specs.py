@@ -110,13 +110,19 @@ def pareto_chart(rows: Rows, models: Sequence[str], metric: Metric, cost: str, t
             best = metric.score(row["mean"])
             front.append(row["model"])
     few = len(rows) <= MOST_NAMES
-    data = [{**row, "front": row["model"] in front, "named": few or row["model"] in front} for row in rows]
+    data = [{**row, "front": row["model"] in front, "score": metric.score(row["mean"])} for row in rows]
+    order = [{"field": cost}, {"field": "score"}]
+    joined: list[Spec] = [  # the front of those models that are shown
+        {"window": [{"op": "min", "field": "score", "as": "so_far"}], "sort": order},
+        {"window": [{"op": "lag", "field": "so_far", "as": "before"}], "sort": order},
+        {"filter": "datum.before === null || datum.score < datum.before"},
+    ]
     x, y = value(cost, title, log=True), value("mean", f"test {metric.title} ({better(metric)})")
     titles = {"model": "model", "mean": f"test {metric.title}", cost: title, "setting": "setting"}
     scale = {key: {**each, "legend": None} if few else each for key, each in model_scale(models).items()}
     layers = [
         {
-            "transform": [{"filter": "datum.front"}],
+            "transform": joined,
             "mark": {"type": "line", "interpolate": "step-after", "opacity": 0.5, "strokeDash": [4, 3]},
             "encoding": {"x": x, "y": y},
         },
@@ -125,7 +131,7 @@ def pareto_chart(rows: Rows, models: Sequence[str], metric: Metric, cost: str, t
             "encoding": {"x": x, "y": y, **scale, "tooltip": tooltip(titles)},
         },
         {
-            "transform": [{"filter": "datum.named"}],
+            "transform": [] if few else joined,
             "mark": {"type": "text", "align": "left", "dx": 8, "dy": -6},
             "encoding": {"x": x, "y": y, "text": {"field": "model"}},
         },

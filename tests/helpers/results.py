@@ -61,10 +61,13 @@ def write_trials(folder, *trials):
     write_text(folder / "trials.csv", trials_table(made, METRICS["rmse"]).write_csv())
 
 
-def write_runs(folder, resamples, seconds=1.0):
-    """Write resamples.csv and curves.csv of one epoch; `resamples` has a list for each seed."""
+def write_runs(folder, resamples, seconds=1.0, num_epochs=1):
+    """Write resamples.csv and curves.csv, which falls epoch by epoch; `resamples` has a list for each seed."""
     figures = {name: value for name, value in FIGURES.items() if name.startswith("valid_")}
-    epochs = [{"epoch": 1, "seconds": seconds, "train_loss": 0.1, **figures}]
+    epochs = [
+        {"epoch": epoch, "seconds": seconds, "train_loss": 0.1, **figures, "valid_rmse": 0.2 + 0.1 / epoch}
+        for epoch in range(1, num_epochs + 1)
+    ]
     runs = [
         Run(test={"test_rmse": 0.3}, resamples=values, num_params=1, epochs=epochs, made_by=made_by(""))
         for values in resamples

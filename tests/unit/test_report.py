@@ -147,6 +147,9 @@ def test_the_front_has_the_models_that_no_other_beats_in_quality_and_cost():
         ]
         chart = specs.pareto_chart(rows, list(found), METRICS[name], "epoch", "seconds")
         assert [row["model"] for row in chart["data"]["values"] if row["front"]] == ["a", "b", "e"]
+        names = {**chart, "layer": [{**chart["layer"][2], "transform": chart["layer"][0]["transform"]}], "width": 300}
+        drawn = re.findall(r">([abcde])</text>", vl_convert.vegalite_to_svg(names))
+        assert sorted(drawn) == ["a", "b", "e"]
 
 
 def row_of(page, model):

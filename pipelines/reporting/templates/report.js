@@ -44,7 +44,7 @@ async function drawAll(view, again = false) {
   if (mine === turn) view.dataset.drawn = "all";
 }
 
-function show() {
+function show(event) {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const view = target?.closest(".view") ?? views[0];
   for (const each of views) each.hidden = each !== view;
@@ -53,9 +53,10 @@ function show() {
     else link.removeAttribute("aria-current");
   }
   if (target?.tagName === "DETAILS") target.open = true;
+  drawAll(view);
+  if (!event && performance.getEntriesByType("navigation")[0]?.type === "reload") return; // --watch: stay where one reads
   if (target && target !== view) target.scrollIntoView();
   else scrollTo(0, 0);
-  drawAll(view);
 }
 
 function sort(head) {
@@ -100,6 +101,7 @@ function chooseCost(select) {
 for (const button of document.querySelectorAll(".sortable button")) button.addEventListener("click", () => sort(button.parentNode));
 for (const view of views) {
   count(view);
+  if ([...view.querySelectorAll("[data-filter]")].some((input) => input.value)) filter(view); // kept by a reload
   for (const input of view.querySelectorAll("[data-filter]")) input.addEventListener("input", () => filter(view));
   for (const details of view.querySelectorAll("details")) details.addEventListener("toggle", () => details.open && drawAll(view));
 }
