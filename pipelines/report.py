@@ -1,6 +1,7 @@
 """Show all results on one page that needs no network."""
 
 import json
+import math
 import time
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
@@ -309,7 +310,12 @@ def across(boards: Sequence[dict[str, Any]], models: Sequence[str], metric: Metr
     found: dict[str, specs.Spec] = {}
     if "ranks" in result:
         found["ranks"] = specs.rank_chart(result, models)
-    return {**result, "charts": found}
+    tested = [model for model in models if any(model in each["means"] for each in boards)]
+    if "ranks" in result:
+        tested.sort(key=lambda model: result["ranks"].get(model, math.inf))
+    best = {each["name"]: min(each["means"].values(), key=metric.score, default=None) for each in boards}
+    table = {model: [(each["means"].get(model), best[each["name"]]) for each in boards] for model in tested}
+    return {**result, "table": table, "charts": found}
 
 
 def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, Any]:
@@ -436,8 +442,8 @@ def charts(
     if result["models"]:
         bounds = card.planted.reachable if card and card.planted else None
         known = {
-            "no model can be better": bounds.best.get(metric.name) if bounds else None,
-            "the truth, without memory of rows": bounds.without_rows.get(metric.name) if bounds else None,
+            "best possible": bounds.best.get(metric.name) if bounds else None,
+            "truth alone": bounds.without_rows.get(metric.name) if bounds else None,
         }
         lines = [{"bound": name, "at": value} for name, value in known.items() if value is not None]
         made["intervals"] = specs.interval_chart(interval_rows(result, metric), models, metric, lines)

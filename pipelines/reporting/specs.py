@@ -95,7 +95,16 @@ def interval_chart(rows: Rows, models: Sequence[str], metric: Metric, bounds: Ro
     if bounds:
         at = {"x": {**value("at", x["title"])}, "tooltip": tooltip({"bound": "bound", "at": f"test {metric.title}"})}
         rule = {"type": "rule", "strokeDash": [5, 3], "size": 2, "color": "#888888"}
-        layers.append({"data": {"values": list(bounds)}, "mark": rule, "encoding": at})
+        data, side = {"values": list(bounds)}, -1 if metric.higher_is_better else 1
+        text = {
+            "type": "text",
+            "align": "left" if side > 0 else "right",
+            "baseline": "bottom",
+            "dx": 5 * side,
+            "dy": -4,
+        }
+        named = {"x": at["x"], "y": {"value": "height"}, "text": {"field": "bound"}}  # where no model's bar is
+        layers += [{"data": data, "mark": rule, "encoding": at}, {"data": data, "mark": text, "encoding": named}]
     return chart(rows, f"Test {metric.title} of each model, best first", layers, height=max(80, 26 * len(rows)))
 
 
@@ -335,6 +344,7 @@ def rank_chart(result: Mapping[str, Any], models: Sequence[str]) -> Spec:
     ]
     y = {"field": "model", "type": "nominal", "sort": [row["model"] for row in rows], "title": None}
     x = {"field": "rank", "type": "quantitative", "title": "mean rank (lower is better)", "scale": {"zero": False}}
+    x["axis"] = {"tickCount": 6}
     colour = {"color": {**model_scale(models)["color"], "legend": None}}
     shared = {
         "y": y,

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -277,6 +278,7 @@ def test_three_data_sets_have_a_critical_difference_and_two_do_not(project):
             project.add(model, rmse, dataset=name)
     assert "ranks over data sets need at least 3 data sets" in visible(project.page(names[:2]))
     assert "nfm has the best mean rank of 3 data sets." in visible(project.page(names))
+    assert "lr 0.5000 0.5000 0.5000 3.00" in visible(project.page(names))
     chart = project.charts(datasets=names)["ranks"]
     assert [(row["model"], row["rank"]) for row in chart["data"]["values"]] == [("nfm", 1), ("fm", 2), ("lr", 3)]
     assert vl_convert.vegalite_to_svg(chart).startswith("<svg")
@@ -297,3 +299,31 @@ def test_a_picture_of_the_board_can_be_written_beside(project, tmp_path):
     assert (tmp_path / "board.svg").read_text().startswith("<svg")
     with pytest.raises(ValueError, match=r"board.gif: its name must end with .svg or .png"):
         main(project.paths.root / "params.yaml", picture=tmp_path / "board.gif")
+
+
+def test_while_it_watches_the_page_has_what_came_in_between_and_loads_itself_again(project, monkeypatch):
+    project.add("fm", 0.4)
+    project.models += ["lr"]
+    seen = [project.page()]
+
+    def between(seconds):
+        seen.append(project.paths.report.read_text(encoding="utf-8"))
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        project.add("lr", 0.3)
+
+    monkeypatch.setattr("pipelines.report.time", SimpleNamespace(sleep=between))
+    with pytest.raises(KeyboardInterrupt):
+        main(project.paths.root / "params.yaml", watch=True)
+    assert ["lr: not run yet" in visible(page) for page in seen] == [True, True, False]
+    assert ['http-equiv="refresh" content="10"' in page for page in seen] == [False, True, True]
+    assert "lr is best on mine" in visible(seen[2])
+
+
+def test_the_page_is_opened_once_if_asked(project, monkeypatch):
+    project.add("fm", 0.4)
+    project.page()
+    opened = []
+    monkeypatch.setattr("pipelines.report.webbrowser.open", opened.append)
+    main(project.paths.root / "params.yaml", show=True)
+    assert opened == [project.paths.report.resolve().as_uri()]
