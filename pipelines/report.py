@@ -175,7 +175,7 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
 
 
 def bounds(card: Card | None) -> list[str]:
-    """Write the best figures that can be reached on a generated log, with the training rows and without."""
+    """Write the best figures on a generated log, with the training rows known and without."""
     if not (card and card.planted):
         return []
     known = card.planted.reachable
@@ -192,7 +192,7 @@ def board_columns(
     card: Card | None,
     metric: Metric,
 ) -> dict[str, str]:
-    """Add family, year, published figures and the way to the best that can be reached to the board's columns."""
+    """Add family, year, published figures and the way to the best to the board's columns."""
     rest = {name: title for name, title in shown.items() if name not in ("model", "published_rmse")}
     first = f"test_{metric.name}"
     found = {"model": "model", first: rest.pop(first)}
@@ -258,7 +258,7 @@ def submitted_row(submission: Submission, shown: Iterable[str], metric: Metric) 
 
 
 def with_bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add where a row's mean, and mean ± standard deviation, stand between the board's ends, in percent."""
+    """Add where a row's mean and spread stand between the board's ends, in percent."""
     ends = [row["value"] + sign * row["std"] for row in rows for sign in (-1, 1)]
     low, width = min(ends, default=0.0), max(ends, default=0.0) - min(ends, default=0.0)
 
@@ -357,7 +357,7 @@ def space_of(model: str) -> dict[str, Any]:
 
 
 def trial_rows(model: str, trials: pl.DataFrame, space: Mapping[str, Any], metric: Metric) -> list[dict[str, Any]]:
-    """List a search's trials, with the best value so far, what drew each, and its places in the space."""
+    """List a search's trials: values, the best so far, and what drew each."""
     best, rows = None, []
     for row in trials.iter_rows(named=True):
         if row["valid"] is not None and (best is None or metric.score(row["valid"]) < metric.score(best)):

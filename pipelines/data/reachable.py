@@ -1,4 +1,4 @@
-"""Compute the best metrics that a model can reach on the generated log, whose truth is known.
+"""Compute the best metrics that a model can reach on the generated log.
 
 No model can know more than how the log was made and every training row. From these, Bayes' rule gives each test row's
 probability of being positive. Without memory of training rows, a model knows only how the log was made. With c the
@@ -35,7 +35,7 @@ def planted_in(raw: Path, processed: Path) -> Planted | None:
 
 
 def reachable(raw: Path, processed: Path) -> Reachable:
-    """Compute the best metrics that a model can reach on the test rows of the generated log."""
+    """Compute the best metrics that a model can reach on the test rows."""
     vectors = read_record(raw / VECTORS, dict[str, list[list[float]]], COMMAND)
     arrays, rows = {field: np.array(each) for field, each in vectors.items()}, read_rows(processed)
     test, train = rows.filter(split="test"), rows.filter(split="train")
@@ -62,7 +62,7 @@ def read_rows(processed: Path) -> pl.DataFrame:
 def probabilities(
     vectors: dict[str, np.ndarray], rows: pl.DataFrame, test: pl.DataFrame, seen: pl.DataFrame
 ) -> np.ndarray:
-    """Compute each test row's probability of being positive [test rows], given the rows that were seen."""
+    """Compute each test row's probability of being positive, given the rows seen [test rows]."""
     user, item = test["user"].to_numpy(), test["item"].to_numpy()
     positives = rows.filter(label=1)
     hidden = positives.join(seen, on=seen.columns, how="anti")
@@ -94,7 +94,7 @@ def of_items(vectors: dict[str, np.ndarray], rows: pl.DataFrame) -> np.ndarray:
 
 
 def hidden_rows(rows: pl.DataFrame, test: pl.DataFrame, seen: pl.DataFrame, label: int) -> np.ndarray:
-    """Count the rows with a label that are in a test row's context and were not seen [test rows]."""
+    """Count the unseen rows with a label in each test row's context [test rows]."""
     counts = []
     for part in (rows, seen):
         found = part.filter(label=label).group_by(CONTEXT).len("found")

@@ -112,7 +112,7 @@ def resamples_seed(cell: Cell) -> int:
 
 
 def interactions_seed(cell: Cell) -> int:
-    """Derive the seed of the rows on which pairs of fields are measured, the same for all models."""
+    """Derive the seed of the rows on which pairs of fields are measured."""
     return seed_for(cell.root_seed, "interactions", cell.dataset)
 
 

@@ -232,7 +232,7 @@ def search_chart(rows: Rows, models: Sequence[str], metric: Metric) -> Spec:
 
 
 def places(setting: Mapping[str, Any], space: Mapping[str, Any]) -> dict[str, float]:
-    """Say where each value of a setting is in its range, from 0 to 1, by the key's last part."""
+    """Say where each value of a setting is in its range, from 0 to 1."""
     found = {}
     for key, each in setting.items():
         distribution = space.get(key)
@@ -336,7 +336,7 @@ def heat_map(rows: Rows, fields: Sequence[str], title: str) -> Spec:
 
 
 def rank_chart(result: Mapping[str, Any], models: Sequence[str]) -> Spec:
-    """Draw the mean rank of each model over data sets, with half the critical difference to each side."""
+    """Draw each model's mean rank, with half the critical difference to each side."""
     half = result["critical_difference"] / 2
     rows = [
         {"model": model, "rank": rank, "low": rank - half, "high": rank + half}

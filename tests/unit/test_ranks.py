@@ -6,7 +6,7 @@ from pipelines.evaluation.ranks import rank_models
 
 
 def scores(*rows):
-    """Make the scores of models a, b … on data sets 0, 1 …, a row each."""
+    """Make scores of models a, b … from a row for each data set."""
     return {str(number): dict(zip("abcde", row, strict=False)) for number, row in enumerate(rows)}
 
 
