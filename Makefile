@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -24,6 +24,13 @@ $(BIN)/.done: pyproject.toml constraints.txt
 
 demo: setup ## run the whole pipeline on the generated data set, without a network
 	cd demo && python -m pipelines.ray_cluster dvc repro --force
+	@echo "demo/results/report.html has all of it: open it in a browser, or cd demo; python -m pipelines.report --open"
+
+picture: ## draw README's picture anew, from the results of make demo
+	cd demo && python -m pipelines.report --picture ../docs/demo.svg
+
+check-report: setup ## look at the page of results in a real browser, and keep screenshots in runs/report
+	REPORT_SHOTS=runs/report pytest -s tests/unit/test_report_in_browser.py
 
 benchmark: setup ## run the benchmark on the real data (params.yaml)
 	python -m pipelines.ray_cluster dvc repro

@@ -26,6 +26,8 @@ class AttentionalFM(nn.Module):
     interactions. As in `ifm`, T sees the interactions before dropout.
     """
 
+    family = "attention"
+
     def __init__(
         self,
         field_dims: Sequence[int],

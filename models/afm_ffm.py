@@ -25,6 +25,8 @@ class FieldAwareAttentionalFM(nn.Module):
     NOTE: the IFM paper gives no equation. Dropout, `temperature` and `batch_norm` are as in `afm`.
     """
 
+    family = "attention"
+
     def __init__(
         self,
         field_dims: Sequence[int],

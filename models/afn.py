@@ -30,6 +30,8 @@ class AdaptiveFactorizationNetwork(nn.Module):
     MLPs: the other two are always there. Batch norms over a field or a neuron normalise all its K numbers alike.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -27,6 +27,8 @@ class AutoInt(nn.Module):
     layer. Neither the paper's equations nor FuxiCTR's setting on Frappe have these.
     """
 
+    family = "attention"
+
     def __init__(
         self,
         field_dims: Sequence[int],

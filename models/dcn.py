@@ -24,6 +24,8 @@ class DeepAndCross(nn.Module):
     NOTE: all embeddings have K numbers. The paper's have 6 · (size of the field)^¼.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

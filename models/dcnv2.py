@@ -28,6 +28,8 @@ class DeepAndCrossV2(nn.Module):
     NOTE: all embeddings have K numbers; the paper's sizes differ by field. All layers share one gate, as in the code.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -27,6 +27,8 @@ class DeepAndCrossV3(nn.Module):
     several heads, each with its own logit; this is the form with one head.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

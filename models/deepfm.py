@@ -23,6 +23,8 @@ class DeepFM(nn.Module):
     `dropout` is the dropout rate of the pooled interaction vector, as in `fm`; Guo et al. do not have it.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

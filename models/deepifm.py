@@ -25,6 +25,8 @@ class DeepIFM(nn.Module):
     attention T sees the pair-wise interactions before dropout.
     """
 
+    family = "interaction-aware"
+
     def __init__(
         self,
         field_dims: Sequence[int],

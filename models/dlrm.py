@@ -26,6 +26,8 @@ class DeepLearningRecommendation(nn.Module):
     "cat", which without numbers is `dnn`, and batch norm, which the paper and its code do not have.
     """
 
+    family = "deep"
+
     ones: Tensor
 
     def __init__(

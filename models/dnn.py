@@ -21,6 +21,8 @@ class DeepNN(nn.Module):
     NOTE: in the log of their DNN on Frappe the model has a second, equal MLP on the same table (781,892 parameters).
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -23,6 +23,8 @@ class DualMLP(nn.Module):
     NOTE: TF4CTR also trains each MLP with a focal loss of its own, and weighs the two logits. Here the loss is on ŷ.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -27,6 +27,8 @@ class EnhancedDeepAndCross(nn.Module):
     NOTE: of the paper's four bridges this is the Hadamard product, its best. FuxiCTR leaves out + x_l of the cross.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

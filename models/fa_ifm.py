@@ -25,6 +25,8 @@ class FeatureAspectIFM(nn.Module):
     NOTE: the attention T sees the pair-wise interactions before dropout; the paper does not say which.
     """
 
+    family = "interaction-aware"
+
     I_X: Tensor
 
     def __init__(

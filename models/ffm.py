@@ -24,6 +24,8 @@ class FieldAwareFM(nn.Module):
     pooled interactions, as in `fm`; Juan et al. have none.
     """
 
+    family = "factorization machine"
+
     def __init__(self, field_dims: Sequence[int], *, embed_dim: int = 256, dropout: float = 0.0) -> None:
         super().__init__()
         self.linear = LinearTerms(field_dims)

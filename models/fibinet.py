@@ -30,6 +30,8 @@ class FiBiNET(nn.Module):
     MLP, the paper does not. It is off because, with Adam, its running averages lag behind p and q, which grow fast.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

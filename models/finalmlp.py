@@ -29,6 +29,8 @@ class FinalMLP(nn.Module):
     NOTE: the code has two biases in the fusion; their sum is b.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -27,6 +27,8 @@ class FinalNet(nn.Module):
     has an odd size, the last of its h has no g.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

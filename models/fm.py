@@ -21,6 +21,8 @@ class FactorizationMachine(nn.Module):
     normalises that vector before dropout, as in the code released with NFM and AFM. Rendle has neither.
     """
 
+    family = "factorization machine"
+
     def __init__(
         self,
         field_dims: Sequence[int],

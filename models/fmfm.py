@@ -25,6 +25,8 @@ class FieldMatrixedFM(nn.Module):
     may have a size of their own. `dropout` is the dropout rate of the terms of ⟨V_i M, V_j⟩; Sun et al. have none.
     """
 
+    family = "factorization machine"
+
     def __init__(self, field_dims: Sequence[int], *, embed_dim: int = 10, dropout: float = 0.0) -> None:
         super().__init__()
         n, K = len(field_dims), embed_dim

@@ -23,6 +23,8 @@ class FMSupportedNN(nn.Module):
     NOTE: the released code also drops inputs, and starts W_3 at zero, so that W_1 and W_2 have no gradient at first.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -24,6 +24,8 @@ class FieldVectorizedFM(nn.Module):
     FuxiCTR. `dropout` is the dropout rate of the products V_i ⊙ V_j, as in `ifm`; Sun et al. have none.
     """
 
+    family = "factorization machine"
+
     def __init__(self, field_dims: Sequence[int], *, embed_dim: int = 10, dropout: float = 0.0) -> None:
         super().__init__()
         self.linear = LinearTerms(field_dims)

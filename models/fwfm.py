@@ -27,6 +27,8 @@ class FieldWeightedFM(nn.Module):
     NOTE: `dropout` is the dropout rate of the products V_i ⊙ V_j, as in `ifm`; Pan et al. have none.
     """
 
+    family = "factorization machine"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -26,6 +26,8 @@ class GatedDeepAndCross(nn.Module):
     NOTE: all embeddings have K numbers. The paper also shrinks the embeddings of each field (FDO), after a training.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -22,6 +22,8 @@ class HigherOrderFM(nn.Module):
     NOTE: `dropout` is the dropout rate of each order's vector, as in `fm`. Blondel et al. have no dropout and no w_0.
     """
 
+    family = "factorization machine"
+
     def __init__(
         self,
         field_dims: Sequence[int],

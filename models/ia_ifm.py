@@ -25,6 +25,8 @@ class FieldAspectIFM(nn.Module):
     not count among the P.
     """
 
+    family = "interaction-aware"
+
     def __init__(
         self,
         field_dims: Sequence[int],

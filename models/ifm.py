@@ -25,6 +25,8 @@ class InteractionAwareFM(nn.Module):
     NOTE: the attention T sees the pair-wise interactions before dropout; the paper does not say which.
     """
 
+    family = "interaction-aware"
+
     def __init__(
         self,
         field_dims: Sequence[int],

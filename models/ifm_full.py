@@ -25,6 +25,8 @@ class UnfactorizedIFM(nn.Module):
     interactions before dropout.
     """
 
+    family = "interaction-aware"
+
     def __init__(
         self,
         field_dims: Sequence[int],

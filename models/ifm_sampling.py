@@ -38,6 +38,8 @@ class SampledIFM(nn.Module):
     half of its 45 pairs. No gradient flows through the draw or through π.
     """
 
+    family = "interaction-aware"
+
     def __init__(
         self,
         field_dims: Sequence[int],

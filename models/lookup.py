@@ -29,6 +29,8 @@ class Lookup(nn.Module):
     on a split without known pairs.
     """
 
+    family = "baseline"
+
     pairs: Tensor
 
     def __init__(

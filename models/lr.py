@@ -13,6 +13,8 @@ from models.registry import register_model
 class LogisticRegression(nn.Module):
     """Add the weights of the features: ŷ = w_0 + Σ_i w_i x_i."""
 
+    family = "linear"
+
     def __init__(self, field_dims: Sequence[int]) -> None:
         super().__init__()
         self.linear = LinearTerms(field_dims)

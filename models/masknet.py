@@ -29,6 +29,8 @@ class MaskNet(nn.Module):
     parallel form, and the blocks' units in the serial one.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -19,6 +19,8 @@ class Mean(nn.Module):
     handful of rows only: it is there because a search needs something to draw.
     """
 
+    family = "baseline"
+
     def __init__(self, field_dims: Sequence[int], *, smoothing: float = 1.0) -> None:
         positive(smoothing=smoothing)
         super().__init__()

@@ -25,6 +25,8 @@ class MatrixFactorization(nn.Module):
     feature. `dropout` is the dropout rate of V_u ⊙ V_i, as in `fm`; Rendle has none.
     """
 
+    family = "factorization machine"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -24,6 +24,8 @@ class MultiViewMachine(nn.Module):
     none.
     """
 
+    family = "factorization machine"
+
     def __init__(self, field_dims: Sequence[int], *, embed_dim: int = 256, dropout: float = 0.0) -> None:
         super().__init__()
         n = len(field_dims)

@@ -22,6 +22,8 @@ class NeuralFM(nn.Module):
     released code's.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -25,6 +25,8 @@ class OuterProductNN(nn.Module):
     NOTE: the paper has three hidden layers and does not give their size; its code has 100 units.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

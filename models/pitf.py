@@ -31,6 +31,8 @@ class PairwiseInteractionTensorFactorization(nn.Module):
     products, as in `fm`; PITF has none.
     """
 
+    family = "factorization machine"
+
     def __init__(
         self,
         field_dims: Sequence[int],

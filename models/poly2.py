@@ -24,6 +24,8 @@ class Poly2(nn.Module):
     out. Juan et al. have the pairs alone.
     """
 
+    family = "factorization machine"
+
     def __init__(self, field_dims: Sequence[int], *, num_buckets: int = 10_000_000) -> None:
         super().__init__()
         self.linear = LinearTerms(field_dims)

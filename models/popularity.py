@@ -19,6 +19,8 @@ class Popularity(nn.Module):
     replace the item, mostly how popular an item is. It is fitted in closed form, field after field.
     """
 
+    family = "baseline"
+
     def __init__(self, field_dims: Sequence[int], *, smoothing: float = 10.0) -> None:
         super().__init__()
         self.features, self.output = FeatureMeans(field_dims, smoothing), Output()

@@ -26,6 +26,8 @@ class QuadraticNN(nn.Module):
     code may split x_l into heads, and has one on Frappe, as here.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

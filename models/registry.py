@@ -3,9 +3,11 @@
 import importlib
 import inspect
 import pkgutil
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ConfigDict, ValidationError, create_model
 from torch import nn
@@ -15,6 +17,7 @@ import models
 ModelClass = TypeVar("ModelClass", bound=type[nn.Module])
 
 _REGISTRY: dict[str, type[nn.Module]] = {}
+YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 FOLDER, HERE = Path(models.__path__[0]), Path(__file__).stem
 
 
@@ -69,6 +72,24 @@ def _load(name: str) -> type[nn.Module] | str:
         _REGISTRY.pop(name, None)
         return f"{file} can't be imported: {type(error).__name__}: {error}"
     return _REGISTRY.get(name, f"{file} registers no model: put @register_model above its class")
+
+
+class About(NamedTuple):
+    """Hold what readers of results want to know of a model."""
+
+    family: str  # the class's `family`; "other" without it
+    year: int | None
+    source: str  # as in the first line of the file
+    equation: str  # the docstring of the class
+
+
+def about(name: str) -> About:
+    """Say to which family a model belongs, and from which paper and year it is."""
+    cls = get_model(name)
+    line = (inspect.getdoc(sys.modules[cls.__module__]) or "").partition("\n\n")[0]
+    source = next((text for text in re.findall(r"\(([^()]+)\)", line) if YEAR.search(text)), "")
+    year = YEAR.search(source)
+    return About(getattr(cls, "family", "other"), int(year[0]) if year else None, source, inspect.getdoc(cls) or "")
 
 
 def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:

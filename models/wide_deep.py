@@ -22,6 +22,8 @@ class WideAndDeep(nn.Module):
     sum of two here: w_0 and the bias of the last unit.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         field_dims: Sequence[int],

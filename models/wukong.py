@@ -27,6 +27,8 @@ class Wukong(nn.Module):
     Frappe: these are FuxiCTR's defaults with fewer rows.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

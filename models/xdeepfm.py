@@ -26,6 +26,8 @@ class ExtremeDeepFM(nn.Module):
     other half to the next layer; here, as in the paper's equations and FuxiCTR, all rows go to both.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

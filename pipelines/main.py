@@ -16,6 +16,7 @@ COMMANDS = (
     "leaderboard",
     "significance",
     "report",
+    "verify",
     "bundle",
     "predict",
     "export",

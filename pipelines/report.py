@@ -1,19 +1,23 @@
 """Show all results on one page that needs no network."""
 
-import inspect
+import json
+import math
 import time
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
 import typer
 
-from pipelines.data.card import read_card
+from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import get_dataset
 from pipelines.evaluation.comparisons import compare
+from pipelines.evaluation.published import Figure, published
+from pipelines.evaluation.ranks import rank_models
 from pipelines.evaluation.results import Best, command, read_best, read_summary
+from pipelines.evaluation.submissions import Submission, read_submissions
 from pipelines.leaderboard import columns, format_figure, rank, read_row, why_missing
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
@@ -27,12 +31,28 @@ from pipelines.reporting.pages import TEMPLATES, html
 from pipelines.reporting.tables import figure
 
 WATCH_SECONDS = 10
+RANDOM_TRIALS = 10  # that Optuna's TPE draws at random, the paper's setting among them, before it learns from trials
+COSTS = {"search": "seconds of search", "epoch": "seconds an epoch", "parameters": "parameters"}
+PARTS = {  # of the view of a data set
+    "differences": "Differences",
+    "cost": "Cost",
+    "learning": "Learning",
+    "search": "Search",
+    "models": "Models",
+    "data": "Data",
+    "origin": "Origin",
+}
+ENDED = {"pruned": "stopped", "fail": "failed"}
+KNOWN = {"trial", "state", "valid", "best_epoch", "epochs", "seconds", "reason"}  # columns that are no settings
 
 
 def main(
     params: ParamsOption = Path("params.yaml"),
     show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Write the page anew every 10 s, until Ctrl-C.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Also write the first board's intervals here, as SVG or PNG.")
+    ] = None,
 ) -> None:
     """Write one page with the boards, charts, models and data.
 
@@ -41,9 +61,15 @@ def main(
     Writes results/report.html.
     """
     config, paths = load_params(params), Paths(params.parent)
+    if picture and picture.suffix not in (".svg", ".png"):
+        raise ValueError(f"--picture {picture}: its name must end with .svg or .png")
     while True:
-        write_text(paths.report, page(config, paths, WATCH_SECONDS if watch else None))
+        boards = [board(dataset, config, paths) for dataset in config.datasets]
+        write_text(paths.report, page(boards, config, WATCH_SECONDS if watch else None))
         print(f"{paths.report} written", flush=True)
+        if picture:
+            draw(boards[0], picture)
+            print(f"{picture} written", flush=True)
         if show:
             webbrowser.open(paths.report.resolve().as_uri())
             show = False
@@ -52,33 +78,64 @@ def main(
         time.sleep(WATCH_SECONDS)
 
 
-def page(config: Params, paths: Paths, refresh: int | None = None) -> str:
+def page(boards: Sequence[dict[str, Any]], config: Params, refresh: int | None = None) -> str:
     """Render the page. A browser loads it again after `refresh` seconds."""
     import vl_convert  # takes time to import
 
-    boards = [board(dataset, config, paths) for dataset in config.datasets]
+    from models.registry import about  # torch takes seconds to import
+
+    metric = METRICS[config.training.metric]
+    over_all = across(boards, config.models, metric)
+    drawn = {**over_all["charts"], **{key: spec for each in boards for key, spec in each["charts"].items()}}
     return html(
         TEMPLATES / "report.html.j2",
         boards=boards,
-        models={name: inspect.getdoc(model_class(name)) or "" for name in config.models},
-        metric=METRICS[config.training.metric],
+        over_all=over_all,
+        models={name: about(name) for name in config.models},
+        colours=specs.colours(config.models),
+        metric=metric,
+        metrics=METRICS,
+        parts=PARTS,
+        costs=COSTS,
+        short=short,
         params=config.model_dump(mode="json", exclude={"datasets", "models"}),
-        charts={f"{each['name']}-{name}": spec for each in boards for name, spec in each["charts"].items()},
+        describe={key: spec["description"] for key, spec in drawn.items()},
+        charts=compact(drawn),
         vega=vl_convert.javascript_bundle(None),  # type: ignore[arg-type]  # None: Vega alone
         refresh=refresh,
     )
 
 
-def model_class(name: str) -> type:
-    """Find the class of a model."""
-    from models.registry import get_model  # torch takes seconds to import
+def compact(charts: Mapping[str, specs.Spec]) -> dict[str, Any]:
+    """Keep each specification once; charts of one kind differ only in their data and title."""
+    kinds: dict[str, int] = {}
+    places = {}
+    for name, spec in charts.items():
+        rest = {key: value for key, value in spec.items() if key not in ("data", "description")}
+        kind = kinds.setdefault(json.dumps(rest), len(kinds))
+        places[name] = {"kind": kind, "rows": spec["data"]["values"]}
+    return {"kinds": [json.loads(text) for text in kinds], "charts": places}
 
-    return get_model(name)
+
+def draw(board: dict[str, Any], file: Path) -> None:
+    """Write the intervals of a board as a picture, for pages that show no charts."""
+    import vl_convert
+
+    spec = board["charts"].get(f"{board['name']}/intervals")
+    if spec is None:
+        raise ValueError(f"{file} not written: no two models of {board['name']} can be compared yet")
+    spec = {**spec, "width": 620, "background": "white", "title": f"{board['entry'].title or board['name']}"}
+    if file.suffix == ".png":
+        file.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    else:
+        write_text(file, vl_convert.vegalite_to_svg(spec))
 
 
 def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     """Gather what the page shows of one data set."""
-    card, metric = read_card(paths, dataset), METRICS[config.training.metric]
+    from models.registry import about  # torch takes seconds to import
+
+    card, metric, entry = read_card(paths, dataset), METRICS[config.training.metric], get_dataset(dataset, paths.root)
     rows, missing = [], {}
     for model in config.models:
         try:
@@ -89,24 +146,132 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     result = compare(paths, dataset, config.models, metric)
     tested = [row for row in rows if row[f"test_{metric.name}_mean"] is not None]
     cells = {row["model"]: cell(paths, dataset, row["model"], metric) for row in tested}
+    figures = published(entry, card)
+    shown = board_columns(columns(rows, config), figures, [row["model"] for row in tested], card, metric)
+    listed = [table_row(row, shown, about(row["model"]), figures, card, metric) for row in tested]
+    listed += [submitted_row(each, shown, metric) for each in read_submissions(paths, dataset)]
     return {
         "name": dataset,
-        "entry": get_dataset(dataset, paths.root),
+        "entry": entry,
         "card": card,
         "headline": headline(dataset, tested, result, metric),
-        "columns": columns(rows, config),
-        "rows": [(row["model"], sortable(row, columns(rows, config))) for row in tested],
+        "bounds": bounds(card),
+        "columns": shown,
+        "rows": with_bars(sorted(listed, key=lambda row: metric.score(row["value"]))),
         "equal": equal_to_best(result),
+        "untested": result["left_out"],
+        "ended": ended(cells),
+        "figures": figures,
         "declined": {row["model"]: row["declined"] for row in rows if row["declined"]},
         "missing": missing,
         "cells": cells,
-        "charts": charts(tested, result, cells, config.models, metric),
+        "outdated": [row["model"] for row in tested if row["other_behaviour"]],
+        "means": {row["model"]: row[f"test_{metric.name}_mean"] for row in tested},
+        "charts": {
+            f"{dataset}/{name}": spec
+            for name, spec in charts(tested, result, cells, config.models, card, metric).items()
+        },
     }
 
 
-def sortable(row: dict[str, Any], shown: dict[str, str]) -> list[tuple[str, Any]]:
-    """Pair the text of each cell with the value by which a column is sorted."""
-    return [(format_figure(row, column), row.get(f"{column}_mean", row.get(column))) for column in shown]
+def bounds(card: Card | None) -> list[str]:
+    """Write the best figures on a generated log, with the training rows known and without."""
+    if not (card and card.planted):
+        return []
+    known = card.planted.reachable
+    return [
+        ", ".join(f"{METRICS[name].title} {METRICS[name].format(value)}" for name, value in each.items())
+        for each in (known.best, known.without_rows)
+    ]
+
+
+def board_columns(
+    shown: Mapping[str, str],
+    figures: Mapping[str, Mapping[str, Figure]],
+    models: Sequence[str],
+    card: Card | None,
+    metric: Metric,
+) -> dict[str, str]:
+    """Add family, year, published figures and the way to the best to the board's columns."""
+    rest = {name: title for name, title in shown.items() if name not in ("model", "published_rmse")}
+    first = f"test_{metric.name}"
+    found = {"model": "model", first: rest.pop(first)}
+    if card and card.planted and metric.name in card.planted.reachable.best:
+        found["from_best"] = "to the best reachable"
+    for name, of_models in figures.items():
+        if any(model in of_models for model in models):
+            found[f"published_{name}"] = f"published {METRICS[name].title}"
+    return {**found, **rest, "family": "family", "year": "year"}
+
+
+def table_row(
+    row: dict[str, Any],
+    shown: Iterable[str],
+    known: Any,
+    figures: Mapping[str, Mapping[str, Figure]],
+    card: Card | None,
+    metric: Metric,
+) -> dict[str, Any]:
+    """Make a model's row of the board: its cells as pairs of text and sorting value, and by what it is filtered."""
+    value, std = row[f"test_{metric.name}_mean"], row[f"test_{metric.name}_std"]
+    more: dict[str, tuple[str, Any]] = {
+        "family": (known.family, known.family),
+        "year": (str(known.year or "–"), known.year),
+    }
+    if "from_best" in shown and card and card.planted:
+        distance = abs(value - card.planted.reachable.best[metric.name])
+        more["from_best"] = (metric.format(distance), distance)
+    for name, of_models in figures.items():
+        each = of_models.get(row["model"])
+        more[f"published_{name}"] = (METRICS[name].format(each.value), each.value) if each else ("–", None)
+    cells = [more.get(name) or (format_figure(row, name), row.get(f"{name}_mean", row.get(name))) for name in shown]
+    return {
+        "model": row["model"],
+        "cells": dict(zip(shown, cells, strict=True)),
+        "value": value,
+        "std": std or 0.0,
+        "family": known.family,
+        "year": known.year,
+        "size": row["num_params"],
+        "submission": None,
+    }
+
+
+def submitted_row(submission: Submission, shown: Iterable[str], metric: Metric) -> dict[str, Any]:
+    """Make a submission's row of the board."""
+    values = {name: (submission.mean(name), submission.std(name)) for name in METRICS}
+    cells: dict[str, tuple[str, Any]] = {"model": (submission.model, submission.model)}
+    for name, (mean, std) in values.items():
+        cells[f"test_{name}"] = (figure(mean, std, METRICS[name].decimals), mean)
+    cells["num_params"] = (f"{submission.num_params:,}", submission.num_params)
+    cells["num_seeds"] = (str(len(submission.seeds)), len(submission.seeds))
+    return {
+        "model": submission.model,
+        "cells": {name: cells.get(name, ("–", None)) for name in shown},
+        "value": values[metric.name][0],
+        "std": values[metric.name][1] or 0.0,
+        "family": "submitted",
+        "year": None,
+        "size": submission.num_params,
+        "submission": submission,
+    }
+
+
+def with_bars(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add where a row's mean and spread stand between the board's ends, in percent."""
+    ends = [row["value"] + sign * row["std"] for row in rows for sign in (-1, 1)]
+    low, width = min(ends, default=0.0), max(ends, default=0.0) - min(ends, default=0.0)
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / width, 2) if width else 50.0
+
+    return [
+        {
+            **row,
+            "bar": (place(row["value"] - row["std"]), place(row["value"]), place(row["value"] + row["std"])),
+        }
+        for row in rows
+    ]
 
 
 def equal_to_best(result: dict[str, Any]) -> list[str]:
@@ -135,35 +300,102 @@ def headline(dataset: str, tested: list[dict[str, Any]], result: dict[str, Any],
     return said
 
 
+def across(boards: Sequence[dict[str, Any]], models: Sequence[str], metric: Metric) -> dict[str, Any]:
+    """Rank the models over all data sets."""
+    scores = {
+        each["name"]: {model: metric.score(each["means"][model]) for model in models if model in each["means"]}
+        for each in boards
+    }
+    result = rank_models(scores)
+    found: dict[str, specs.Spec] = {}
+    if "ranks" in result:
+        found["ranks"] = specs.rank_chart(result, models)
+    tested = [model for model in models if any(model in each["means"] for each in boards)]
+    if "ranks" in result:
+        tested.sort(key=lambda model: result["ranks"].get(model, math.inf))
+    best = {each["name"]: min(each["means"].values(), key=metric.score, default=None) for each in boards}
+    table = {model: [(each["means"].get(model), best[each["name"]]) for each in boards] for model in tested}
+    return {**result, "table": table, "charts": found}
+
+
 def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, Any]:
     """Read the search and the final runs of a model: setting, seeds, curves and trials."""
+    from pipelines.evaluation.importances import setting_importances  # Optuna takes time to import
+
     folder = paths.results(dataset, model)
     best, summary = read_best(folder, model, dataset), read_summary(folder, model, dataset)
     setting = best.setting if isinstance(best, Best) else {}
     trials = read_csv(folder / "trials.csv", command("tune", model, dataset))
     curves = read_csv(folder / "curves.csv", command("evaluate", model, dataset))
+    space = space_of(model)
     return {
         "setting": setting,
         "best": best,
         "seeds": summary.values(f"test_{metric.name}"),
         "made_by": summary.made_by,
         "search_seconds": float(trials["seconds"].fill_null(0).sum()),
-        "trials": trial_rows(model, trials, metric),
+        "final_seconds": float(curves["seconds"].sum()) if "seconds" in curves.columns else 0.0,
+        "space": space,
+        "paper": {key: each for key, each in trials.row(0, named=True).items() if key not in KNOWN}
+        if len(trials)
+        else {},
+        "trials": trial_rows(model, trials, space, metric),
+        "importances": setting_importances(trials, space, metric),
+        "interactions": summary.interactions or {},
         "curve": curve_rows(model, curves, metric),
     }
 
 
-def trial_rows(model: str, trials: pl.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """List a search's trials with the best value so far."""
-    known, best = {"trial", "state", "valid", "best_epoch", "epochs", "seconds", "reason"}, None
-    rows = []
+def space_of(model: str) -> dict[str, Any]:
+    """Find a model's search space; an empty one if its file is not there any more."""
+    from search_spaces.shared import get_space
+
+    try:
+        return get_space(model)
+    except ValueError:
+        return {}
+
+
+def trial_rows(model: str, trials: pl.DataFrame, space: Mapping[str, Any], metric: Metric) -> list[dict[str, Any]]:
+    """List a search's trials: values, the best so far, and what drew each."""
+    best, rows = None, []
     for row in trials.iter_rows(named=True):
         if row["valid"] is not None and (best is None or metric.score(row["valid"]) < metric.score(best)):
             best = row["valid"]
-        setting = format_setting({key: each for key, each in row.items() if key not in known})
-        shown = {"model": model, "trial": row["trial"], "state": row["state"], "reason": row["reason"] or ""}
-        rows.append({**shown, "value": row["valid"], "best": best, "setting": setting})
+        setting = {key: each for key, each in row.items() if key not in KNOWN}
+        number = row["trial"]
+        rows.append(
+            {
+                "model": model,
+                "trial": number,
+                "state": ENDED.get(row["state"], row["state"]),
+                "drawn": specs.DRAWN[(number > 0) + (number >= RANDOM_TRIALS)],
+                "reason": row["reason"] or "",
+                "value": row["valid"],
+                "best": best,
+                "setting": format_setting(setting),
+                "places": specs.places(setting, space),
+            }
+        )
     return rows
+
+
+def ended(cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Gather the trials that failed or were stopped, by model, state and reason."""
+    found: dict[tuple[str, str, str], list[int]] = {}
+    for model, cell in cells.items():
+        for row in cell["trials"]:
+            if row["state"] in ENDED.values():
+                found.setdefault((model, row["state"], row["reason"]), []).append(row["trial"])
+    return [
+        {"model": model, "state": state, "reason": reason, "trials": trials}
+        for (model, state, reason), trials in found.items()
+    ]
+
+
+def short(value: Any) -> str:
+    """Write a value of a setting with few digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def curve_rows(model: str, curves: pl.DataFrame, metric: Metric) -> list[dict[str, Any]]:
@@ -184,6 +416,7 @@ def charts(
     result: dict[str, Any],
     cells: dict[str, dict[str, Any]],
     models: Sequence[str],
+    card: Card | None,
     metric: Metric,
 ) -> dict[str, specs.Spec]:
     """Make the charts of one data set, by name."""
@@ -202,21 +435,54 @@ def charts(
     ]
     made = {
         f"pareto-{cost}": specs.pareto_chart([row for row in pareto if row[cost]], models, metric, cost, title)
-        for cost, title in {
-            "search": "seconds of search",
-            "epoch": "seconds an epoch",
-            "parameters": "parameters",
-        }.items()
+        for cost, title in COSTS.items()
     }
     made["curves"] = specs.curve_chart([row for each in cells.values() for row in each["curve"]], models, metric)
     made["search"] = specs.search_chart([row for each in cells.values() for row in each["trials"]], models, metric)
     if result["models"]:
-        made["intervals"] = specs.interval_chart(interval_rows(result, metric), models, metric)
+        bounds = card.planted.reachable if card and card.planted else None
+        known = {
+            "best possible": bounds.best.get(metric.name) if bounds else None,
+            "truth alone": bounds.without_rows.get(metric.name) if bounds else None,
+        }
+        lines = [{"bound": name, "at": value} for name, value in known.items() if value is not None]
+        made["intervals"] = specs.interval_chart(interval_rows(result, metric), models, metric, lines)
     if result["pairs"]:
         made["pairs"] = specs.pair_chart(
             pair_rows(result, metric), [entry["model"] for entry in result["models"]], metric
         )
+    if card and card.planted:
+        made["planted"] = specs.heat_map(
+            pair_strengths(card.planted.strengths, card), list(card.field_dims), "strength"
+        )
+    for model, each in cells.items():
+        made |= {f"model/{model}/{name}": spec for name, spec in model_charts(each, card, metric).items()}
     return made
+
+
+def model_charts(cell: dict[str, Any], card: Card | None, metric: Metric) -> dict[str, specs.Spec]:
+    """Make the charts of one model on one data set."""
+    made = {}
+    if len(cell["curve"]) > 1:
+        made["curve"] = specs.single_curve(cell["curve"], metric)
+    if cell["importances"]:
+        rows = [{"key": key.partition(".")[2], "share": share} for key, share in cell["importances"].items()]
+        made["importances"] = specs.importance_chart(rows)
+    placed = [row for row in cell["trials"] if row["places"] and row["value"] is not None]
+    if len(placed) > 1:
+        made["settings"] = specs.parallel_chart(placed, cell["space"], metric)
+    if cell["interactions"] and card:
+        made["pairs"] = specs.heat_map(
+            pair_strengths(cell["interactions"], card), list(card.field_dims), "together, in logits"
+        )
+    return made
+
+
+def pair_strengths(strengths: Mapping[str, float], card: Card) -> list[dict[str, Any]]:
+    """Give each pair of fields its strength, in the order of the fields."""
+    fields = list(card.field_dims)
+    pairs = [(a, b) for place, a in enumerate(fields) for b in fields[place + 1 :]]
+    return [{"a": a, "b": b, "strength": strengths[f"{a}-{b}"]} for a, b in pairs if f"{a}-{b}" in strengths]
 
 
 def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]]:
@@ -226,17 +492,8 @@ def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]
         mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
         low, high = entry["interval"]
         texts = {"shown": figure(mean, std, metric.decimals), "interval": " … ".join(map(metric.format, (low, high)))}
-        rows.append(
-            {
-                "model": entry["model"],
-                "mean": mean,
-                "low": mean - std,
-                "high": mean + std,
-                "from": low,
-                "to": high,
-                **texts,
-            }
-        )
+        spread = {"low": mean - std, "high": mean + std, "from": low, "to": high}
+        rows.append({"model": entry["model"], "mean": mean, **spread, **texts})
     return rows
 
 

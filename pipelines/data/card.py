@@ -11,7 +11,7 @@ from pipelines.data.catalog import Dataset, Source
 from pipelines.data.own import OwnDataset
 from pipelines.project.files import file_digest
 from pipelines.project.paths import Paths
-from pipelines.project.records import Record, read_record
+from pipelines.project.records import ABSENT, Record, read_record
 
 SOURCES = "sources.json"  # beside the raw files
 
@@ -61,6 +61,20 @@ class KnownPairs(Record):
         return " and ".join(filter(None, (", ".join(self.fields[:-1]), self.fields[-1])))
 
 
+class Reachable(Record):
+    """Hold the best metrics on the test rows of a generated log, by name."""
+
+    best: dict[str, float]  # of a model that knows how the log was made, and every training row
+    without_rows: dict[str, float]  # of one that knows only how the log was made
+
+
+class Planted(Record):
+    """Hold what is known of a generated log: the strength of each pair, and the best that a model can reach."""
+
+    strengths: dict[str, float]  # by FIELD-FIELD
+    reachable: Reachable
+
+
 class Card(Record):
     """Hold the card of a prepared data set."""
 
@@ -71,6 +85,7 @@ class Card(Record):
     num_positives: dict[str, int]
     known_pairs: KnownPairs
     raw_files: list[RawFile]
+    planted: Planted | None = ABSENT  # of a generated log
 
     @property
     def notes(self) -> list[str]:
@@ -107,7 +122,12 @@ def described(file: Path) -> RawFile:
 
 
 def card_of(
-    dataset: Dataset | OwnDataset, schema: dict[str, Any], split: str, folder: Path, files: Sequence[Path]
+    dataset: Dataset | OwnDataset,
+    schema: dict[str, Any],
+    split: str,
+    folder: Path,
+    files: Sequence[Path],
+    planted: Planted | None = None,
 ) -> Card:
     """Make the card of the data that was written to `folder`. `split` is that of params.yaml, for a log."""
     if dataset.format == "libfm":
@@ -122,6 +142,7 @@ def card_of(
         num_positives=schema["num_positives"],
         known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
         raw_files=[described(file) for file in files],
+        planted=planted,
     )
 
 

@@ -11,6 +11,7 @@ from pipelines.data.card import card_of
 from pipelines.data.catalog import Dataset
 from pipelines.data.encoding import Encoded
 from pipelines.data.own import OwnDataset
+from pipelines.data.reachable import planted_in
 from pipelines.data.splits import Splits, check_classes, splits_as_released, splits_of_log, splits_of_table
 from pipelines.data.tables import sink
 from pipelines.project.cli import phases
@@ -77,7 +78,8 @@ def prepare_in(
     if encoded.lists is not None:
         values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()
     schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
-    write_record(paths.card(dataset.name), card_of(dataset, schema, params.prepare.split, folder, files))
+    planted = planted_in(paths.raw(dataset.name), folder) if dataset.format == "synthetic" else None
+    write_record(paths.card(dataset.name), card_of(dataset, schema, params.prepare.split, folder, files, planted))
     write_json(folder / "schema.json", schema)
     return schema
 

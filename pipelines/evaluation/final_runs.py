@@ -20,6 +20,7 @@ from torch import nn
 
 from pipelines.data.rows import Rows
 from pipelines.evaluation.bundles import weights_of
+from pipelines.evaluation.interactions import interactions
 from pipelines.evaluation.predictions import write_predictions
 from pipelines.evaluation.results import Run, Seed, Summary
 from pipelines.project import code
@@ -153,6 +154,7 @@ def run_seed(
         "resamples": on_resamples(run.metric, logits, labels, run.loss, seed_of_resamples, NUM_RESAMPLES, groups),
         "num_params": start.num_params(model),
         "epochs": [epoch.row() for epoch in epochs],
+        "interactions": interactions(model, cell.valid_rows, cell.schema["fields"], interactions_seed(cell)),
     }
 
 
@@ -166,17 +168,28 @@ def resamples_seed(cell: Cell) -> int:
     return seed_for(cell.root_seed, "resamples", cell.dataset)
 
 
+def interactions_seed(cell: Cell) -> int:
+    """Derive the seed of the rows on which pairs of fields are measured."""
+    return seed_for(cell.root_seed, "interactions", cell.dataset)
+
+
 def summary(runs: list[Run], metric: str, others: Sequence[list[Run]] = ()) -> Summary:
     """Gather the figures of all seeds; `others` are the runs of other searches' settings."""
     if not runs:
         return Summary()
     seeds = {str(number): seed_figures(run, metric) for number, run in enumerate(runs)}
+    pairs = runs[0].interactions if all(run.interactions for run in runs) else ()  # older runs have none
+    together = {pair: statistics.fmean(run.interactions[pair] for run in runs) for pair in pairs}
     means = [
         {name: statistics.fmean(run.test[name] for run in of_search) for name in runs[0].test}
         for of_search in (runs, *others)
     ]
     return Summary(
-        num_params=runs[0].num_params, made_by=runs[0].made_by, seeds=seeds, searches=means if others else None
+        num_params=runs[0].num_params,
+        made_by=runs[0].made_by,
+        interactions=together or None,
+        seeds=seeds,
+        searches=means if others else None,
     )
 
 

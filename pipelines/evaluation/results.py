@@ -67,6 +67,7 @@ class Run(Record):
     resamples: list[float]  # the deciding metric on each resample of the test rows
     num_params: int
     epochs: list[dict[str, int | float]]  # of each epoch: epoch, seconds, train_loss, validation metrics
+    interactions: dict[str, float] = Field(default={})  # of each pair of fields, by FIELD-FIELD
     made_by: Origin
 
 
@@ -104,6 +105,7 @@ class Summary(Record):
 
     num_params: int | None = ABSENT
     made_by: Origin | None = ABSENT  # the first seed's: all have the same behaviour
+    interactions: dict[str, float] | None = ABSENT  # the mean over the seeds; older records lack it
     seeds: dict[str, Seed] = Field(default={}, exclude_if=lambda seeds: not seeds)
     searches: list[dict[str, float]] | None = ABSENT  # for each search, the first included: means over the seeds
 

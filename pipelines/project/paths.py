@@ -75,3 +75,8 @@ class Paths:
     def report(self) -> Path:
         """Return the path of the page that shows all results."""
         return self.root / "results" / "report.html"
+
+    @property
+    def submissions(self) -> Path:
+        """Return the folder of results that others sent in."""
+        return self.root / "results" / "submissions"

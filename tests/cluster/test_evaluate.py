@@ -49,7 +49,7 @@ def test_metrics_json_has_mean_and_deviation_of_each_figure_over_the_seeds(searc
         first, second = (figures[name] for figures in seeds)
         assert found[f"{name}_mean"] == pytest.approx((first + second) / 2)
         assert found[f"{name}_std"] == pytest.approx(abs(first - second) / 2**0.5)
-    assert set(found) == {"num_params", "num_seeds", "made_by", "seeds"} | {
+    assert set(found) == {"num_params", "num_seeds", "made_by", "interactions", "seeds"} | {
         f"{name}_{part}" for name in FIGURES | COUNTS for part in ("mean", "std")
     }
     for name in FIGURES:

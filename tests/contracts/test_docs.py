@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from models.registry import list_models
+from models.registry import about, list_models
 from pipelines.reporting.pages import up_to_date
 
 ROOT = Path(__file__).parents[2]
@@ -22,3 +22,19 @@ def test_the_page_of_models_has_a_row_for_each():
     assert all(len(row) == 4 for row in rows)
     names = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
     assert sorted(names) == list_models()
+
+
+def test_the_page_of_models_and_the_files_name_the_same_years():
+    table = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").partition("\n\n")[2].partition("\n\n")[0]
+    for line in table.splitlines()[2:]:
+        names, _, source, _ = line.split(" | ")
+        for name in re.findall(r"`(\w+)`", names):
+            year = about(name).year
+            assert str(year or "–") in source, f"{name}: {source} and the first line of models/{name}.py differ"
+
+
+def test_each_model_has_a_family():
+    families = {about(name).family for name in list_models()}
+    assert families == {
+        "baseline", "linear", "factorization machine", "attention", "interaction-aware", "deep", "crosses",
+    }, "give the class `family = …`, one of these"  # fmt: skip

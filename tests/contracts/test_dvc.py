@@ -147,7 +147,7 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
     if stage in GATHER:  # a folder with the lists of all cells
         earlier = {str(Path(next(iter(out))).parent) for out in STAGES["cells"]["outs"]}
     deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(CODE) and "behaviour" not in dep}
-    deps = {dep for dep in deps if not dep.startswith(("pipelines/", "datasets", "models"))}
+    deps = {dep for dep in deps if not dep.startswith(("pipelines/", "datasets", "models", "search_spaces"))}
     assert {dep.removesuffix("/recipe.json").removesuffix("/schema.json") for dep in deps} <= earlier
 
 

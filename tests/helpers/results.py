@@ -32,13 +32,14 @@ def with_spread(mean, std, num_seeds=5):
     return [float(mean + std * offset / statistics.stdev(offsets)) for offset in offsets]
 
 
-def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, **best):
+def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, interactions=None, **best):
     """Write best.json and metrics.json of a cell; each seed is a dict of the figures that matter."""
     origin = made_by("").model_copy(update={"behaviour": behaviour})
     shown = {"best_epoch": 1, "epochs": 2, **FIGURES}
     summary = Summary(
         num_params=num_params,
         made_by=origin,
+        interactions=interactions,
         seeds={str(number): Seed(**{**shown, **seed}) for number, seed in enumerate(seeds)},
     )
     found = {"setting": {}, f"valid_{metric}": 0.2, "trial": 0, "num_trials": 12, "study": "study", **best}
@@ -60,10 +61,13 @@ def write_trials(folder, *trials):
     write_text(folder / "trials.csv", trials_table(made, METRICS["rmse"]).write_csv())
 
 
-def write_runs(folder, resamples, seconds=1.0):
-    """Write resamples.csv and curves.csv of one epoch; `resamples` has a list for each seed."""
+def write_runs(folder, resamples, seconds=1.0, num_epochs=1):
+    """Write resamples.csv and curves.csv, which falls epoch by epoch; `resamples` has a list for each seed."""
     figures = {name: value for name, value in FIGURES.items() if name.startswith("valid_")}
-    epochs = [{"epoch": 1, "seconds": seconds, "train_loss": 0.1, **figures}]
+    epochs = [
+        {"epoch": epoch, "seconds": seconds, "train_loss": 0.1, **figures, "valid_rmse": 0.2 + 0.1 / epoch}
+        for epoch in range(1, num_epochs + 1)
+    ]
     runs = [
         Run(test={"test_rmse": 0.3}, resamples=values, num_params=1, epochs=epochs, made_by=made_by(""))
         for values in resamples

@@ -68,7 +68,7 @@ def test_other_pairs_are_noise(log, pair):
 def test_the_seed_alone_makes_the_log(folder, tmp_path):
     write_log(tmp_path / "same", 2019)
     write_log(tmp_path / "other", 2020)
-    for name in ("log.csv", "truth.json"):
+    for name in ("log.csv", "truth.json", "vectors.json"):
         assert (tmp_path / "same" / name).read_bytes() == (folder / name).read_bytes()
     assert (tmp_path / "other" / "log.csv").read_bytes() != (folder / "log.csv").read_bytes()
     assert pl.read_csv(tmp_path / "other" / "log.csv").columns == list(SYNTHETIC.fields)
