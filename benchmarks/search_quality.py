@@ -53,7 +53,7 @@ SAMPLERS = {  # by title, as params.yaml has them
 SCHEDULERS = ("none", "asha")
 STARTS = {"nothing": [], "paper": [PAPER], "paper, movielens": [PAPER, "movielens"]}  # the known settings that go first
 BUDGETS = (10, 20, 40)  # trials; with asha, the epochs of so many
-NUM_REPLAYS = 200
+NUM_REPLAYS, FEWEST_REPLAYS = 200, 20  # of each way; fewer are not shown
 Record = dict[str, Any]  # of a table: name, setting, valid_rmse of each epoch, seconds
 
 
@@ -151,18 +151,21 @@ class Table:
         return int(distances.argmin())
 
 
-def replay(table: Table, variant: Variant, number: int) -> list[float]:
-    """Search a table, and return the best validation RMSE of the complete trials at each budget.
+Reached = list[tuple[float, int]]  # at each budget: the best validation RMSE of complete trials, and all trials
+
+
+def replay(table: Table, variant: Variant, number: int) -> Reached:
+    """Search a table, and return what is reached at each budget.
 
     With asha, trials go on until the epochs are spent that the budget's trials have on average.
     """
     seed = seed_for(SEED, "replay", variant.model, variant.start, number)  # the same first draws for all samplers
     study = optuna.create_study(sampler=make_sampler(TuneParams(num_trials=1, **SAMPLERS[variant.sampler]), seed))
-    stopped, kept, used, found = set[str](), set[str](), set[int](), list[float]()
+    stopped, kept, used, found = set[str](), set[str](), set[int](), Reached()
     asked, most = scheduler(variant.scheduler, TRAINING["max_epochs"], stopped, kept), len(table.records)
     asked.set_search_properties(METRIC, "min")
     known = [place for place, record in enumerate(table.records) if record["name"] in STARTS[variant.start]]
-    epochs, best, trials = 0, math.inf, 0
+    epochs, best = 0, math.inf
     while len(found) < len(BUDGETS) and len(used) < most:
         trial = study.ask(table.space) if len(used) >= len(known) else None
         place = known[len(used)] if trial is None else table.nearest(trial.params, used)
@@ -183,12 +186,12 @@ def replay(table: Table, variant: Variant, number: int) -> list[float]:
                 intermediate_values=dict(enumerate(np.minimum.accumulate(values).tolist(), 1)) if values else {},
             )
         )
-        epochs, trials = epochs + len(values), trials + 1
+        epochs += len(values)
         if state is TrialState.COMPLETE:
             best = min(best, *values)
-        spent = trials if variant.scheduler == "none" else epochs / table.mean_epochs
-        found += [best] * (sum(budget <= spent for budget in BUDGETS) - len(found))
-    return found + [best] * (len(BUDGETS) - len(found))
+        spent = len(used) if variant.scheduler == "none" else epochs / table.mean_epochs
+        found += [(best, len(used))] * (sum(budget <= spent for budget in BUDGETS) - len(found))
+    return found + [(best, len(used))] * (len(BUDGETS) - len(found))
 
 
 def run(asked: Any, name: str, curve: list[float], stopped: set[str]) -> list[float]:
@@ -206,15 +209,15 @@ def run(asked: Any, name: str, curve: list[float], stopped: set[str]) -> list[fl
     return curve
 
 
-def replay_all(models: list[str], replays: int) -> dict[Variant, list[list[float]]]:
-    """Replay what is missing, and return the best RMSE at each budget of all replays."""
+def replay_all(models: list[str], replays: int) -> dict[Variant, list[Reached]]:
+    """Replay what is missing, and return what all replays reach."""
     path = FOLDER / "search_quality.jsonl"
     FOLDER.mkdir(exist_ok=True)
     lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
-    kept: dict[Any, list[float]] = {}
+    kept: dict[Any, Reached] = {}
     for record in (json.loads(line) for line in lines if line.endswith("\n")):
-        kept[Variant(*record["variant"]), record["replay"], record["settings"]] = record["best"]
-    found: dict[Variant, list[list[float]]] = {}
+        kept[Variant(*record["variant"]), record["replay"], record["settings"]] = record["reached"]
+    found: dict[Variant, list[Reached]] = {}
     for model, *rest in itertools.product(models, SAMPLERS, SCHEDULERS, STARTS):
         variant, records = Variant(model, *rest), read_table(model)
         if len(records) < NUM_SETTINGS:
@@ -223,22 +226,24 @@ def replay_all(models: list[str], replays: int) -> dict[Variant, list[list[float
         for number in range(replays):
             key = (variant, number, len(records))
             if key not in kept:
-                kept[key] = [round(value, 6) for value in replay(table, variant, number)]
-                record = {"variant": variant, "replay": number, "settings": len(records), "best": kept[key]}
+                kept[key] = replay(table, variant, number)
+                record = {"variant": variant, "replay": number, "settings": len(records), "reached": kept[key]}
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
-            found.setdefault(variant, []).append(kept[key])
-        medians = ", ".join(f"{value - table.best:.4f}" for value in np.median(found[variant], axis=0))
-        print(f"{', '.join(variant)}: {medians} ({time.process_time() - start:.0f} s)", flush=True)
+        done = [reached for (of, _, settings), reached in kept.items() if (of, settings) == (variant, len(records))]
+        if len(done) >= FEWEST_REPLAYS:
+            found[variant] = done
+            medians = ", ".join(f"{value - table.best:.4f}" for value in np.median(done, axis=0)[:, 0])
+            print(f"{', '.join(variant)}: {medians} ({time.process_time() - start:.0f} s)", flush=True)
     return found
 
 
-def summaries(found: dict[Variant, list[list[float]]]) -> list[Record]:
-    """Summarize each variant's regrets: median and 90 % quantile at each budget."""
+def summaries(found: dict[Variant, list[Reached]]) -> list[Record]:
+    """Summarize each variant's regrets at each budget, and count its trials."""
     records = []
     for variant, values in found.items():
         table = Table(variant.model, read_table(variant.model))
-        regrets = np.array(values) - table.best
+        regrets = np.array(values)[:, :, 0] - table.best
         records.append(
             {
                 **variant._asdict(),
@@ -246,6 +251,7 @@ def summaries(found: dict[Variant, list[list[float]]]) -> list[Record]:
                 "median": [round(value, 5) for value in np.median(regrets, axis=0).tolist()],
                 "worst_tenth": [round(value, 5) for value in np.quantile(regrets, 0.9, axis=0).tolist()],
                 "mean": [round(value, 5) for value in regrets.mean(axis=0).tolist()],
+                "trials": [round(value) for value in np.array(values)[:, :, 1].mean(axis=0).tolist()],
             }
         )
     return records
@@ -265,9 +271,13 @@ def values(records: list[Record]) -> dict[str, Any]:
                 "epochs": table.mean_epochs,
                 "seconds": sum(record["seconds"] for record in table.records) / len(table.records),
                 "alone": alone,
-                "samplers": [[r["sampler"], r["scheduler"], *cells(r)] for r in mine if r["start"] == PAPER],
+                "samplers": [
+                    [r["sampler"], r["scheduler"], *cells(r), " / ".join(map(str, r["trials"])), r["replays"]]
+                    for r in mine
+                    if r["start"] == PAPER
+                ],
                 "starts": [
-                    [r["sampler"], r["start"], *cells(r)]
+                    [r["sampler"], r["start"], *cells(r), r["replays"]]
                     for r in mine
                     if r["scheduler"] == "none" and r["start"] != PAPER
                 ],
@@ -278,7 +288,6 @@ def values(records: list[Record]) -> dict[str, Any]:
         "budgets": BUDGETS,
         "training": TRAINING,
         "fixed": FIXED,
-        "replays": min((record["replays"] for record in records), default=0),
         "ratios": ratios(records),
     }
 
@@ -305,7 +314,7 @@ BASE = ("random", "none", PAPER)
 def main(
     models: Annotated[str, typer.Option(help="models, separated by commas")] = ",".join(MODELS),
     tables: Annotated[bool, typer.Option(help="train what is missing in the tables")] = True,
-    replays: Annotated[int, typer.Option(help="searches to replay, each way")] = NUM_REPLAYS,
+    replays: Annotated[int, typer.Option(help="searches to replay, each way; 0: only write the page")] = NUM_REPLAYS,
 ) -> None:
     """Train what is missing in the tables, and replay searches in those that are whole."""
     prepare_process(1)

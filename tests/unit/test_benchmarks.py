@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory", "own_logs")
+PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory", "own_logs", "search_quality")
 # benchmarks/ and paper/ both have a report.py, so a separate process runs this
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
-import own_logs, prepare_memory, report, roofline, schedulers, threads, tricks
+import own_logs, prepare_memory, report, roofline, schedulers, search_quality, threads, tricks
 from trainings import Training
 
 def content(name):
@@ -43,7 +43,22 @@ records = content("prepare_memory")[1]
 pages["prepare_memory"] = page("prepare_memory", records, rows=prepare_memory.rows(records))
 records = content("own_logs")[1]
 pages["own_logs"] = page("own_logs", records, **own_logs.values({r["log"]: r for r in records}))
+records = content("search_quality")[1]
+pages["search_quality"] = page("search_quality", [], **search_quality.values(records))
 report.chart(results, Path(sys.argv[1]))
+
+def trained(name, rate, last, epochs=15):
+    setting = {"training.learning_rate": rate, "training.l2": 1e-6, "model.dropout": 0.5}
+    curve = [last + 0.5 * (epochs - epoch) / epochs for epoch in range(1, epochs + 1)]
+    return {"name": name, "setting": setting, "valid_rmse": curve, "seconds": 1.0}
+
+known = trained("paper", 0.003, 0.9)  # the worst: any other would be stopped
+table = search_quality.Table("fm", [*(trained(str(n), 0.01 * n, 0.3 + 0.01 * n) for n in range(1, 31)), known])
+pages["nearest"] = table.records[table.nearest({**known["setting"], "training.learning_rate": 0.2}, {19})]["name"]
+for scheduler in ("none", "asha"):
+    for start in ("nothing", "paper"):
+        variant = search_quality.Variant("fm", "random", scheduler, start)
+        pages[f"{scheduler}, {start}"] = search_quality.replay(table, variant, 0)
 json.dump(pages, sys.stdout)
 """
 
@@ -72,3 +87,13 @@ def test_the_chart_shows_all_sides_models_and_panels(made):
     panels = {"frappe, batch 4096", "frappe, batch 128", "movielens, batch 4096"}
     for found in (made[1], words(BENCHMARKS / "results.svg")):
         assert sides | panels | {"fm", "ifm", "deepifm", "dropout 0.1", "seconds an epoch"} <= set(found)
+
+
+def test_a_replay_never_has_a_setting_twice_and_asha_tries_more_for_the_same_epochs(made):
+    assert made[0]["nearest"] in ("19", "21")  # 20 is used
+    for start in ("nothing", "paper"):
+        plain, stopping = made[0][f"none, {start}"], made[0][f"asha, {start}"]
+        assert [trials for _, trials in plain] == [10, 20, 31]  # 31 are all
+        assert plain[-1][0] == pytest.approx(0.31)
+        assert [best for best, _ in plain] == sorted((best for best, _ in plain), reverse=True)
+        assert stopping[0][1] > 10
