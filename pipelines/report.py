@@ -13,7 +13,8 @@ import polars as pl
 import typer
 
 from pipelines.data.card import Card, read_card
-from pipelines.data.catalog import get_dataset
+from pipelines.data.catalog import Dataset, get_dataset
+from pipelines.data.own import OwnDataset
 from pipelines.evaluation.comparisons import compare
 from pipelines.evaluation.published import Figure, published
 from pipelines.evaluation.ranks import rank_models
@@ -159,6 +160,7 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
         "entry": entry,
         "card": card,
         "headline": headline(dataset, tested, result, metric),
+        "negatives": negatives(entry, config),
         "bounds": bounds(card),
         "columns": shown,
         "rows": with_bars(sorted(listed, key=lambda row: metric.score(row["value"]))),
@@ -176,6 +178,18 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
             for name, spec in charts(tested, result, cells, begun, config.models, card, metric).items()
         },
     }
+
+
+def negatives(entry: Dataset | OwnDataset, config: Params) -> str:
+    """Say how a data set's negatives were made; nothing where it came with both classes."""
+    if isinstance(entry, OwnDataset):
+        made, number = entry.negatives, entry.negatives.count if entry.negatives else 0
+    else:
+        made, number = entry, 0 if entry.format == "libfm" else config.prepare.num_negatives
+    if not (made and made.replace):
+        return ""
+    said = f"A negative is a row of the log with another {made.replace}, one that never occurs with the row's "
+    return f"{said}{' and '.join(made.given)}{f'; each row has {number}' if number else ''}."
 
 
 def bounds(card: Card | None) -> list[str]:
