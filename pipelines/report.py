@@ -5,6 +5,7 @@ import math
 import time
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ import polars as pl
 import typer
 
 from pipelines.data.card import Card, read_card
-from pipelines.data.catalog import get_dataset
+from pipelines.data.catalog import Dataset, get_dataset
+from pipelines.data.own import OwnDataset
 from pipelines.evaluation.comparisons import compare
 from pipelines.evaluation.published import Figure, published
 from pipelines.evaluation.ranks import rank_models
@@ -136,12 +138,14 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     from models.registry import about  # torch takes seconds to import
 
     card, metric, entry = read_card(paths, dataset), METRICS[config.training.metric], get_dataset(dataset, paths.root)
-    rows, missing = [], {}
+    rows, missing, begun = [], {}, []
     for model in config.models:
         try:
             rows.append(read_row(paths, dataset, model, config.training, card))
         except Missing:
-            missing[model] = why_missing(paths, dataset, model) or "not run yet"
+            trials = unfinished(paths, dataset, model, metric)
+            begun += trials
+            missing[model] = why_missing(paths, dataset, model) or so_far(trials, metric)
     rows.sort(key=lambda row: rank(row, metric))
     result = compare(paths, dataset, config.models, metric)
     tested = [row for row in rows if row[f"test_{metric.name}_mean"] is not None]
@@ -149,12 +153,14 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     figures = published(entry, card)
     shown = board_columns(columns(rows, config), figures, [row["model"] for row in tested], card, metric)
     listed = [table_row(row, shown, about(row["model"]), figures, card, metric) for row in tested]
-    listed += [submitted_row(each, shown, metric) for each in read_submissions(paths, dataset)]
+    sent = [each for each in read_submissions(paths, dataset) if each.values(metric.name)]
+    listed += [submitted_row(each, shown, metric) for each in sent]
     return {
         "name": dataset,
         "entry": entry,
         "card": card,
         "headline": headline(dataset, tested, result, metric),
+        "negatives": negatives(entry, config),
         "bounds": bounds(card),
         "columns": shown,
         "rows": with_bars(sorted(listed, key=lambda row: metric.score(row["value"]))),
@@ -169,9 +175,21 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
         "means": {row["model"]: row[f"test_{metric.name}_mean"] for row in tested},
         "charts": {
             f"{dataset}/{name}": spec
-            for name, spec in charts(tested, result, cells, config.models, card, metric).items()
+            for name, spec in charts(tested, result, cells, begun, config.models, card, metric).items()
         },
     }
+
+
+def negatives(entry: Dataset | OwnDataset, config: Params) -> str:
+    """Say how a data set's negatives were made; nothing where it came with both classes."""
+    if isinstance(entry, OwnDataset):
+        made, number = entry.negatives, entry.negatives.count if entry.negatives else 0
+    else:
+        made, number = entry, 0 if entry.format == "libfm" else config.prepare.num_negatives
+    if not (made and made.replace):
+        return ""
+    said = f"A negative is a row of the log with another {made.replace}, one that never occurs with the row's "
+    return f"{said}{' and '.join(made.given)}{f'; each row has {number}' if number else ''}."
 
 
 def bounds(card: Card | None) -> list[str]:
@@ -346,6 +364,33 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, An
     }
 
 
+def unfinished(paths: Paths, dataset: str, model: str, metric: Metric) -> list[dict[str, Any]]:
+    """List the trials that are over of a search that runs or was interrupted; none without a search."""
+    journal = paths.study(dataset, model) / "journal.log"
+    if not journal.exists():
+        return []
+    from optuna import get_all_study_summaries, load_study  # takes a second to import
+
+    from pipelines.search.journal import finished_trials, read_journal, trials_table
+
+    storage = read_journal(journal)
+    begun = [summary for summary in get_all_study_summaries(storage) if summary.datetime_start]
+    if not begun:
+        return []
+    last = max(begun, key=lambda summary: summary.datetime_start or datetime.min)
+    trials = finished_trials(load_study(study_name=last.study_name, storage=storage))
+    return trial_rows(model, trials_table(trials, metric), space_of(model), metric) if trials else []
+
+
+def so_far(trials: Sequence[Mapping[str, Any]], metric: Metric) -> str:
+    """Say how far a search without results is."""
+    if not trials:
+        return "not run yet"
+    best = trials[-1]["best"]
+    found = f", the best with valid {metric.title} {metric.format(best)}" if best is not None else ""
+    return f"not finished: {len(trials)} trials{found}"
+
+
 def space_of(model: str) -> dict[str, Any]:
     """Find a model's search space; an empty one if its file is not there any more."""
     from search_spaces.shared import get_space
@@ -415,13 +460,16 @@ def charts(
     tested: list[dict[str, Any]],
     result: dict[str, Any],
     cells: dict[str, dict[str, Any]],
+    begun: list[dict[str, Any]],
     models: Sequence[str],
     card: Card | None,
     metric: Metric,
 ) -> dict[str, specs.Spec]:
-    """Make the charts of one data set, by name."""
+    """Make the charts of one data set, by name. `begun` are trials of searches without results."""
+    trials = [row for each in cells.values() for row in each["trials"]] + begun
+    made = {"search": specs.search_chart(trials, models, metric)} if trials else {}
     if not tested:
-        return {}
+        return made
     pareto = [
         {
             "model": row["model"],
@@ -433,12 +481,11 @@ def charts(
         }
         for row in tested
     ]
-    made = {
+    made |= {
         f"pareto-{cost}": specs.pareto_chart([row for row in pareto if row[cost]], models, metric, cost, title)
         for cost, title in COSTS.items()
     }
     made["curves"] = specs.curve_chart([row for each in cells.values() for row in each["curve"]], models, metric)
-    made["search"] = specs.search_chart([row for each in cells.values() for row in each["trials"]], models, metric)
     if result["models"]:
         bounds = card.planted.reachable if card and card.planted else None
         known = {

@@ -3,21 +3,27 @@
 import html
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import polars as pl
 import pytest
 import vl_convert
+from optuna.distributions import FloatDistribution
 
 from models.registry import list_models
-from pipelines.data.catalog import list_datasets
+from pipelines.data.catalog import get_dataset, list_datasets
+from pipelines.data.own import OwnDataset
 from pipelines.evaluation.published import FILE
 from pipelines.project.files import noted_failure, write_json, write_text
 from pipelines.project.metric import METRICS
+from pipelines.project.params import Params, TuneParams
 from pipelines.project.paths import Paths
-from pipelines.report import main
+from pipelines.report import main, negatives
 from pipelines.reporting import specs
+from pipelines.search.journal import open_journal
 from results import with_spread, write_cell, write_declined, write_runs, write_trials
 
 HOSTILE = "<script>document.title = 'taken'</script>"
@@ -327,3 +333,34 @@ def test_the_page_is_opened_once_if_asked(project, monkeypatch):
     monkeypatch.setattr("pipelines.report.webbrowser.open", opened.append)
     main(project.paths.root / "params.yaml", show=True)
     assert opened == [project.paths.report.resolve().as_uri()]
+
+
+def test_a_search_that_runs_is_shown_with_its_trials(project):
+    project.models = ["fm"]
+    journal = project.paths.study("mine", "fm") / "journal.log"
+    journal.parent.mkdir(parents=True)
+    study = optuna.create_study(storage=open_journal(journal), study_name="study")
+    space = {"training.learning_rate": FloatDistribution(1e-3, 1.0, log=True)}
+    for number, value in enumerate((0.5, 0.4)):
+        asked = study.ask(space)
+        asked.report(value, 1)
+        study.tell(asked, value)
+        words = visible(project.page())
+        assert f"fm: not finished: {number + 1} trials, the best with valid RMSE {value:.4f}" in words
+    study.ask(space)
+    assert [row["value"] for row in project.charts()["mine/search"]["data"]["values"]] == [0.5, 0.4]
+
+
+def test_how_negatives_were_made_is_said():
+    config = Params(seed=1, datasets=["frappe"], models=["fm"], tune=TuneParams(num_trials=1))
+    said = negatives(get_dataset("frappe"), config)
+    assert said == (
+        "A negative is a row of the log with another item, one that never occurs with the row's user; each row has 2."
+    )
+    assert negatives(get_dataset("movielens-nfm"), config).endswith("with the row's user and movie.")
+    own = {"name": "mine", "format": "table", "folder": Path(), "files": ["a.csv"], "fields": {"user": "category"}}
+    assert negatives(OwnDataset(**own, label="click"), config) == ""
+    drawn = {"replace": "item", "given": ["user"], "count": 5}
+    both = {"user": "category", "item": "category"}
+    table = OwnDataset(**{**own, "fields": both}, label="all positive", negatives=drawn)
+    assert negatives(table, config).endswith("; each row has 5.")

@@ -106,3 +106,12 @@ def test_the_page_shows_a_submission_as_such_and_nothing_in_it_is_executed(copy,
     assert '&lt;b&gt;mine&lt;/b&gt;</a><span class="tag warn">submitted, not verified</span>' in page
     assert "<script>alert(1)" not in page
     assert "<b>mine" not in page
+
+
+def test_a_submission_without_the_metric_that_decides_is_left_out(copy, sent, file):
+    figures = {name: value for name, value in sent["seeds"]["0"].items() if name != "test_ece"}
+    file.write_text(json.dumps({**sent, "seeds": {"0": figures, "1": figures}}))
+    config = load_params(copy.params)
+    assert len(report.board("synthetic", config, Paths(copy.root))["rows"]) == 1
+    ece = config.model_copy(update={"training": config.training.model_copy(update={"metric": "ece"})})
+    assert report.board("synthetic", ece, Paths(copy.root))["rows"] == []
