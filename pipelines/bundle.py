@@ -1,7 +1,8 @@
 """Keep the best final run of a model as a bundle."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +14,9 @@ from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, note
 from pipelines.project.metric import METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
+
+if TYPE_CHECKING:
+    import polars as pl
 
 TOLERANCE = 1e-3  # relative, between a run and its repetition on another machine
 
@@ -29,7 +33,8 @@ def main(
     `evaluate.keep`, it is trained again with the same seed: the same code gives
     the same weights.
 
-    Writes model.safetensors, vocabulary.parquet and bundle.json.
+    Writes model.safetensors, vocabulary.parquet and bundle.json, and what
+    `predict` needs of your side tables.
     """
     config, paths = load_params(params), Paths(params.parent)
     entry, results = get_dataset(dataset, paths.root), paths.results(dataset, model)
@@ -37,7 +42,8 @@ def main(
     if not isinstance(best, Best) or not summary.seeds:
         raise ValueError(f"{model} declines {dataset}: there is no run to keep")
     check_metric(best, config.training.metric)
-    from pipelines.evaluation.bundles import write_bundle  # torch takes seconds to import
+    from pipelines.data.fresh import sources_of  # torch takes seconds to import
+    from pipelines.evaluation.bundles import write_bundle
     from pipelines.evaluation.final_runs import final_seed, kept_model, run_files
     from pipelines.project.settings import resolve
     from pipelines.training import loop
@@ -82,6 +88,7 @@ def main(
         field_dims=cell.schema["field_dims"],
         fitted=cell.schema.get("fitted", {}),
         layout=layout_of(entry),
+        sides=sides_of(entry, [*sources_of(cell.schema["fields"], cell.schema.get("fitted", {})).values()]),
         licence=entry.licence,
         citation=entry.citation,
         seed=int(seed),
@@ -98,6 +105,22 @@ def layout_of(entry: Dataset | OwnDataset) -> Layout:
     if isinstance(entry, OwnDataset):
         return Layout(**{key: getattr(entry, key) for key in Layout.model_fields})
     return Layout()
+
+
+def sides_of(entry: Dataset | OwnDataset, needed: Sequence[str]) -> list[tuple[str, "pl.DataFrame"]]:
+    """Read the keys and needed columns of a data set's side tables. Tables without such columns are left out."""
+    from pipelines.data.tables import read_side
+
+    found = []
+    if not isinstance(entry, OwnDataset):
+        return found
+    for join in reversed(entry.joins):  # the key of a table may come from one before
+        side = read_side(entry, join)
+        columns = [column for column in side.columns if column in needed and column != join.key]
+        if columns:
+            found.append((join.key, side.select(join.key, *columns)))
+            needed = [*needed, join.key]
+    return found[::-1]
 
 
 if __name__ == "__main__":

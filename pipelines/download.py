@@ -63,11 +63,9 @@ def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
 
     seed = load_params(params).seed  # first, so that a mistyped --params leaves no data behind
     folder = Paths(params.parent).raw(dataset.name)
-    if isinstance(dataset, OwnDataset):  # read where its owner keeps it
-        return [path for paths in dataset.paths().values() for path in paths]
-    if dataset.generated:
+    if isinstance(dataset, Dataset) and dataset.generated:
         return generate(dataset, folder, seed)
-    if not dataset.sources:
+    if isinstance(dataset, Dataset) and not dataset.sources:
         return put_there(dataset, folder)
     files, raw_files, paths = [fetch(source) for source in dataset.sources], [], []
     for source, file in zip(dataset.sources, files, strict=True):
@@ -78,7 +76,7 @@ def download(dataset: Dataset | OwnDataset, params: Path) -> list[Path]:
     write_json(folder / SOURCES, [raw_file.model_dump() for raw_file in raw_files])
     for note in dict.fromkeys(raw_file.note for raw_file in raw_files if raw_file.note):
         print(f"note: {note}", file=sys.stderr)
-    return paths
+    return dataset.all_files() if isinstance(dataset, OwnDataset) else paths  # own files stay where they are
 
 
 def put_there(dataset: Dataset, folder: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +17,11 @@ from pipelines.project.metric import METRICS, known
 from pipelines.project.records import yaml_text
 
 MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
-LEAST_SECONDS = 10  # of a search
-SEARCH_SHARE = 0.6  # of the budget; the final runs have the rest
+LEAST_SECONDS = 5  # of a search
+START_SECONDS = 8  # of a stage, before it trains
+SEARCH_SHARE = 0.55  # of the budget but for the starts; all else has the rest
 MAX_EPOCHS = 30  # of a run
+LEAST_EPOCHS = 10  # that a final run is expected to take
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -28,7 +30,7 @@ def main(
     time_budget: Annotated[str, typer.Option(help="For all models together: 90s, 10m or 2h.")] = "10m",
     models: Annotated[str, typer.Option(help="Models, separated by commas; all: every model.")] = ",".join(MODELS),
     metric: Annotated[str, typer.Option(help=f"{', '.join(METRICS)}: decides searches and ranks.")] = "auc",
-    num_seeds: Annotated[int, typer.Option(help="Final runs of each model.")] = 3,
+    num_seeds: Annotated[int, typer.Option(help="Final runs of each model, if the time allows so many.")] = 3,
     num_trials: Annotated[int | None, typer.Option(help="Trials of each search, if the time allows so many.")] = None,
     sample: Annotated[
         int | None, typer.Option(help="Training rows of a trial, drawn from a large log; the final runs have all.")
@@ -36,9 +38,10 @@ def main(
 ) -> None:
     """Prepare a data set, search the hyperparameters of several models, and rank them.
 
-    All models have the same share of the time budget. Everything is in runs/DATASET; running the command again goes on.
+    The searches of all models have the same share of the time budget; the time that is left decides how many final
+    runs there are. Everything is in runs/DATASET; running the command again goes on.
     """
-    seconds = seconds_of(time_budget)
+    seconds, start = seconds_of(time_budget), time.monotonic()
     from models.registry import get_model, list_models, why_declined
     from pipelines.data.catalog import get_dataset
     from pipelines.data.rows import load_schema
@@ -54,40 +57,85 @@ def main(
     require_group(described, known(metric))
     fields = described.fields
     suited = [name for name in chosen if not why_declined(name, tuple(fields))]
-    each = seconds * SEARCH_SHARE / max(1, len(suited))
+    starts = 2 * START_SECONDS * len(suited)
+    each = max(0, seconds - starts) * SEARCH_SHARE / max(1, len(suited))
     if not suited or each < LEAST_SECONDS:
         raise ValueError(f"--time-budget {time_budget} leaves {each:.0f} s for each of {len(suited)} models: give more")
-    params = paths.root / "params.yaml"
+    params, fixed = paths.root / "params.yaml", {}
     tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
-    write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {}))
+
+    def write_params(seeds: int) -> None:
+        write_text(params, params_text(dataset, suited, metric, seeds, tune, fixed))
+
+    write_params(num_seeds)
     stage("download", params, dataset=dataset)
     stage("prepare", params, dataset=dataset)
     num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
-    write_text(params, params_text(dataset, suited, metric, num_seeds, tune, {"training.batch_size": batch_size}))
+    fixed["training.batch_size"] = batch_size
+    write_params(num_seeds)
     if sample and sample < num_rows:
         print(f"searches train on {sample:,} of {num_rows:,} rows, drawn; the final runs train on all", flush=True)
-    share = seconds * (1 - SEARCH_SHARE) / len(suited)
-    print(forecast(epoch_seconds(dataset, params, paths), each, share, num_seeds, os.cpu_count() or 1), flush=True)
-    failed = fit_all(dataset, suited, params)
+    epoch = epoch_seconds(dataset, params, paths)
+    left = seconds - (time.monotonic() - start) - starts - len(suited) * each
+    print(forecast(epoch, each, len(suited), left, time_budget), flush=True)
+
+    def write_seeds(done: list[str]) -> None:
+        """Write how many final runs of each model the time that is left allows."""
+        scale = max(1.0, num_rows / (sample or num_rows))
+        expected = [scale * run_seconds(paths.results(dataset, name), name, dataset) for name in done]
+        left = seconds - (time.monotonic() - start) - START_SECONDS * len(done)
+        seeds = seeds_that_fit(sum(expected), left, num_seeds, os.cpu_count() or 1)
+        if seeds < num_seeds:
+            print(f"the time that is left allows {seeds} final runs of each model, not {num_seeds}", flush=True)
+        write_params(seeds)
+
+    failed = fit_all(dataset, suited, params, write_seeds)
     if len(failed) == len(suited):
         raise ValueError(f"all models failed, the first with: {next(iter(failed.values()))}")
-    report(dataset, [name for name in suited if name not in failed], failed, params, num_seeds)
+    report(dataset, failed, params)
+    print(f"fitting took {time.monotonic() - start:.0f} s of --time-budget {time_budget}")
 
 
-def forecast(epoch: float, search: float, share: float, num_seeds: int, at_once: int) -> str:
+def forecast(epoch: float, search: float, num_models: int, left: float, budget: str) -> str:
     """Say how long the data takes, from the seconds of an epoch of fm.
 
-    `share` is what the budget leaves for the final runs of a model, which run to their end even if they take longer.
+    `left` is what the budget leaves for the final runs of all models. Raises ValueError where that is too little for
+    a short run of each model, as if each were as fast as fm.
     """
-    most = MAX_EPOCHS * epoch * -(-num_seeds // at_once)
-    text = f"an epoch of fm takes {epoch:.1f} s; each search has {search:.0f} s; "
-    text += f"the final runs of fm take up to {most:.0f} s ({num_seeds} seeds, {MAX_EPOCHS} epochs)"
-    if most > share:
-        text += (
-            f", more than the {share:.0f} s that the budget leaves them: lower --num-seeds, or expect to wait longer"
+    least = num_models * LEAST_EPOCHS * epoch
+    if least > left:
+        raise ValueError(
+            f"--time-budget {budget}: an epoch of fm takes {epoch:.1f} s, so the final runs of {num_models} models "
+            f"take more than {least:.0f} s, and {max(0, left):.0f} s are left: give more time, or fewer --models"
         )
-    return text
+    return f"an epoch of fm takes {epoch:.1f} s; each search has {search:.0f} s; all final runs have {left:.0f} s"
+
+
+def run_seconds(folder: Path, model: str, dataset: str) -> float:
+    """Estimate the seconds of a final run from the best trial of the search.
+
+    A trial that the budget ended says nothing of how many epochs a run takes: then the most are expected.
+    """
+    from pipelines.evaluation.results import Best, read_best
+    from pipelines.project.records import command, read_csv
+
+    best = read_best(folder, model, dataset)
+    if not isinstance(best, Best):
+        return 0.0
+    trials = read_csv(folder / "trials.csv", command("tune", model, dataset))
+    (trial,) = trials.filter(trials["trial"] == best.trial).to_dicts()
+    epochs = MAX_EPOCHS if trial["reason"] else trial["epochs"]
+    return trial["seconds"] / trial["epochs"] * epochs
+
+
+def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
+    """Return how many final runs of each model fit, where one of each model takes so many seconds in all.
+
+    As many as run at once are always made.
+    """
+    fitting = [seeds for seeds in range(1, most + 1) if seconds * -(-seeds // at_once) <= left]
+    return max(min(most, at_once), *fitting, 1)
 
 
 def seconds_of(text: str) -> float:
@@ -148,8 +196,11 @@ def epoch_seconds(dataset: str, params: Path, paths: Any) -> float:
     return epoch.seconds
 
 
-def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
-    """Search and train every model, and show how far each is. Returns why models failed."""
+def fit_all(dataset: str, models: list[str], params: Path, searched: Callable[[list[str]], None]) -> dict[str, str]:
+    """Search every model, then train each, and show how far each is.
+
+    `searched` is called with the models whose search ended well. Returns why models failed.
+    """
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
@@ -170,20 +221,24 @@ def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
         Live(get_renderable=table, console=console, refresh_per_second=2),
     ):
 
-        def run_stage(name: str, model: str) -> str:
-            return stage(name, params, environment, dataset=dataset, model=model).partition(": ")[2]
-
-        for model in models:
+        def run_stage(name: str, model: str, doing: str) -> None:
+            start = f"{state[model]}; " if name == "evaluate" else ""
+            state[model] = start + doing
             try:
-                state[model] = "is searched"
-                found = run_stage("tune", model)
-                state[model] = f"{found}; final runs"
-                state[model] = f"{found}; {run_stage('evaluate', model)}"
+                found = stage(name, params, environment, dataset=dataset, model=model).partition(": ")[2]
+                state[model] = start + found
             except ValueError as error:
                 failed[model] = str(error)
                 state[model] = f"failed: {error}"
-            if not console.is_terminal:
+            if not console.is_terminal and (name == "evaluate" or model in failed):
                 console.print(f"{model}: {state[model]}", highlight=False, soft_wrap=True)
+
+        for model in models:
+            run_stage("tune", model, "is searched")
+        found = [model for model in models if model not in failed]
+        searched(found)
+        for model in found:
+            run_stage("evaluate", model, "final runs")
         if len(failed) < len(models):
             try:
                 stage("ensemble", params, environment, "--default", dataset=dataset)
@@ -192,11 +247,13 @@ def fit_all(dataset: str, models: list[str], params: Path) -> dict[str, str]:
     return failed
 
 
-def report(dataset: str, models: list[str], failed: dict[str, str], params: Path, num_seeds: int) -> None:
+def report(dataset: str, failed: dict[str, str], params: Path) -> None:
     """Print the leaderboard, which models differ, and what to do next."""
     from pipelines import leaderboard, significance
     from pipelines import report as page
+    from pipelines.project.params import load_params
 
+    num_seeds = load_params(params).evaluate.num_seeds
     leaderboard.main(params, so_far=bool(failed), all_metrics=True)
     if num_seeds > 1:
         significance.main(params)

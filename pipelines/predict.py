@@ -29,9 +29,10 @@ def main(
 ) -> None:
     """Score rows with a bundle: the probability of the label +1.
 
-    Reads what `prepare` reads, and encodes it the same way. Rows keep their
-    order. Values that training did not know are treated as rare ones, or
-    left out where the data set has no feature for these.
+    Reads what `prepare` reads, and encodes it the same way. Columns of your
+    side tables that rows lack are joined by key. Rows keep their order.
+    Values that training did not know are treated as rare ones, or left out
+    where the data set has no feature for these.
     """
     import polars as pl  # and torch take seconds to import
 
@@ -51,17 +52,37 @@ def main(
         sink(scan_as_text(file, kept.layout), stored)
         table = pl.scan_parquet(stored)
         columns = table.collect_schema().names()
+        joined = with_sides(table, kept, bundle, file.name)
+        known = joined.collect_schema().names()
         needed = [
-            column_of(f"column of field {field!r} in {file.name}", source, columns)
+            column_of(f"column of field {field!r} in {file.name}", source, known)
             for field, source in sources_of(kept.fields, kept.fitted).items()
         ]
         copied = columns if keep is None else [column.strip() for column in keep.split(",") if column.strip()]
         for column in copied:
             column_of(f"column of --keep in {file.name}", column, columns)
-        scores = score(table.select(*dict.fromkeys(needed)), kept, model, bundle)
+        scores = score(joined.select(*dict.fromkeys(needed)), kept, model, bundle)
         write(pl.concat([table.select(copied).drop(SCORE, strict=False), scores.lazy()], how="horizontal"), out)
     note(f"the data of {kept.dataset} has a licence: {kept.licence}")
     print(f"{out}: {len(scores):,} rows scored with {kept.model}, on average {scores[SCORE].mean() or 0:.4f}")
+
+
+def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str) -> "pl.LazyFrame":
+    """Add the columns of a bundle's side tables that rows lack.
+
+    Raises ValueError for rows that lack the key, too.
+    """
+    import polars as pl
+
+    from pipelines.data.tables import join_side
+
+    for name, key in kept.sides.items():
+        side, columns = pl.read_parquet(bundle / name), table.collect_schema().names()
+        lacking = [column for column in side.columns if column != key and column not in columns]
+        if lacking and key not in columns:
+            raise ValueError(f"{file} needs the column {key}, by which a side table is joined, or {', '.join(lacking)}")
+        table = join_side(table, side.select(key, *lacking), key) if lacking else table
+    return table
 
 
 def score(table: "pl.LazyFrame", kept: "Bundle", model: "nn.Module", bundle: Path) -> "pl.DataFrame":

@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter
 
-from pipelines.data.catalog import Dataset, Source
-from pipelines.data.own import OwnDataset
+from pipelines.data.catalog import Dataset
+from pipelines.data.own import OwnDataset, Source
 from pipelines.project.files import file_digest
 from pipelines.project.paths import Paths
 from pipelines.project.records import ABSENT, Record, read_record

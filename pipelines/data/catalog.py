@@ -1,15 +1,14 @@
 """Read the data sets of `datasets/`: where each comes from, its licence, and what its rows mean."""
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, Strict, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from pipelines.data.own import RESERVED, OwnDataset
+from pipelines.data.own import RESERVED, Names, OwnDataset, Sources, files_of
 from pipelines.project.cli import one_of
-from pipelines.project.params import distinct
-from pipelines.project.paths import shipped
+from pipelines.project.paths import Paths, shipped
 from pipelines.project.records import Schema, check, read_yaml
 
 FOLDER = shipped("datasets")
@@ -26,22 +25,7 @@ COLUMNS = {  # of formats that fix them
 }  # fmt: skip
 PUBLISHED = {"embed_dim": 256, "max_epochs": 100}  # with which the figures of `published_rmse` were made
 
-NOT_IN_FILES = ("name", "folder")  # what a file's place says
-
-Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
-
-
-class Source(Schema):
-    """Name one file to fetch."""
-
-    url: str
-    checksum: str  # ALGORITHM:HEX; git-blob is the SHA-1 that git gives the content
-    members: Names = ()  # the files wanted from a zip archive; none: the file itself
-    variants: dict[str, str] = Field(default={})  # by checksum: how a file that a mirror may have differs from this one
-
-    @property
-    def name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
+NOT_IN_FILES = ("name", "folder", "raw")  # what a file's place says
 
 
 class Dataset(Schema):
@@ -58,7 +42,7 @@ class Dataset(Schema):
     citation: str
     format: Format
     fields: Annotated[Names, Field(min_length=1)]
-    sources: Annotated[tuple[Source, ...], Strict(False)] = ()
+    sources: Sources = ()
     replace: str = ""
     given: Names = ()
     group: str = ""  # the field whose values are the groups of group_auc; empty: the field `given`, if it is one
@@ -94,8 +78,7 @@ class Dataset(Schema):
         """Name the files in data/raw/NAME. Without sources, the user puts them there."""
         if not self.sources:
             return ["train.libfm", "valid.libfm", "test.libfm"] if self.format == "libfm" else ["log.csv"]
-        members = [member for source in self.sources for member in source.members or (source.name,)]
-        return [PurePosixPath(member).name for member in members]
+        return files_of(self.sources)
 
     @model_validator(mode="after")
     def have_usable_fields(self) -> "Dataset":
@@ -126,8 +109,6 @@ class Dataset(Schema):
         files = self.files
         if self.format == "libfm" and len(files) != 3:
             raise ValueError(f"sources: libfm needs three files, train, valid and test in this order; got {len(files)}")
-        if len({*files}) < len(files):
-            raise ValueError(f"sources: two files have the same name; they are {', '.join(files)}")
         return self
 
 
@@ -159,7 +140,9 @@ def get_dataset(name: str, root: Path = Path()) -> Dataset | OwnDataset:
     if (format := content.get("format", FORMATS[0])) not in FORMATS:
         raise ValueError(f"{file}: format: unknown format {format!r}; choose one of: {', '.join(FORMATS)}")
     if format == "table":
-        return check(OwnDataset, {**content, "name": name, "folder": file.parents[1]}, f"{file}: ")
+        return check(
+            OwnDataset, {**content, "name": name, "folder": file.parents[1], "raw": Paths(root).raw(name)}, f"{file}: "
+        )
     return check(Dataset, {**content, "name": name}, f"{file}: ")
 
 

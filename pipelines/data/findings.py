@@ -1,6 +1,7 @@
 """Say what is remarkable in the rows of a user's own table."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,12 @@ MANY = 0.5  # of the test rows, with values that train lacks
 FEWEST = 10  # test rows of each class, with fewer of which an AUC says nothing
 USERS = ("user", "uid", "visitor", "member", "account", "customer", "client")  # names of columns, before an _id
 ITEMS = ("item", "iid", "movie", "product", "song", "track", "artist", "book", "article", "ad", "adgroup", "business")
+
+
+def column_like(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    """Find the column that has the first of some names, with or without an id at its end."""
+    stems = {re.sub("_?(id|no)$", "", column.lower()): column for column in columns}
+    return next((stems[name] for name in names if name in stems), None)
 
 
 def findings(table: pl.DataFrame, dataset: OwnDataset, seed: int) -> list[str]:
@@ -58,8 +65,7 @@ def percent(count: int, total: int) -> str:
 
 def repeated_events(table: pl.DataFrame, positive: np.ndarray) -> list[str]:
     """Say how many rows repeat another row's user and item, where columns say these."""
-    stems = {re.sub("_?(id|no)$", "", column.lower()): column for column in table.columns}
-    user, item = (next((stems[name] for name in names if name in stems), None) for names in (USERS, ITEMS))
+    user, item = column_like(USERS, table.columns), column_like(ITEMS, table.columns)
     if not user or not item:
         return []
     events = table.select(user, item).with_columns(pl.Series("positive", positive))

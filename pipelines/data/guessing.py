@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.cells import is_number, times_of
+from pipelines.data.findings import USERS, column_like
 from pipelines.data.fitting import columns_of
 from pipelines.data.formats import ELEMENTS
 from pipelines.data.own import INHERITED, RESERVED, Layout, OwnDataset, label_of
@@ -69,6 +70,9 @@ def propose(
         proposal.fields[f"own_{name}"] = dataclasses.replace(column, keys={"column": name, **column.keys})
     numbers_beside_numbers(proposal.fields)
     drop_what_train_lacks(proposal, table)
+    user = column_like(USERS, table.columns)
+    if user and user != used and 1 < table[user].n_unique() <= table.height / 2:
+        proposal.group = user
     return proposal, table
 
 

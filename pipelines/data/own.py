@@ -1,12 +1,16 @@
 """Describe a user's own table: its files, label, fields and split, as in datasets/NAME.yaml."""
 
 import re
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, Strict, field_validator, model_validator
 
 from pipelines.project.cli import one_of
+from pipelines.project.params import distinct
+from pipelines.project.paths import Paths
 from pipelines.project.records import Schema
 
 COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<value>.+)")
@@ -25,6 +29,40 @@ INHERITED = (
 Encoding = Literal["utf8", "cp1252"]
 Kind = Literal["category", "number", "time", "list"]
 SplitKind = Literal["random", "order", "time", "group", "last", "fold"]
+Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
+
+
+class Source(Schema):
+    """Name one file to fetch."""
+
+    url: str
+    checksum: str  # ALGORITHM:HEX; git-blob is the SHA-1 that git gives the content
+    members: Names = ()  # the files wanted from a zip archive; none: the file itself
+    variants: dict[str, str] = Field(default={})  # by checksum: how a file that a mirror may have differs from this one
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def files(self) -> list[str]:
+        """Name the files that it gives."""
+        return [PurePosixPath(member).name for member in self.members or (self.name,)]
+
+
+def files_of(sources: Sequence[Source]) -> list[str]:
+    """Name the files that sources give."""
+    return [file for source in sources for file in source.files]
+
+
+def have_distinct_files(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+    files = files_of(sources)
+    if len({*files}) < len(files):
+        raise ValueError(f"two files have the same name; they are {', '.join(files)}")
+    return sources
+
+
+Sources = Annotated[tuple[Source, ...], Strict(False), AfterValidator(have_distinct_files)]
 
 
 class Column(Schema):
@@ -137,6 +175,8 @@ class OwnDataset(Layout):
     licence: str = "your own data"
     citation: str = "none needed"
     folder: Path
+    raw: Path = Path()  # the folder of fetched files
+    sources: Sources = ()  # files to fetch; those that files and joins name
     files: list[str] | dict[Literal["train", "valid", "test"], str]
     joins: list[Join] = Field(default=[])
     label: str  # a column with two values, or a comparison: rating >= 4; or all positive
@@ -233,17 +273,48 @@ class OwnDataset(Layout):
             return {part: self.found([self.files[part]]) for part in ("train", "valid", "test")}
         return {"all": self.found(self.files)}
 
+    def all_files(self) -> list[Path]:
+        """Find the files of the log and of its side tables. Raises as `paths` does."""
+        return self.found(self.patterns)
+
+    def own_files(self) -> list[Path]:
+        """Find those of all files that are not fetched. Raises as `paths` does."""
+        fetched = files_of(self.sources)
+        return self.found([pattern for pattern in self.patterns if pattern not in fetched])
+
+    @property
+    def patterns(self) -> list[str]:
+        """Return the names and patterns of the log's files and of its side tables."""
+        log = [*self.files.values()] if isinstance(self.files, dict) else self.files
+        return [*log, *(pattern for join in self.joins for pattern in join.files)]
+
     def found(self, patterns: list[str]) -> list[Path]:
-        """Expand patterns to files, in order. Raises ValueError for a pattern without a file."""
+        """Expand patterns to files, in order.
+
+        Raises ValueError for a pattern without a file, and for a file in a folder that stages write.
+        """
         found: list[Path] = []
+        fetched = files_of(self.sources)
         for pattern in patterns:
+            if pattern in fetched:
+                found.append(self.fetched(pattern))
+                continue
             path = Path(pattern).expanduser()
             root, rest = (Path(path.anchor), path.relative_to(path.anchor)) if path.anchor else (self.folder, path)
             matches = sorted(root.glob(str(rest)))
             if not matches:
                 raise ValueError(f"data set {self.name!r}: no file {root / rest}")
+            for match, place in product(matches, Paths(self.folder).written(self.name)):
+                if match.resolve().is_relative_to(place.resolve()):
+                    raise ValueError(f"data set {self.name!r}: move {match} out of {place}, where stages write")
             found += matches
         return found
+
+    def fetched(self, name: str) -> Path:
+        """Return the path of a file of `sources`. Raises ValueError that names the stage to run."""
+        if not (self.raw / name).is_file():
+            raise ValueError(f"{self.raw / name} is missing; run `python -m pipelines.download --dataset {self.name}`")
+        return self.raw / name
 
     def source(self, field: str) -> str:
         """Return the column of a field."""

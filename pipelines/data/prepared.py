@@ -51,7 +51,7 @@ def prepare_in(
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
     begin("reads and encodes the rows")
     if isinstance(dataset, OwnDataset):
-        files = [file for part in dataset.paths().values() for file in part]
+        files = dataset.all_files()
         encoded, splits = splits_of_table(dataset, params, seeds, folder, begin)
     elif dataset.format == "libfm":
         if (asked := params.prepare.split) != "random":

@@ -35,6 +35,7 @@ class Proposal:
     joins: list[dict[str, Any]]
     label: str
     split: dict[str, str]
+    group: str = ""
     fields: dict[str, Field] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)  # by column: why
     notes: list[str] = field(default_factory=list)  # what describe says of its guesses
@@ -55,6 +56,8 @@ class Proposal:
         if isinstance(self.files, list):
             split = flow(self.split) if self.split else "random"
             lines.append(f"split: {split} # random, order, or {{by: time | group | last | fold, column: NAME}}")
+        if self.group:
+            lines.append(f"group: {quoted(self.group)} # group_auc is the mean AUC of its values")
         lines.append("fields: # category, or {kind: number | time | list, …}; docs/own-data.md lists the keys")
         lines += [f"  {quoted(name)}: {text}" for name, text in in_ranges(self.fields)]
         for why in dict.fromkeys(self.dropped.values()):

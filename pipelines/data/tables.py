@@ -114,16 +114,32 @@ def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
 def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) -> pl.LazyFrame:
     """Join side tables of a data set to its log, or to some columns."""
     for join in joins:
-        side, columns = read_files(dataset.found(join.files), dataset.layout_of(join)), table.collect_schema().names()
-        for name, has in (("the log", columns), (", ".join(join.files), side.columns)):
-            if join.key not in has:
-                raise ValueError(f"data set {dataset.name!r}: join by {join.key!r}, but {name} has no such column")
-        if twice := side[join.key].drop_nulls().value_counts().filter(pl.col("count") > 1)[join.key].to_list():
-            raise ValueError(f"{', '.join(join.files)}: key {join.key} {min(twice)!r} occurs more than once")
+        side, columns = read_side(dataset, join), table.collect_schema().names()
+        if join.key not in columns:
+            raise no_key(dataset, join, "the log")
         if both := (set(side.columns) & set(columns)) - {join.key}:
             raise ValueError(f"{', '.join(join.files)}: column {min(both)!r} stands in the log too")
-        table = table.join(side.lazy(), on=join.key, how="left", maintain_order="left")
+        table = join_side(table, side, join.key)
     return table
+
+
+def join_side(table: pl.LazyFrame, side: pl.DataFrame, key: str) -> pl.LazyFrame:
+    """Add a side table's columns to the rows with its keys, in the order of the rows."""
+    return table.join(side.lazy(), on=key, how="left", maintain_order="left")
+
+
+def read_side(dataset: OwnDataset, join: Join) -> pl.DataFrame:
+    """Read a side table. Raises ValueError if it lacks its key, or has a key twice."""
+    side = read_files(dataset.found(join.files), dataset.layout_of(join))
+    if join.key not in side.columns:
+        raise no_key(dataset, join, ", ".join(join.files))
+    if twice := side[join.key].drop_nulls().value_counts().filter(pl.col("count") > 1)[join.key].to_list():
+        raise ValueError(f"{', '.join(join.files)}: key {join.key} {min(twice)!r} occurs more than once")
+    return side
+
+
+def no_key(dataset: OwnDataset, join: Join, where: str) -> ValueError:
+    return ValueError(f"data set {dataset.name!r}: join by {join.key!r}, but {where} has no such column")
 
 
 def read_files(files: Sequence[Path], layout: Layout, num_rows: int | None = None) -> pl.DataFrame:

@@ -4,9 +4,11 @@ No file of a bundle is executed when it is read.
 """
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import polars as pl
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -40,19 +42,29 @@ class Bundle(Record):
     test: dict[str, float]
     fitted: dict[str, Fitted] = Field(default={})  # of a user's own table: what each field learnt from training rows
     layout: Layout = Layout()  # of text files with rows
+    sides: dict[str, str] = Field(default={})  # files with side tables, in the order of joining, and their keys
     files: dict[str, str]  # SHA-256 of the other files
     made_by: Origin
 
 
-def write_bundle(folder: Path, trained: nn.Module, vocabulary: Path, **about: Any) -> None:
-    """Write a bundle. Its record is written last, so if it exists, all files exist."""
+def write_bundle(
+    folder: Path, trained: nn.Module, vocabulary: Path, sides: Sequence[tuple[str, pl.DataFrame]] = (), **about: Any
+) -> None:
+    """Write a bundle, with side tables and their keys.
+
+    Its record is written last, so if it exists, all files exist.
+    """
     (folder / RECORD).unlink(missing_ok=True)
     with written_whole(folder / WEIGHTS) as partial:
         partial.write_bytes(weights_of(trained))
     with written_whole(folder / VOCABULARY) as partial:
         shutil.copyfile(vocabulary, partial)
-    files = {name: file_digest(folder / name) for name in (WEIGHTS, VOCABULARY)}
-    write_record(folder / RECORD, Bundle(files=files, **about))
+    keys = {f"side-{number}.parquet": key for number, (key, _) in enumerate(sides, 1)}
+    for name, (_, side) in zip(keys, sides, strict=True):
+        with written_whole(folder / name) as partial:
+            side.write_parquet(partial)
+    files = {name: file_digest(folder / name) for name in (WEIGHTS, VOCABULARY, *keys)}
+    write_record(folder / RECORD, Bundle(files=files, sides=keys, **about))
 
 
 def weights_of(trained: nn.Module) -> bytes:

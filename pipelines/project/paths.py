@@ -26,11 +26,20 @@ class Paths:
     def raw(self, dataset: str) -> Path:
         return self.root / "data" / "raw" / dataset
 
+    def own_files(self, dataset: str) -> Path:
+        """Return the list of a data set's own files, which may be anywhere."""
+        return self.root / "data" / "own" / f"{dataset}.json"
+
     def processed(self, dataset: str) -> Path:
         return self.root / "data" / "processed" / dataset
 
     def pretrained(self, dataset: str) -> Path:
         return self.root / "data" / "pretrained" / dataset
+
+    def written(self, dataset: str) -> list[Path]:
+        """List the folders of a data set that stages write."""
+        folders = (self.raw(dataset), self.processed(dataset), self.pretrained(dataset))
+        return [*folders, self.own_files(dataset).parent, self.root / "results" / dataset]
 
     @property
     def studies(self) -> Path:

@@ -32,6 +32,7 @@ PLUMBING = {
 }  # only show and store
 GATHER = ("leaderboard", "significance", "report")  # the stages that read the cells of all data sets
 TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
+OWN = "data/own/${item.dataset}.json"  # the list of a user's own files
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
@@ -146,7 +147,7 @@ def test_the_other_deps_are_outputs_of_earlier_stages(stage):
         earlier = {"results/${item.dataset}"}
     if stage in GATHER:  # a folder with the lists of all cells
         earlier = {str(Path(next(iter(out))).parent) for out in STAGES["cells"]["outs"]}
-    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(CODE) and "behaviour" not in dep}
+    deps = {dep for dep in STAGES[stage].get("deps", []) if not dep.endswith(CODE) and "behaviour" not in dep} - {OWN}
     deps = {dep for dep in deps if not dep.startswith(("pipelines/", "datasets", "models", "search_spaces"))}
     assert {dep.removesuffix("/recipe.json").removesuffix("/schema.json") for dep in deps} <= earlier
 
@@ -239,13 +240,15 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
 
 
 @pytest.mark.parametrize("folder", ["paper", "splits"])
-@pytest.mark.parametrize("stage", sorted(STAGES.keys() - {"report"}))  # each of them has a report of its own
+@pytest.mark.parametrize(
+    "stage", sorted(STAGES.keys() - {"report", "own_files"})
+)  # each of them has a report of its own, and no own files
 def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(stage, folder):
     def deps(content):
         return set(content.get("deps", []))
 
     stages = yaml.safe_load((ROOT / folder / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
-    assert deps(stages[stage]) == deps(STAGES[stage])
+    assert deps(stages[stage]) == deps(STAGES[stage]) - {OWN}
     rest = stages[stage].keys() - {"deps"}
     assert {key: stages[stage][key] for key in rest} == {
         key: value for key, value in STAGES[stage].items() if key in rest
@@ -363,6 +366,37 @@ def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
         assert done.returncode == 0, done.stderr
         assert file.read_text() == content
     assert (file.parent / "notes.txt").read_text() == "precious"
+
+
+def test_dvc_notices_a_change_of_a_users_own_files_and_deletes_none(tmp_path):
+    for name in ("pipelines", "dvc.yaml", ".dvcignore", ".dvc/config"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy(ROOT / name, tmp_path / name)
+    (tmp_path / "datasets").mkdir()
+    for name in ("mine", "other"):
+        described = {"format": "table", "files": [f"{name}*.csv"], "label": "click"}
+        described |= {"fields": {"user": "category", "item": "category"}}
+        (tmp_path / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(described))
+        rows = "".join(f"u{n % 20},i{n % 7},{n % 2}\n" for n in range(200))
+        (tmp_path / f"{name}.csv").write_text(f"user,item,click\n{rows}")
+
+    def ran(*arguments, datasets):
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": datasets}))
+        stages = [f"prepare@{name}" for name in datasets]
+        done = run_dvc(tmp_path, "repro", "--ignore-errors", *arguments, *stages, PYTHONPATH=str(tmp_path))
+        return set(re.findall(r"Running stage '(.+?)'", done.stdout)) - {"own_files"}, done.stderr
+
+    assert ran(datasets=["mine"])[0] == {"download@mine", "prepare@mine"}
+    assert ran(datasets=["mine", "other"])[0] == {"download@other", "prepare@other"}
+    shutil.copy(tmp_path / "other.csv", tmp_path / "mine-2.csv")
+    (tmp_path / "other.csv").rename(tmp_path / "elsewhere.csv")
+    before = {file: file.read_bytes() for file in tmp_path.glob("*.csv")}
+    stale, errors = ran(datasets=["mine", "other"])
+    assert stale == {"prepare@mine", "prepare@other"}
+    assert "data set 'other': no file" in errors
+    ran("--force", datasets=["mine"])
+    assert {file: file.read_bytes() for file in tmp_path.glob("*.csv")} == before
 
 
 def test_the_demo_has_a_stage_a_model_and_the_benchmark_one_a_data_set_and_model():

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.catalog import Source
 from pipelines.data.fetch import fetch
+from pipelines.data.own import Source
 
 CONTENT = os.urandom(300_000)
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

@@ -1,12 +1,39 @@
-from pipelines.fit import forecast
+import json
+
+import pytest
+
+from pipelines.fit import forecast, run_seconds, seeds_that_fit
+from pipelines.project.provenance import made_by
 
 
-def test_the_forecast_says_when_final_runs_may_exceed_the_budget():
-    within = forecast(0.5, search=60, share=40, num_seeds=3, at_once=2)
-    assert within == (
-        "an epoch of fm takes 0.5 s; each search has 60 s; the final runs of fm take up to 30 s (3 seeds, 30 epochs)"
+def test_the_forecast_says_what_searches_and_final_runs_have():
+    assert forecast(0.5, search=60, num_models=4, left=40, budget="5m") == (
+        "an epoch of fm takes 0.5 s; each search has 60 s; all final runs have 40 s"
     )
-    beyond = forecast(2.0, search=60, share=40, num_seeds=3, at_once=4)
-    assert (
-        "up to 60 s (3 seeds, 30 epochs), more than the 40 s that the budget leaves them: lower --num-seeds" in beyond
+
+
+def test_a_budget_that_leaves_too_little_for_final_runs_is_refused_before_any_search():
+    with pytest.raises(
+        ValueError, match=r"--time-budget 5m: .* 4 models take more than 80 s, and 40 s are left"
+    ) as error:
+        forecast(2.0, search=60, num_models=4, left=40, budget="5m")
+    assert str(error.value).endswith("give more time, or fewer --models")
+
+
+@pytest.mark.parametrize(
+    ("left", "most", "at_once", "seeds"),
+    [(20, 3, 2, 3), (19, 3, 2, 2), (0, 3, 2, 2), (0, 1, 8, 1), (10, 3, 1, 1), (29, 3, 1, 2), (100, 5, 1, 5)],
+)
+def test_as_many_final_runs_as_the_time_allows(left, most, at_once, seeds):
+    assert seeds_that_fit(10, left, most, at_once) == seeds
+
+
+@pytest.mark.parametrize(("reason", "seconds"), [("", 8), ("ended by tune.time_budget_s", 60)])
+def test_a_final_run_takes_as_long_as_the_best_trial_or_as_the_most_epochs(tmp_path, reason, seconds):
+    (tmp_path / "trials.csv").write_text(
+        f"trial,state,valid,epochs,seconds,reason\n0,complete,0.7,9,90.0,\n1,complete,0.8,4,8.0,{reason}\n"
     )
+    best = {"model": "fm", "dataset": "mine", "setting": {}, "valid_auc": 0.8, "metric": "auc", "trial": 1}
+    best |= {"num_trials": 2, "budget": {}, "seeds": {}, "study": "", "made_by": made_by("").model_dump()}
+    (tmp_path / "best.json").write_text(json.dumps(best))
+    assert run_seconds(tmp_path, "fm", "mine") == seconds

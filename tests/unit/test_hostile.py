@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 import torch
 
-from pipelines.data.catalog import Source, get_dataset
+from pipelines.data.catalog import get_dataset
 from pipelines.data.fetch import save
 from pipelines.data.libfm import read_libfm
 from pipelines.data.logs import FRAPPE_COLUMNS, LASTFM_HEADER, TAGS_HEADER, read_log
+from pipelines.data.own import Source
 from pipelines.data.prepared import prepare
 from pipelines.data.unpack import unpack
 from pipelines.project.params import load_params

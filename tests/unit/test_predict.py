@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipelines import predict, prepare
-from pipelines.bundle import layout_of
+from pipelines.bundle import layout_of, sides_of
 from pipelines.data.catalog import get_dataset
 from pipelines.data.fields import Fitted
 from pipelines.data.fresh import encode_fresh
@@ -141,6 +141,60 @@ def test_rows_come_from_standard_input(own, monkeypatch):
     content = (own.root / "test.csv").read_bytes()
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert scored(own, "-", "from_input.csv").equals(scored(own, own.root / "test.csv"))
+
+
+@pytest.fixture(scope="module")
+def with_sides(tmp_path_factory):
+    """Prepare a log whose side tables have a field each, the second by a key of the first; bundle a model for it."""
+    root = tmp_path_factory.mktemp("sides")
+    (root / "datasets").mkdir()
+    rows = pl.DataFrame({"user": [f"u{n % 9}" for n in range(90)], "click": [n // 9 % 2 for n in range(90)]})
+    for part in ("train", "valid", "test"):
+        rows.write_csv(root / f"{part}.csv")
+    users = pl.DataFrame({"user": [f"u{n}" for n in range(9)], "town": [f"t{n % 3}" for n in range(9)], "name": "x"})
+    towns = pl.DataFrame({"town": [f"t{n}" for n in range(3)], "land": ["north", "south", "south"]})
+    users.write_csv(root / "users.csv")
+    towns.write_csv(root / "towns.csv")
+    described = {"format": "table", "files": {part: f"{part}.csv" for part in ("train", "valid", "test")}}
+    joins = [{"files": ["users.csv"], "key": "user"}, {"files": ["towns.csv"], "key": "town"}]
+    described |= {"joins": joins, "label": "click", "fields": {"user": "category", "land": "category"}}
+    (root / "datasets" / "visits.yaml").write_text(json.dumps(described))
+    content = {"seed": 1, "datasets": ["visits"], "models": ["fm"], "tune": {"num_trials": 1}}
+    (root / "params.yaml").write_text(json.dumps(content))
+    prepare.main("visits", root / "params.yaml")
+    folder, entry = root / "data" / "processed" / "visits", get_dataset("visits", root)
+    schema = load_schema(folder)
+    model = new_model("fm", schema, {"embed_dim": 4}, 0)
+    torch.nn.init.normal_(model.embedding.weight, std=0.1)
+    about = {"dataset": "visits", "licence": "mine", "citation": "none", "seed": 0, "valid": {}, "test": {}}
+    about |= {"fitted": schema["fitted"], "layout": layout_of(entry), "made_by": made_by("")}
+    about |= {"fields": schema["fields"], "field_dims": schema["field_dims"]}
+    about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
+    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", sides_of(entry, ["user", "land"]), **about)
+    for file in ("users.csv", "towns.csv"):
+        (root / file).unlink()  # the bundle has what it needs of them
+    return SimpleNamespace(root=root, users=users, towns=towns)
+
+
+def test_columns_of_side_tables_are_joined_as_they_were_prepared(with_sides):
+    own = with_sides
+    rows = pl.read_csv(own.root / "test.csv")
+    rows.join(own.users, on="user").join(own.towns, on="town").write_csv(own.root / "joined.csv")
+    found = scored(own, own.root / "test.csv")
+    assert found.columns == ["user", "click", "probability"]
+    whole = scored(own, own.root / "joined.csv", "whole.csv")
+    assert found["probability"].to_list() == whole["probability"].to_list()
+    assert found["probability"].n_unique() > 3
+    assert "name" not in pl.read_parquet(own.root / "bundle" / "side-1.parquet").columns
+
+
+def test_rows_without_the_key_of_a_side_table_are_one_line(with_sides):
+    own = with_sides
+    pl.DataFrame({"usr": ["u1"]}).write_csv(own.root / "wrong.csv")
+    with pytest.raises(
+        ValueError, match=r"^wrong\.csv needs the column user, by which a side table is joined, or town$"
+    ):
+        scored(own, own.root / "wrong.csv", "none.csv")
 
 
 @pytest.mark.parametrize(

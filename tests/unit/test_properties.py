@@ -14,11 +14,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipelines.data import negatives
-from pipelines.data.catalog import Source, get_dataset
+from pipelines.data.catalog import get_dataset
 from pipelines.data.encoding import encode
 from pipelines.data.libfm import MAX_INDEX, by_field, read_libfm
 from pipelines.data.logs import FRAPPE_COLUMNS, LASTFM_HEADER, TAGS_HEADER, read_log
 from pipelines.data.negatives import draw_negatives
+from pipelines.data.own import Source
 from pipelines.data.splitting import split_rows
 from pipelines.data.unpack import unpack
 from pipelines.training.cell import load_weights
