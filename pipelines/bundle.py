@@ -36,7 +36,7 @@ def main(
     if not isinstance(best, Best) or not summary.seeds:
         raise ValueError(f"{model} declines {dataset}: there is no run to keep")
     check_metric(best, config.training.metric)
-    from pipelines.evaluation.bundles import write_bundle  # torch takes seconds to import
+    from pipelines.evaluation.bundles import positive_rate, write_bundle  # torch takes seconds to import
     from pipelines.evaluation.final_runs import final_seed
     from pipelines.project.settings import resolve
     from pipelines.training import loop
@@ -63,6 +63,7 @@ def main(
         )
     arguments, training = resolve(best.setting, config.training)
     tested = found.figures()
+    negatives = entry.negatives if isinstance(entry, OwnDataset) else entry
     folder = out or paths.bundle(dataset, model)
     write_bundle(
         folder,
@@ -76,6 +77,10 @@ def main(
         field_dims=cell.schema["field_dims"],
         fitted=cell.schema.get("fitted", {}),
         layout=layout_of(entry),
+        data=cell.schema["values"],
+        rate=positive_rate(cell.train_rows),
+        replace=negatives.replace if negatives else "",
+        given=list(negatives.given) if negatives else [],
         licence=entry.licence,
         citation=entry.citation,
         seed=int(seed),

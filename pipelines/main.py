@@ -17,6 +17,7 @@ COMMANDS = (
     "report",
     "bundle",
     "predict",
+    "calibrate",
     "export",
     "train",
     "compare",

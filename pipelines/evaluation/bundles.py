@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -15,9 +16,12 @@ from torch import Tensor, nn
 from models import registry
 from pipelines.data.fields import Fitted
 from pipelines.data.own import Layout
+from pipelines.data.rows import Rows, command, load_rows, load_schema
+from pipelines.evaluation.calibration import Calibration
 from pipelines.project.files import file_digest, written_whole
+from pipelines.project.paths import Paths
 from pipelines.project.provenance import Origin
-from pipelines.project.records import Record, read_record, write_record
+from pipelines.project.records import ABSENT, Record, read_record, write_record
 from pipelines.training.metrics import predictions
 
 WEIGHTS, VOCABULARY, RECORD = "model.safetensors", "vocabulary.parquet", "bundle.json"
@@ -40,6 +44,11 @@ class Bundle(Record):
     test: dict[str, float]
     fitted: dict[str, Fitted] = Field(default={})  # of a user's own table: what each field learnt from training rows
     layout: Layout = Layout()  # of text files with rows
+    data: dict[str, str] = Field(default={})  # digests of the values of the prepared splits
+    rate: float | None = ABSENT  # the share of positives among the training rows, by their weights
+    replace: str = ""  # the field that negatives replace
+    given: list[str] = Field(default=[])  # the fields that negatives keep
+    calibration: Calibration | None = ABSENT
     files: dict[str, str]  # SHA-256 of the other files
     made_by: Origin
 
@@ -76,6 +85,25 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
     return bundle, model.eval()
 
 
-def probabilities(logits: Tensor, loss: str) -> Tensor:
-    """Turn logits into probabilities of the label +1, in float64."""
-    return (predictions(logits.double(), loss) + 1) / 2
+def probabilities(logits: Tensor, loss: str, calibration: Calibration | None = None) -> Tensor:
+    """Turn logits into probabilities of the label +1."""
+    return calibration.probabilities(logits) if calibration else (predictions(logits, loss) + 1) / 2
+
+
+def prepared_rows(kept: Bundle, paths: Paths, split: str) -> Rows:
+    """Load a split of the prepared data of a bundle. Raises ValueError for other data than it was trained on."""
+    folder = paths.processed(kept.dataset)
+    schema = load_schema(folder)
+    now = (schema["fields"], schema["field_dims"], schema["values"])
+    if now != (kept.fields, kept.field_dims, kept.data or schema["values"]):
+        raise ValueError(
+            f"{folder} has other data than the bundle was trained on: prepare that again ({command(folder)}), "
+            "or run factorbench bundle again"
+        )
+    return load_rows(folder, split)
+
+
+def positive_rate(rows: Rows) -> float:
+    """Compute the share of positives among rows, by their weights."""
+    weights = torch.ones(len(rows)) if rows.weights is None else rows.weights
+    return float(weights[rows.labels > 0].double().sum() / weights.double().sum())

@@ -133,6 +133,21 @@ def line_chart(rows: Sequence[Sequence[Panel]], height: float) -> Figure:
 
 
 @style()
+def reliability_chart(curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """Draw the share of positives by mean probability, one line for each of two labels."""
+    figure = Figure(figsize=(4.6, 4.2))
+    axis = figure.subplots()
+    axis.axline((0, 0), slope=1, color=SOFT, lw=1)
+    for (label, points), own in zip(curves.items(), (ORANGE, BLUE), strict=True):
+        axis.plot(*zip(*points, strict=True), marker="o", color=own, label=label)
+    axis.set(title=title, xlabel="mean probability of the rows of a bin", ylabel="share of positives")
+    axis.set_xlim(left=0)
+    axis.set_ylim(bottom=0)
+    axis.legend()
+    return figure
+
+
+@style()
 def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
     """Draw one panel per data set, with one row per model.
 
