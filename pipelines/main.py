@@ -18,6 +18,7 @@ COMMANDS = (
     "bundle",
     "predict",
     "calibrate",
+    "explain",
     "export",
     "train",
     "compare",

@@ -81,10 +81,10 @@ def score(
     from rich.progress import track
 
     from pipelines.data.fresh import encode_fresh
-    from pipelines.evaluation.bundles import VOCABULARY, probabilities
+    from pipelines.evaluation.bundles import probabilities, read_vocabulary
     from pipelines.training.loop import predict
 
-    vocabulary = pl.read_parquet(bundle / VOCABULARY)
+    vocabulary = read_vocabulary(bundle, kept)
     num_rows = table.select(pl.len()).collect().item()
     parts = [pl.Series(SCORE, [], dtype=pl.Float64)]
     for start in track(range(0, num_rows, PIECE), "rows", console=Console(stderr=True)):

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import polars as pl
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -52,6 +54,18 @@ class Bundle(Record):
     files: dict[str, str]  # SHA-256 of the other files
     made_by: Origin
 
+    @model_validator(mode="after")
+    def fit_together(self) -> "Bundle":
+        """Refuse what would make features that the model lacks."""
+        if not 0 < len(set(self.fields)) == len(self.fields) == len(self.field_dims) or min(self.field_dims) < 1:
+            raise ValueError("fields and field_dims don't fit together")
+        if missing := {WEIGHTS, VOCABULARY} - self.files.keys():
+            raise ValueError(f"files lacks {min(missing)}")
+        for field, size in zip(self.fields, self.field_dims, strict=True):
+            if (fitted := self.fitted.get(field)) and not fitted.fits(size):
+                raise ValueError(f"fitted: {field} does not have {size} features")
+        return self
+
 
 def write_bundle(folder: Path, trained: nn.Module, vocabulary: Path, **about: Any) -> None:
     """Write a bundle. Its record is written last, so if it exists, all files exist."""
@@ -83,6 +97,20 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{folder / WEIGHTS} does not fit {bundle.model} of this version: {reason}") from error
     return bundle, model.eval()
+
+
+def read_vocabulary(folder: Path, bundle: Bundle) -> pl.DataFrame:
+    """Read the names of a bundle's features. Raises ValueError for a file that does not fit the bundle."""
+    file = folder / VOCABULARY
+    try:
+        table = pl.read_parquet(file, columns=["field", "feature_id", "raw_value"])
+        sizes = table.group_by("field", maintain_order=True).len()
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ValueError(f"{file} is no vocabulary: {str(error).splitlines()[0]}") from error
+    fits = np.array_equal(table["feature_id"], np.arange(table.height)) and table["raw_value"].dtype == pl.String
+    if not fits or sizes.rows() != list(zip(bundle.fields, bundle.field_dims, strict=True)):
+        raise ValueError(f"{file} does not fit {RECORD}: it has other features")
+    return table
 
 
 def probabilities(logits: Tensor, loss: str, calibration: Calibration | None = None) -> Tensor:

@@ -28,6 +28,7 @@ COLOURS = {  # of models; no chart that relies on colour alone has two models of
     "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
 }  # fmt: skip
 JOINED = "joined: no difference shown"
+MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance of T · Fᵀ(V ⊙ V)"}  # of pairs
 FRAME = {"ec": RED, "lw": 1.4}
 STROKES = ("solid", "dashed", "dotted", "dashdot")  # of the variants of a model
 STYLE: dict[Any, Any] = {
@@ -212,7 +213,50 @@ def pair_chart(
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.grid(visible=False)
-    figure.legend([Rectangle((0, 0), 1, 1, fc="white", **FRAME)], [why], loc="outside lower center")
+    if framed:
+        figure.legend([Rectangle((0, 0), 1, 1, fc="white", **FRAME)], [why], loc="outside lower center")
+    return figure
+
+
+def importance_chart(measures: Mapping[str, Mapping[tuple[str, str], float]], framed: set[tuple[str, str]]) -> Figure:
+    """Draw the share of each pair of fields by each measure of importance, by title. `framed` have a replaced field."""
+    maps: dict[str, dict[tuple[str, str], float]] = {}
+    for title, pairs in measures.items():
+        total = sum(pairs.values())
+        maps[f"{title}, % of the sum"] = {pair: 100 * value / total for pair, value in pairs.items()}
+    # the darkest colour is 10 % or more in all panels, so that equal shares look equal
+    top = max(10, *(value for shares in maps.values() for value in shares.values()))
+    return pair_chart(maps, top, framed, "pairs with the field that negatives replace")
+
+
+@style()
+def bar_chart(bars: Mapping[str, tuple[float, float]], title: str, x: str) -> Figure:
+    """Draw one bar for each name, from the top, with a standard deviation on both sides of its end."""
+    figure = Figure(figsize=(6, 0.25 * len(bars) + 1.2))
+    axis = figure.subplots()
+    lengths, spreads = zip(*bars.values(), strict=True)
+    places = list(range(len(bars)))
+    axis.barh(places, lengths, xerr=spreads if any(spreads) else None, color=BLUE, ecolor=INK, height=0.7)
+    axis.set_yticks(places, [name if len(name) <= 40 else f"{name[:39]}…" for name in bars])
+    axis.set_ylim(len(bars) - 0.5, -0.5)
+    axis.grid(axis="x")
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    axis.set(title=title, xlabel=x)
+    return figure
+
+
+@style()
+def point_chart(points: Mapping[str, Sequence[Sequence[float]]], title: str, x: str, y: str) -> Figure:
+    """Draw points of one colour and shape for each label."""
+    figure = Figure(figsize=(6.5, 4.6))
+    axis = figure.subplots()
+    colours = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, OLIVE, WINE, INDIGO)
+    for number, (label, own) in enumerate(points.items()):
+        shape = "os^vDP"[number // len(colours) % 6]
+        axis.plot(*zip(*own, strict=True), shape, ms=3, color=colours[number % len(colours)], label=label)
+    axis.set(title=title, xlabel=x, ylabel=y)
+    figure.legend(loc="outside right upper")
     return figure
 
 

@@ -6,15 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from bundled import keep_prepared
 
 from pipelines import calibrate, predict
-from pipelines.data.rows import load_rows, load_schema
-from pipelines.evaluation.bundles import RECORD, read_bundle, write_bundle
+from pipelines.data.rows import load_rows
+from pipelines.evaluation.bundles import RECORD, read_bundle
 from pipelines.evaluation.calibration import Calibration, calibrate_by_folds, fit_calibration, with_prior
 from pipelines.project.metric import METRICS, Predicted
-from pipelines.project.provenance import made_by
 from pipelines.training.loop import predict as logits_of
-from pipelines.training.start import new_model
 
 METHODS = ("platt", "isotonic")
 
@@ -94,25 +93,9 @@ def test_the_prior_gives_the_chance_before_negatives_were_sampled():
     assert with_prior(edges, 0.5, 0.01).tolist() == pytest.approx([0, 0.01, 1])
 
 
-def write(project, folder, loss="cross_entropy", **about):
-    """Bundle a model of the generated data set that is far from calibrated."""
-    processed = project.root / "data" / "processed" / "synthetic"
-    schema = load_schema(processed)
-    model = new_model("fm", schema, {"embed_dim": 4}, 0)
-    torch.nn.init.normal_(model.linear.weight)
-    about = {
-        **{"model": "fm", "arguments": {"embed_dim": 4}, "loss": loss, "dataset": "synthetic", "rate": 0.5},
-        **{"fields": schema["fields"], "field_dims": schema["field_dims"], "data": schema["values"]},
-        **{"licence": "", "citation": "", "seed": 0, "valid": {}, "test": {}, "made_by": made_by("")},
-        **about,
-    }
-    write_bundle(folder, model, processed / "vocabulary.parquet", **about)
-    return folder
-
-
 @pytest.mark.parametrize("method", calibrate.Method)
 def test_the_bundle_keeps_the_map_and_predict_uses_it(prepared, tmp_path, capsys, method):
-    folder = write(prepared, tmp_path / "bundle")
+    folder = keep_prepared(prepared, tmp_path / "bundle")
     calibrate.main(folder, method, prepared.params)
     said = capsys.readouterr().out
     before, after = (float(said.split("ECE ")[1].split(",")[0].split(" → ")[place]) for place in (0, 1))
@@ -140,7 +123,7 @@ def texts_of(folder, rows):
 
 
 def test_other_data_than_the_bundles_is_refused(prepared, tmp_path):
-    folder = write(prepared, tmp_path / "bundle", data={"train": "another"})
+    folder = keep_prepared(prepared, tmp_path / "bundle", data={"train": "another"})
     with pytest.raises(ValueError, match=r"synthetic has other data than the bundle was trained on: .*bundle again$"):
         calibrate.main(folder, params=prepared.params)
     assert not (folder / "calibration.svg").exists()
@@ -156,7 +139,7 @@ def test_other_data_than_the_bundles_is_refused(prepared, tmp_path):
     ],
 )
 def test_a_prior_that_can_t_be_used_is_refused_before_a_row_is_read(prepared, tmp_path, prior, rate, message):
-    folder = write(prepared, tmp_path / "bundle", rate=rate)
+    folder = keep_prepared(prepared, tmp_path / "bundle", rate=rate)
     with pytest.raises(ValueError, match=message):
         predict.main(str(tmp_path / "no such file.csv"), folder, tmp_path / "scores.csv", prior=prior)
 
@@ -174,7 +157,7 @@ def test_a_prior_that_can_t_be_used_is_refused_before_a_row_is_read(prepared, tm
     ],
 )
 def test_a_map_that_is_none_is_refused(prepared, tmp_path, change):
-    folder = write(prepared, tmp_path / "bundle")
+    folder = keep_prepared(prepared, tmp_path / "bundle")
     record = json.loads((folder / RECORD).read_text())
     whole = {"method": "isotonic", "rate": 0.5, "logits": [0.0, 1.0], "points": [0.2, 0.4]}
     for calibration in (whole, whole | change):
