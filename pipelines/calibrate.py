@@ -65,7 +65,7 @@ def main(
 
 
 def reliability(probabilities: "np.ndarray", labels: "np.ndarray") -> list[tuple[float, float]]:
-    """Compute the mean probability and the share of positives of each bin with equally many rows."""
+    """Compute the mean probability and the share of positives of each bin."""
     import numpy as np
 
     _, bins = np.unique(equal_bins(probabilities, NUM_BINS), return_inverse=True)

@@ -17,6 +17,7 @@ COMMANDS = (
     "report",
     "bundle",
     "predict",
+    "recommend",
     "calibrate",
     "explain",
     "export",

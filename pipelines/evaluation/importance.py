@@ -24,7 +24,7 @@ WITH_PAIRS = ("ifm", "ifm_full", "deepifm")  # models that sum T_ij F_ijᵀ (V_i
 def permute_fields(
     model: nn.Module, rows: Rows, fields: list[str], loss: str, metric: str, num_repeats: int, seed: int
 ) -> pl.DataFrame:
-    """Measure how much worse a metric gets if the rows exchange their features of one field.
+    """Measure how much worse a metric gets if rows exchange a field's features.
 
     Returns one row for each field, the most important first: field, and mean and standard deviation over the repeats,
     which are positive where the model got worse (Breiman 2001, *Random Forests*).
@@ -108,9 +108,9 @@ def embeddings(model: nn.Module, vocabulary: pl.DataFrame, fields: list[str]) ->
 
 
 def neighbours(table: pl.DataFrame, field: str, value: str, number: int) -> pl.DataFrame:
-    """Find the values of a field whose embeddings have the largest cosine with that of one value.
+    """Find the values of a field whose embeddings are nearest to one value's.
 
-    `table` is that of `embeddings`, of which the first vectors count. Raises ValueError for a field or value that is
+    Nearest is the largest cosine. `table` is that of `embeddings`, of which the first vectors count. Raises ValueError for a field or value that is
     not there.
     """
     own = table.filter((pl.col("field") == field) & ~pl.col("value").is_in([OTHER, MISSING]))

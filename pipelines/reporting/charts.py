@@ -219,7 +219,10 @@ def pair_chart(
 
 
 def importance_chart(measures: Mapping[str, Mapping[tuple[str, str], float]], framed: set[tuple[str, str]]) -> Figure:
-    """Draw the share of each pair of fields by each measure of importance, by title. `framed` have a replaced field."""
+    """Draw the share of each pair of fields by each measure of importance.
+
+    `measures` has the pairs' values by the measure's title. `framed` pairs have the field that negatives replace.
+    """
     maps: dict[str, dict[tuple[str, str], float]] = {}
     for title, pairs in measures.items():
         total = sum(pairs.values())

@@ -1,4 +1,4 @@
-"""Check that calibrated probabilities, and those of another share of positives, are those of generated rows."""
+"""Check calibrated probabilities against the chances that generated labels were drawn with."""
 
 import json
 
@@ -81,7 +81,7 @@ def test_each_row_of_the_folds_has_a_map_of_the_others():
 
 
 def test_the_prior_gives_the_chance_before_negatives_were_sampled():
-    """Keep all positives and a tenth of the negatives, as a log with drawn negatives does."""
+    """Keep all positives, and a tenth of the negatives."""
     logits, labels, chance = drawn(200_000, truth=lambda logits: 1 / (1 + np.exp(4 - logits)))
     kept = (labels > 0) | (np.random.default_rng(1).random(len(labels)) < 0.1)
     sampled = fit_calibration(logits[kept], labels[kept], "platt")

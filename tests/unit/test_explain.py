@@ -1,4 +1,4 @@
-"""Check that what is called important or near is, and that its files and pictures are written."""
+"""Check that what is called important or near is so."""
 
 from itertools import pairwise
 
