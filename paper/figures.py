@@ -29,7 +29,6 @@ AXES = {
     "valid_rmse": "validation RMSE",
     "seconds_per_epoch": "seconds an epoch",
 }
-MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance of T · Fᵀ(V ⊙ V)"}
 
 
 def main(params: ParamsOption = Path("params.yaml")) -> None:
@@ -73,14 +72,10 @@ def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> N
             panels = [rmse_panel(title, table) for title, table in groups.items()]
             chart, title = charts.line_chart([panels], 3.8), f"Validation RMSE by {panels[0].x}"
         charts.save(chart, folder / f"{figure}.svg", title)
-    maps: dict[str, dict[tuple[str, str], float]] = {}
-    for measure, title in MEASURES.items():
-        shares = 100 * pairs[measure] / pairs[measure].sum()
-        maps[f"{title}, % of the sum"] = dict(zip(pairs.select("i", "j").iter_rows(), shares, strict=True))
     framed = set(pairs.filter("has_label_information").select("i", "j").iter_rows())
-    # the darkest colour is 10 % or more in all panels, so that equal shares look equal
-    top = max(10, *(value for shares in maps.values() for value in shares.values()))
-    chart = charts.pair_chart(maps, top, framed, "pairs with the field that negatives replace")
+    names = list(pairs.select("i", "j").iter_rows())
+    measures = {title: dict(zip(names, pairs[measure], strict=True)) for measure, title in charts.MEASURES.items()}
+    chart = charts.importance_chart(measures, framed)
     charts.save(chart, folder / "importance.svg", "The share of each pair of fields by each measure of importance")
 
 

@@ -46,6 +46,7 @@ def main(
     config, paths = load_params(params), Paths(params.parent)
     replaced = replaced_field(dataset)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
+    from pipelines.evaluation.importance import measure_pairs
     from pipelines.training import loop
     from pipelines.training.process import prepare_process
 
@@ -89,44 +90,6 @@ def ifm_on(dataset: str, experiments: dict[str, Any]) -> Any:
     of_dataset = (entry for entry in experiments.values() if (entry.model, entry.dataset) == ("ifm", dataset))
     plain = {"dataset": dataset, "start": "../behaviour/spaces/ifm.json"}
     return next(of_dataset, first.model_copy(update=plain)).model_copy(update={"set": {}})
-
-
-def measure_pairs(model: Any, rows: Any, fields: list[str]) -> pl.DataFrame:
-    """Measure each pair of fields i < j, and return one row for each pair.
-
-    - norm: ‖F_ij‖; proportion: its share of the sum of norms
-    - attention: the mean of T_ij over the rows
-    - variance: the variance of F_ijᵀ (V_i ⊙ V_j) x_i x_j over the rows
-    - product: the variance of T_ij F_ijᵀ (V_i ⊙ V_j) x_i x_j, the pair's part of the prediction, over the rows
-    """
-    import torch
-
-    from models.layers.attention import attend
-    from models.layers.pairs import field_pairs
-    from pipelines.training.loop import EVALUATION_ROWS
-    from pipelines.training.process import device_of
-
-    model.eval()
-    rows, parts = rows.to(device_of(model)), []
-    with torch.no_grad():
-        F = model.field_aspect()  # [P, K]
-        for start in range(0, len(rows), EVALUATION_ROWS):
-            batch = rows.batch(slice(start, start + EVALUATION_ROWS))
-            parts.append(attend(model.attention, batch, model.embedding(batch), F, model.dropout))
-        T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
-        norm = F.norm(dim=-1).double().cpu()
-    i, j = field_pairs(len(fields)).tolist()
-    return pl.DataFrame(
-        {
-            "i": [fields[field] for field in i],
-            "j": [fields[field] for field in j],
-            "norm": norm.tolist(),
-            "proportion": (norm / norm.sum()).tolist(),
-            "attention": T.mean(0).tolist(),
-            "variance": effect.var(0).tolist(),
-            "product": (T * effect).var(0).tolist(),
-        }
-    )
 
 
 def summary(table: pl.DataFrame) -> dict[str, Any]:

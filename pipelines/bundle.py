@@ -43,7 +43,7 @@ def main(
         raise ValueError(f"{model} declines {dataset}: there is no run to keep")
     check_metric(best, config.training.metric)
     from pipelines.data.fresh import sources_of  # torch takes seconds to import
-    from pipelines.evaluation.bundles import write_bundle
+    from pipelines.evaluation.bundles import positive_rate, write_bundle
     from pipelines.evaluation.final_runs import final_seed, kept_model, run_files
     from pipelines.project.settings import resolve
     from pipelines.training import loop
@@ -75,6 +75,7 @@ def main(
         )
     arguments, training = resolve(best.setting, config.training)
     tested = found.figures()
+    negatives = entry.negatives if isinstance(entry, OwnDataset) else entry
     folder = out or paths.bundle(dataset, model)
     write_bundle(
         folder,
@@ -89,6 +90,10 @@ def main(
         fitted=cell.schema.get("fitted", {}),
         layout=layout_of(entry),
         sides=sides_of(entry, [*sources_of(cell.schema["fields"], cell.schema.get("fitted", {})).values()]),
+        data=cell.schema["values"],
+        rate=positive_rate(cell.train_rows),
+        replace=negatives.replace if negatives else "",
+        given=list(negatives.given) if negatives else [],
         licence=entry.licence,
         citation=entry.citation,
         seed=int(seed),

@@ -14,6 +14,8 @@ from pipelines.project.files import written_whole
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from pipelines.evaluation.bundles import Bundle
+
 NUM_ROWS = 64  # on which the exported model is compared
 TOLERANCE = 1e-5
 
@@ -34,13 +36,13 @@ def main(
 
     The exported model takes feature ids (int32) and values (float32) of any
     number of rows, one column for each field, and returns the probability of
-    the label +1. A value of 0 leaves a feature out. It is compared with the
+    the label +1, calibrated if the bundle is. A value of 0 leaves a feature out. It is compared with the
     model on random rows before it is written.
     """
     from pipelines.evaluation.bundles import read_bundle  # torch takes seconds to import
 
     kept, model = read_bundle(bundle)
-    scored = probability_of(model, kept.loss)
+    scored = probability_of(model, kept)
     rows = random_rows(kept.field_dims)
     file = out or bundle / {"onnx": "model.onnx", "torch": "model.pt2"}[format]
     with warnings.catch_warnings(action="ignore"):
@@ -57,12 +59,12 @@ def main(
     print(f"{file}: {kept.model}, {len(content):,} bytes, within {difference:.1e} of the model on {NUM_ROWS} rows")
 
 
-def probability_of(model: "nn.Module", loss: str) -> "nn.Module":
+def probability_of(model: "nn.Module", kept: "Bundle") -> "nn.Module":
     """Make a module of a model that returns probabilities: ids and values `[rows, fields]` → `[rows]`."""
     from torch import nn
 
     from models.layers.batch import OnTensors
-    from pipelines.training.metrics import predictions
+    from pipelines.evaluation.bundles import probabilities
 
     class Probability(nn.Module):
         def __init__(self) -> None:
@@ -70,7 +72,7 @@ def probability_of(model: "nn.Module", loss: str) -> "nn.Module":
             self.logit = OnTensors(model)
 
         def forward(self, ids: "Tensor", values: "Tensor") -> "Tensor":
-            return (predictions(self.logit(ids, values), loss) + 1) / 2
+            return probabilities(self.logit(ids, values), kept.loss, kept.calibration)
 
     return Probability().eval().requires_grad_(requires_grad=False)
 

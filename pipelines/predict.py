@@ -13,7 +13,7 @@ from pipelines.project.files import written_whole
 
 if TYPE_CHECKING:
     import polars as pl
-    from torch import nn
+    from torch import Tensor, nn
 
     from pipelines.evaluation.bundles import Bundle
 
@@ -26,6 +26,9 @@ def main(
     bundle: Annotated[Path, typer.Option(help="Folder that `factorbench bundle` wrote.")],
     out: Annotated[Path, typer.Option(help="File to write: .parquet, else CSV.")],
     keep: Annotated[str | None, typer.Option(help="Columns to copy, separated by commas; otherwise all.")] = None,
+    prior: Annotated[
+        float | None, typer.Option(help="Share of positives among the rows, where training had another.")
+    ] = None,
 ) -> None:
     """Score rows with a bundle: the probability of the label +1.
 
@@ -33,8 +36,12 @@ def main(
     side tables that rows lack are joined by key. Rows keep their order.
     Values that training did not know are treated as rare ones, or left out
     where the data set has no feature for these.
+
+    Where negatives were drawn, training rows have more positives than there
+    are: --prior says how many there are, and corrects the probabilities.
     """
     import polars as pl  # and torch take seconds to import
+    import torch
 
     from pipelines.data.fresh import sources_of
     from pipelines.data.own import column_of
@@ -42,6 +49,7 @@ def main(
     from pipelines.evaluation.bundles import read_bundle
 
     kept, model = read_bundle(bundle)
+    corrected(torch.zeros(0), kept, prior)  # says what is wrong with it before any row is read
     with tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         file = Path(rows)
         if rows == "-":
@@ -61,7 +69,7 @@ def main(
         copied = columns if keep is None else [column.strip() for column in keep.split(",") if column.strip()]
         for column in copied:
             column_of(f"column of --keep in {file.name}", column, columns)
-        scores = score(joined.select(*dict.fromkeys(needed)), kept, model, bundle)
+        scores = score(joined.select(*dict.fromkeys(needed)), kept, model, bundle, prior)
         write(pl.concat([table.select(copied).drop(SCORE, strict=False), scores.lazy()], how="horizontal"), out)
     note(f"the data of {kept.dataset} has a licence: {kept.licence}")
     print(f"{out}: {len(scores):,} rows scored with {kept.model}, on average {scores[SCORE].mean() or 0:.4f}")
@@ -85,17 +93,19 @@ def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str) -
     return table
 
 
-def score(table: "pl.LazyFrame", kept: "Bundle", model: "nn.Module", bundle: Path) -> "pl.DataFrame":
+def score(
+    table: "pl.LazyFrame", kept: "Bundle", model: "nn.Module", bundle: Path, prior: float | None = None
+) -> "pl.DataFrame":
     """Compute the probability of each row, some rows at a time."""
     import polars as pl
     from rich.console import Console
     from rich.progress import track
 
     from pipelines.data.fresh import encode_fresh
-    from pipelines.evaluation.bundles import VOCABULARY, probabilities
+    from pipelines.evaluation.bundles import probabilities, read_vocabulary
     from pipelines.training.loop import predict
 
-    vocabulary = pl.read_parquet(bundle / VOCABULARY)
+    vocabulary = read_vocabulary(bundle, kept)
     num_rows = table.select(pl.len()).collect().item()
     parts = [pl.Series(SCORE, [], dtype=pl.Float64)]
     for start in track(range(0, num_rows, PIECE), "rows", console=Console(stderr=True)):
@@ -104,9 +114,21 @@ def score(table: "pl.LazyFrame", kept: "Bundle", model: "nn.Module", bundle: Pat
             encoded = encode_fresh(piece, kept.fields, kept.fitted, vocabulary)
         except ValueError as error:
             raise ValueError(f"after the first {start:,} rows: {error}" if start else str(error)) from error
-        found = probabilities(predict(model, encoded), kept.loss)
+        found = corrected(probabilities(predict(model, encoded).double(), kept.loss, kept.calibration), kept, prior)
         parts.append(pl.Series(SCORE, found.numpy(), dtype=pl.Float64))
     return pl.concat(parts).to_frame()
+
+
+def corrected(probabilities: "Tensor", kept: "Bundle", prior: float | None) -> "Tensor":
+    """Correct probabilities for a share of positives. Raises ValueError for a bundle that doesn't know its own."""
+    from pipelines.evaluation.calibration import with_prior
+
+    if prior is None:
+        return probabilities
+    rate = kept.calibration.rate if kept.calibration else kept.rate
+    if rate is None:
+        raise ValueError("--prior: the bundle does not say which share of its rows is positive; bundle the model again")
+    return with_prior(probabilities, rate, prior)
 
 
 def write(table: "pl.LazyFrame", out: Path) -> None:

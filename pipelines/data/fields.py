@@ -25,6 +25,16 @@ class Fitted(Record):
     spread: float = 1.0
     edges: list[float] = Field(default=[])  # between the bins of numbers
 
+    def fits(self, num_features: int) -> bool:
+        """Tell whether the cells of a field can have so many features and no others."""
+        column = self.column
+        number = column.kind == "number" or (column.kind, column.part) == ("time", "age")
+        if number and column.scale != "bins":
+            return num_features == 2
+        if column.hash:
+            return num_features == column.hash + 1
+        return num_features >= 2 and bool(self.edges or not number)
+
 
 def read_cells(texts: pl.Series, column: Column, where: str) -> Cells:
     """Read the cells of a field, as numbers, parts of times or texts. Raises ValueError for one that can't be read."""

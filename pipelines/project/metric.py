@@ -190,19 +190,26 @@ def average_precision_to_first_order(rows: Predicted) -> Means:
     return Means(whole + derivative * (len(rows.labels) / found[0]), mean)
 
 
+def equal_bins(values: np.ndarray, num_bins: int) -> np.ndarray:
+    """Assign values to bins with equally many of them, from the lowest.
+
+    Equal values are in one bin, that of the middle one. A bin may be empty.
+    """
+    place = places(values)
+    size = np.bincount(place)
+    of_place = (num_bins * (np.cumsum(size) - size / 2) / len(place)).astype(int)
+    return of_place[place]
+
+
 def ece(rows: Predicted) -> Means:
     """Average the distance of mean probability and share of positives over bins.
 
-    Bins have equally many rows. They are those of all rows, also where rows are drawn. Equal predictions are in one
-    bin, that of the middle one.
+    Bins have equally many rows. They are those of all rows, also where rows are drawn.
     """
-    place = places(rows.predicted)
-    size = np.bincount(place)
-    of_place = (NUM_BINS * (np.cumsum(size) - size / 2) / len(place)).astype(int)
     return Means(
         (rows.predicted - rows.labels) / 2,
         lambda sums, sizes: float(np.abs(sums).sum() / sizes.sum()),
-        column=of_place[place],
+        column=equal_bins(rows.predicted, NUM_BINS),
     )
 
 

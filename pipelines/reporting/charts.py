@@ -28,6 +28,7 @@ COLOURS = {  # of models; no chart that relies on colour alone has two models of
     "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
 }  # fmt: skip
 JOINED = "joined: no difference shown"
+MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance of T · Fᵀ(V ⊙ V)"}  # of pairs
 FRAME = {"ec": RED, "lw": 1.4}
 STROKES = ("solid", "dashed", "dotted", "dashdot")  # of the variants of a model
 STYLE: dict[Any, Any] = {
@@ -133,6 +134,21 @@ def line_chart(rows: Sequence[Sequence[Panel]], height: float) -> Figure:
 
 
 @style()
+def reliability_chart(curves: Mapping[str, Sequence[tuple[float, float]]], title: str) -> Figure:
+    """Draw the share of positives by mean probability, one line for each of two labels."""
+    figure = Figure(figsize=(4.6, 4.2))
+    axis = figure.subplots()
+    axis.axline((0, 0), slope=1, color=SOFT, lw=1)
+    for (label, points), own in zip(curves.items(), (ORANGE, BLUE), strict=True):
+        axis.plot(*zip(*points, strict=True), marker="o", color=own, label=label)
+    axis.set(title=title, xlabel="mean probability of the rows of a bin", ylabel="share of positives")
+    axis.set_xlim(left=0)
+    axis.set_ylim(bottom=0)
+    axis.legend()
+    return figure
+
+
+@style()
 def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
     """Draw one panel per data set, with one row per model.
 
@@ -197,7 +213,53 @@ def pair_chart(
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
         axis.grid(visible=False)
-    figure.legend([Rectangle((0, 0), 1, 1, fc="white", **FRAME)], [why], loc="outside lower center")
+    if framed:
+        figure.legend([Rectangle((0, 0), 1, 1, fc="white", **FRAME)], [why], loc="outside lower center")
+    return figure
+
+
+def importance_chart(measures: Mapping[str, Mapping[tuple[str, str], float]], framed: set[tuple[str, str]]) -> Figure:
+    """Draw the share of each pair of fields by each measure of importance.
+
+    `measures` has the pairs' values by the measure's title. `framed` pairs have the field that negatives replace.
+    """
+    maps: dict[str, dict[tuple[str, str], float]] = {}
+    for title, pairs in measures.items():
+        total = sum(pairs.values())
+        maps[f"{title}, % of the sum"] = {pair: 100 * value / total for pair, value in pairs.items()}
+    # the darkest colour is 10 % or more in all panels, so that equal shares look equal
+    top = max(10, *(value for shares in maps.values() for value in shares.values()))
+    return pair_chart(maps, top, framed, "pairs with the field that negatives replace")
+
+
+@style()
+def bar_chart(bars: Mapping[str, tuple[float, float]], title: str, x: str) -> Figure:
+    """Draw one bar for each name, from the top, with a standard deviation on both sides of its end."""
+    figure = Figure(figsize=(6, 0.25 * len(bars) + 1.2))
+    axis = figure.subplots()
+    lengths, spreads = zip(*bars.values(), strict=True)
+    places = list(range(len(bars)))
+    axis.barh(places, lengths, xerr=spreads if any(spreads) else None, color=BLUE, ecolor=INK, height=0.7)
+    axis.set_yticks(places, [name if len(name) <= 40 else f"{name[:39]}…" for name in bars])
+    axis.set_ylim(len(bars) - 0.5, -0.5)
+    axis.grid(axis="x")
+    axis.grid(visible=False, axis="y")
+    axis.tick_params(axis="y", length=0)
+    axis.set(title=title, xlabel=x)
+    return figure
+
+
+@style()
+def point_chart(points: Mapping[str, Sequence[Sequence[float]]], title: str, x: str, y: str) -> Figure:
+    """Draw points of one colour and shape for each label."""
+    figure = Figure(figsize=(6.5, 4.6))
+    axis = figure.subplots()
+    colours = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY, BLACK, OLIVE, WINE, INDIGO)
+    for number, (label, own) in enumerate(points.items()):
+        shape = "os^vDP"[number // len(colours) % 6]
+        axis.plot(*zip(*own, strict=True), shape, ms=3, color=colours[number % len(colours)], label=label)
+    axis.set(title=title, xlabel=x, ylabel=y)
+    figure.legend(loc="outside right upper")
     return figure
 
 

@@ -15,6 +15,10 @@ def test_the_best_runs_bundle_scores_the_test_rows_as_evaluate_did(searched_proj
     seeds = json.loads((searched_project.results("fm") / "metrics.json").read_text())["seeds"]
     assert min(seeds.values(), key=lambda seed: seed["valid_rmse"]) == seeds[str(kept.seed)]
     rows = load_rows(searched_project.root / "data" / "processed" / "synthetic", "test")
+    schema = json.loads((searched_project.root / "data" / "processed" / "synthetic" / "schema.json").read_text())
+    assert kept.data == schema["values"]
+    assert kept.rate == schema["num_positives"]["train"] / schema["num_rows"]["train"]
+    assert (kept.replace, kept.given) == ("item", ["user"])
     reached = compute_metrics(predict(model, rows), rows.labels, kept.loss)
     assert {name: seeds[str(kept.seed)][name] for name in reached.named("test")} == pytest.approx(
         reached.named("test"), abs=1e-6

@@ -3,6 +3,7 @@
 import polars as pl
 import torch
 
+from pipelines.data.rows import load_schema
 from pipelines.evaluation.bundles import write_bundle
 from pipelines.project.provenance import made_by
 from pipelines.training.behaviour import small_arguments
@@ -17,7 +18,9 @@ def keep(folder, name="fm", seed=3, **changes):
     arguments = small_arguments(name)
     model = new_model(name, {"fields": FIELDS, "field_dims": FIELD_DIMS}, arguments, seed)
     vocabulary = folder.with_suffix(".parquet")
-    pl.DataFrame({"field": ["user"], "feature_id": [0], "raw_value": ["a"]}).write_parquet(vocabulary)
+    names = [(field, f"{field} {n}") for field, size in zip(FIELDS, FIELD_DIMS, strict=True) for n in range(size)]
+    table = pl.DataFrame(names, ["field", "raw_value"], orient="row").with_row_index("feature_id")
+    table.write_parquet(vocabulary)
     about = {
         **{"model": name, "arguments": arguments, "loss": "cross_entropy", "dataset": "mine", "fields": FIELDS},
         **{"field_dims": FIELD_DIMS, "licence": "mine", "citation": "none", "seed": 0, "made_by": made_by("")},
@@ -25,3 +28,20 @@ def keep(folder, name="fm", seed=3, **changes):
     }
     write_bundle(folder, model, vocabulary, **{**about, **changes})
     return model.eval()
+
+
+def keep_prepared(project, folder, name="fm", arguments=None, **about):
+    """Bundle a model of the generated data set that is far from calibrated."""
+    processed = project.root / "data" / "processed" / "synthetic"
+    schema = load_schema(processed)
+    arguments = arguments or {"embed_dim": 4}
+    model = new_model(name, schema, arguments, 0)
+    torch.nn.init.normal_(model.linear.weight)
+    about = {
+        **{"model": name, "arguments": arguments, "loss": "cross_entropy", "dataset": "synthetic", "rate": 0.5},
+        **{"fields": schema["fields"], "field_dims": schema["field_dims"], "data": schema["values"]},
+        **{"licence": "", "citation": "", "seed": 0, "valid": {}, "test": {}, "made_by": made_by("")},
+        **about,
+    }
+    write_bundle(folder, model, processed / "vocabulary.parquet", **about)
+    return folder

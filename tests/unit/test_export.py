@@ -12,6 +12,7 @@ from models import registry
 from models.layers.batch import Batch
 from pipelines import export
 from pipelines.evaluation.bundles import probabilities, read_bundle
+from pipelines.evaluation.calibration import Calibration
 from pipelines.export import Format
 
 NOT_IN_ONNX = ("lookup",)  # torch.searchsorted
@@ -20,14 +21,20 @@ MODELS = (
     if os.environ.get("EXPORT_ALL")
     else ["ifm", "nfm"]
 )
-CASES = [("fm", "onnx", "cross_entropy"), ("fm", "torch", "squared_error")]
-CASES += [(name, "onnx", "squared_error") for name in MODELS]
+MAPS = {
+    "platt": Calibration(method="platt", rate=0.5, slope=2.0, intercept=-1.0),
+    "isotonic": Calibration(method="isotonic", rate=0.5, logits=[-0.1, 0.0, 0.2], points=[0.1, 0.3, 0.8]),
+}
+CASES = [("fm", "onnx", "cross_entropy", "isotonic"), ("fm", "torch", "squared_error", "platt")]
+CASES += [(name, "onnx", "squared_error", None) for name in MODELS]
 
 
 def expected(folder, ids, values):
     bundle, model = read_bundle(folder)
     with torch.no_grad():
-        return probabilities(model(Batch(torch.tensor(ids), torch.tensor(values))), bundle.loss).numpy()
+        return probabilities(
+            model(Batch(torch.tensor(ids), torch.tensor(values))), bundle.loss, bundle.calibration
+        ).numpy()
 
 
 def exported(folder, format, **options):
@@ -39,9 +46,9 @@ def exported(folder, format, **options):
     return lambda ids, values: session.run(["probability"], {"ids": ids, "values": values})[0]
 
 
-@pytest.mark.parametrize(("name", "format", "loss"), CASES)
-def test_an_exported_model_gives_the_probabilities_of_its_bundle(tmp_path, name, format, loss):
-    keep(tmp_path / "bundle", name, loss=loss)
+@pytest.mark.parametrize(("name", "format", "loss", "method"), CASES)
+def test_an_exported_model_gives_the_probabilities_of_its_bundle(tmp_path, name, format, loss, method):
+    keep(tmp_path / "bundle", name, loss=loss, calibration=MAPS.get(method))
     score = exported(tmp_path / "bundle", Format(format))
     rows = np.tile(IDS.numpy(), (3, 1))[:7]  # another number than it was traced with
     values = np.random.default_rng(0).random(rows.shape, dtype=np.float32)

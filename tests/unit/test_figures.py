@@ -7,6 +7,7 @@ import pytest
 from entries import Experiment
 
 from pipelines.project.paths import Paths
+from pipelines.reporting import charts
 from results import write_curve
 
 START = {"start": "../search_spaces/ifm.py", "max_epochs": 3}
@@ -85,7 +86,7 @@ def test_a_figure_with_a_missing_result_is_left_out_and_the_command_named(paths,
 
 def test_each_figure_is_drawn_with_a_panel_a_data_set_and_the_same_again(paths, tmp_path):
     pairs = [("user", "item", 3), ("user", "city", 1), ("item", "city", 2)]
-    table = [{"i": i, "j": j, **dict.fromkeys(figures.MEASURES, n), INFORMATIVE: "item" in (i, j)} for i, j, n in pairs]
+    table = [{"i": i, "j": j, **dict.fromkeys(charts.MEASURES, n), INFORMATIVE: "item" in (i, j)} for i, j, n in pairs]
     drawn = {}
     for place in ("one", "two"):
         figures.draw(figures.tables(EXPERIMENTS, paths), pl.DataFrame(table), tmp_path / place)

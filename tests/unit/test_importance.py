@@ -14,6 +14,7 @@ from test_experiment import EXPERIMENTS
 from models import registry
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows
+from pipelines.evaluation.importance import measure_pairs
 
 DIMS, FIELDS = (3, 4, 2, 3), ["user", "item", "city", "day"]
 
@@ -44,7 +45,7 @@ def test_the_measures_are_those_of_loops_over_rows_and_pairs(monkeypatch):
             T_of[p].append(float(t))
             effects[p].append(effect)
             products[p].append(float(t) * effect)
-    table = importance.measure_pairs(model, rows, FIELDS)
+    table = measure_pairs(model, rows, FIELDS)
     assert list(zip(table["i"], table["j"], strict=True)) == list(combinations(FIELDS, 2))
     assert table["norm"].to_list() == pytest.approx(norms)
     assert table["proportion"].to_list() == pytest.approx([norm / sum(norms) for norm in norms])
@@ -62,11 +63,11 @@ def variance(values):
 
 def test_the_scale_of_a_fields_embeddings_changes_the_norm_and_not_what_a_pair_gives():
     model, rows = small_model(), some_rows()
-    before = importance.measure_pairs(model, rows, FIELDS)
+    before = measure_pairs(model, rows, FIELDS)
     with torch.no_grad():
         model.embedding.weight[3:7] *= 5  # the items
         model.field_aspect.U[1] /= 5
-    after = importance.measure_pairs(model, rows, FIELDS)
+    after = measure_pairs(model, rows, FIELDS)
     with_item = pl.Series([("item" in pair) for pair in combinations(FIELDS, 2)])
     expected = before["norm"] / pl.select(pl.when(with_item).then(5).otherwise(1)).to_series()
     assert after["norm"].to_list() == pytest.approx(expected.to_list())
