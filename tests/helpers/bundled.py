@@ -17,7 +17,12 @@ def keep(folder, name="fm", seed=3, **changes):
     arguments = small_arguments(name)
     model = new_model(name, {"fields": FIELDS, "field_dims": FIELD_DIMS}, arguments, seed)
     vocabulary = folder.with_suffix(".parquet")
-    pl.DataFrame({"field": ["user"], "feature_id": [0], "raw_value": ["a"]}).write_parquet(vocabulary)
+    known = {
+        "field": ["user"] * 5 + ["item"] * 4 + ["tag"] * 3,
+        "feature_id": range(12),
+        "raw_value": [*"abcde7890123"],
+    }
+    pl.DataFrame(known).write_parquet(vocabulary)
     about = {
         **{"model": name, "arguments": arguments, "loss": "cross_entropy", "dataset": "mine", "fields": FIELDS},
         **{"field_dims": FIELD_DIMS, "licence": "mine", "citation": "none", "seed": 0, "made_by": made_by("")},
