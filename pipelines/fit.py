@@ -60,7 +60,7 @@ def fit(
 ) -> str:
     """Search and train models, print what came out, and return the best one's name.
 
-    `root` is the folder of params.yaml, the prepared rows and the results. The data set is described beside it or above.
+    `root` is the folder of params.yaml, data and results. The data set is described in it or above.
     Raises ValueError for an unknown model or metric, a budget that is too small, and data that can't be prepared.
     """
     seconds = seconds_of(time_budget)

@@ -1,8 +1,14 @@
 """Write bundles of untrained models."""
 
+import json
+
 import polars as pl
 import torch
 
+from pipelines import prepare
+from pipelines.bundle import layout_of
+from pipelines.data.catalog import get_dataset
+from pipelines.data.rows import load_schema
 from pipelines.evaluation.bundles import write_bundle
 from pipelines.project.provenance import made_by
 from pipelines.training.behaviour import small_arguments
@@ -17,16 +23,32 @@ def keep(folder, name="fm", seed=3, **changes):
     arguments = small_arguments(name)
     model = new_model(name, {"fields": FIELDS, "field_dims": FIELD_DIMS}, arguments, seed)
     vocabulary = folder.with_suffix(".parquet")
-    known = {
-        "field": ["user"] * 5 + ["item"] * 4 + ["tag"] * 3,
-        "feature_id": range(12),
-        "raw_value": [*"abcde7890123"],
-    }
-    pl.DataFrame(known).write_parquet(vocabulary)
+    names = [(field, f"{field} {n}") for field, size in zip(FIELDS, FIELD_DIMS, strict=True) for n in range(size)]
+    table = pl.DataFrame(names, ["field", "raw_value"], orient="row").with_row_index("feature_id")
+    table.write_parquet(vocabulary)
     about = {
         **{"model": name, "arguments": arguments, "loss": "cross_entropy", "dataset": "mine", "fields": FIELDS},
         **{"field_dims": FIELD_DIMS, "licence": "mine", "citation": "none", "seed": 0, "made_by": made_by("")},
         **{"valid": {"auc": 0.9}, "test": {"auc": 0.8}},
     }
     write_bundle(folder, model, vocabulary, **{**about, **changes})
+    return model.eval()
+
+
+def keep_table(root, name, described):
+    """Prepare a table in a folder, and write a bundle of an untrained fm for it; return the model."""
+    (root / "datasets").mkdir()
+    (root / "datasets" / f"{name}.yaml").write_text(described)
+    content = {"seed": 1, "datasets": [name], "models": ["fm"], "tune": {"num_trials": 1}}
+    (root / "params.yaml").write_text(json.dumps(content))
+    prepare.main(name, root / "params.yaml")
+    folder = root / "data" / "processed" / name
+    schema = load_schema(folder)
+    about = {key: schema[key] for key in ("fields", "field_dims", "fitted")}
+    about |= {"dataset": name, "licence": "mine", "citation": "none", "seed": 0, "valid": {}, "test": {}}
+    about |= {"layout": layout_of(get_dataset(name, root)), "made_by": made_by("")}
+    about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
+    model = new_model("fm", schema, about["arguments"], 0)
+    torch.nn.init.normal_(model.embedding.weight, std=0.1)
+    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", **about)
     return model.eval()

@@ -13,7 +13,7 @@ from pipelines import predict
 from pipelines.data.own import OwnDataset
 from pipelines.project.records import check, parse_yaml
 
-ROWS = pl.DataFrame({"user": ["a", "b", None], "item": [7, 8, 9], "tag": [1.0, 2.0, float("nan")]})
+ROWS = pl.DataFrame({"user": ["user 0", "user 1", None], "item": ["item 0", "", "item 3"], "tag": ["tag 1"] * 3})
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def model(tmp_path_factory):
     ids=["polars", "lazy", "pandas", "dict", "other order"],
 )
 def test_any_frame_has_the_scores_of_the_command(model, tmp_path, rows):
-    ROWS.fill_nan(None).write_parquet(tmp_path / "rows.parquet")
+    ROWS.write_parquet(tmp_path / "rows.parquet")
     predict.main(str(tmp_path / "rows.parquet"), model.folder, tmp_path / "scores.parquet")
     expected = pl.read_parquet(tmp_path / "scores.parquet")["probability"]
     assert expected.n_unique() == 3
@@ -56,6 +56,12 @@ def test_a_model_is_copied_whole(model, tmp_path):
 def test_what_is_no_frame_of_the_fields_is_one_line(model, rows, message):
     with pytest.raises(ValueError, match=message):
         model.predict(rows)
+
+
+def test_what_is_no_number_is_missing():
+    rows = pl.DataFrame({"age": [float("nan"), 1.5], "user": [1, 2]})
+    for frame in (rows, rows.to_pandas()):
+        assert factorbench.table_of(frame).rows() == [(None, 1), (1.5, 2)]
 
 
 def described(tmp_path, *arguments, **keys):

@@ -302,6 +302,7 @@ NUMBER = {"fields": {"user": "number"}}
         ("", {}, "clicks.csv: empty"),
         # times
         ("user,when,click\nu,2020-01-01,1\nu,soon,0\n", {"fields": TIME}, "when such as 'soon' in row 2 is no time"),
+        ("user,when,click\nu,1600000000,1\nu,soon,0\n", {"fields": TIME}, "when such as 'soon' in row 2 is no time"),
         (
             "user,when,click\nu,2020-01-01,1\nu,soon,0\n",
             {"split": {"by": "time", "column": "when"}},
