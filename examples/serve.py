@@ -28,7 +28,7 @@ MOST_ROWS, MOST_BYTES = 1000, 1 << 20  # of a request
 
 
 def whole(value: Any) -> Any:
-    """Turn a float that is whole into an int, so that its text has no point."""
+    """Turn a whole float into an int, whose text has no point."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 

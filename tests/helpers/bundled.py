@@ -36,7 +36,7 @@ def keep(folder, name="fm", seed=3, **changes):
 
 
 def keep_table(root, name, described):
-    """Prepare a table in a folder, and write a bundle of an untrained fm for it; return the model."""
+    """Prepare a table, and write a bundle of an untrained fm; return the model."""
     (root / "datasets").mkdir()
     (root / "datasets" / f"{name}.yaml").write_text(described)
     content = {"seed": 1, "datasets": [name], "models": ["fm"], "tune": {"num_trials": 1}}

@@ -1,4 +1,4 @@
-"""Check that the Python API scores as the commands do, and says what is wrong with a frame."""
+"""Check that the Python API scores as the commands do, and names wrong input."""
 
 import subprocess
 import sys
