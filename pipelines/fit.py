@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,34 +41,61 @@ def main(
     The searches of all models have the same share of the time budget; the time that is left decides how many final
     runs there are. Everything is in runs/DATASET; running the command again goes on.
     """
+    from models.registry import list_models
+
+    chosen = list_models() if models == "all" else [name.strip() for name in models.split(",")]
+    root = Path("runs") / dataset
+    best = fit(dataset, root, time_budget, chosen, metric, num_seeds, num_trials, sample)
+    print("next:")
+    print(f"  factorbench bundle --model {best} --dataset {dataset} --params {root}/params.yaml")
+    print(f"  factorbench predict NEW_ROWS.csv --bundle {root}/bundles/{dataset}/{best} --out scores.csv")
+
+
+def fit(
+    dataset: str,
+    root: Path,
+    time_budget: str,
+    models: Sequence[str],
+    metric: str,
+    num_seeds: int,
+    num_trials: int | None,
+    sample: int | None,
+) -> str:
+    """Search and train models, print what came out, and return the best one's name.
+
+    `root` is the folder of params.yaml, data and results. The data set is described in it or above.
+    Raises ValueError for an unknown model or metric, a budget that is too small, and data that can't be prepared.
+    """
     seconds, start = seconds_of(time_budget), time.monotonic()
-    from models.registry import get_model, list_models, why_declined
+    from models.registry import get_model, why_declined
     from pipelines.data.catalog import get_dataset
     from pipelines.data.rows import load_schema
+    from pipelines.download import download
     from pipelines.project.files import write_text
     from pipelines.project.paths import Paths
     from pipelines.training.cell import require_group
 
-    chosen = list_models() if models == "all" else [name.strip() for name in models.split(",")]
-    for name in chosen:
+    for name in models:
         get_model(name)
-    paths = Paths(Path("runs") / dataset)
-    described = get_dataset(dataset, paths.root)
+    paths = Paths(root)
+    described = get_dataset(dataset, root)
     require_group(described, known(metric))
     fields = described.fields
-    suited = [name for name in chosen if not why_declined(name, tuple(fields))]
+    suited = [name for name in models if not why_declined(name, tuple(fields))]
     starts = 2 * START_SECONDS * len(suited)
     each = max(0, seconds - starts) * SEARCH_SHARE / max(1, len(suited))
     if not suited or each < LEAST_SECONDS:
-        raise ValueError(f"--time-budget {time_budget} leaves {each:.0f} s for each of {len(suited)} models: give more")
-    params, fixed = paths.root / "params.yaml", {}
+        raise ValueError(
+            f"a time budget of {time_budget} leaves {each:.0f} s for each of {len(suited)} models: give more"
+        )
+    params, fixed = root / "params.yaml", {}
     tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
 
     def write_params(seeds: int) -> None:
         write_text(params, params_text(dataset, suited, metric, seeds, tune, fixed))
 
     write_params(num_seeds)
-    stage("download", params, dataset=dataset)
+    download(described, params)
     stage("prepare", params, dataset=dataset)
     num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
@@ -84,7 +111,8 @@ def main(
         """Write how many final runs of each model the time that is left allows."""
         scale = max(1.0, num_rows / (sample or num_rows))
         expected = [scale * run_seconds(paths.results(dataset, name), name, dataset) for name in done]
-        left = seconds - (time.monotonic() - start) - START_SECONDS * len(done)
+        expected.append(max(expected, default=0.0))  # the paper's setting of the best model
+        left = seconds - (time.monotonic() - start) - START_SECONDS * len(expected)
         seeds = seeds_that_fit(sum(expected), left, num_seeds, os.cpu_count() or 1)
         if seeds < num_seeds:
             print(f"the time that is left allows {seeds} final runs of each model, not {num_seeds}", flush=True)
@@ -93,8 +121,9 @@ def main(
     failed = fit_all(dataset, suited, params, write_seeds)
     if len(failed) == len(suited):
         raise ValueError(f"all models failed, the first with: {next(iter(failed.values()))}")
-    report(dataset, failed, params)
-    print(f"fitting took {time.monotonic() - start:.0f} s of --time-budget {time_budget}")
+    best = report(failed, params)
+    print(f"fitting took {time.monotonic() - start:.0f} s of {time_budget}")
+    return best
 
 
 def forecast(epoch: float, search: float, num_models: int, left: float, budget: str) -> str:
@@ -142,7 +171,7 @@ def seconds_of(text: str) -> float:
     """Read a duration such as 90s, 10m or 2h. Raises ValueError for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh])", text.strip())
     if not found or not float(found[1]):
-        raise ValueError(f"--time-budget {text}: write a number and s, m or h, such as 10m")
+        raise ValueError(f"time budget {text}: write a number and s, m or h, such as 10m")
     return float(found[1]) * UNITS[found[2]]
 
 
@@ -182,17 +211,23 @@ def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, 
 
 
 def epoch_seconds(dataset: str, params: Path, paths: Any) -> float:
-    """Time one epoch of fm."""
+    """Time one epoch of fm on one thread."""
+    import torch
+
     from pipelines.project.params import load_params
     from pipelines.search.tuner import fixed_setting
     from pipelines.training.cell import load_cell
     from pipelines.training.process import prepare_process
 
+    threads = torch.get_num_threads()
     prepare_process(1)
     config = load_params(params)
-    (epoch,) = load_cell("fm", dataset, config, paths).train(
-        {**fixed_setting("fm", config), "training.max_epochs": 1}, seed=0
-    )[1]
+    try:
+        (epoch,) = load_cell("fm", dataset, config, paths).train(
+            {**fixed_setting("fm", config), "training.max_epochs": 1}, seed=0
+        )[1]
+    finally:
+        torch.set_num_threads(threads)  # for a notebook, in which this runs
     return epoch.seconds
 
 
@@ -247,8 +282,8 @@ def fit_all(dataset: str, models: list[str], params: Path, searched: Callable[[l
     return failed
 
 
-def report(dataset: str, failed: dict[str, str], params: Path) -> None:
-    """Print the leaderboard, which models differ, and what to do next."""
+def report(failed: dict[str, str], params: Path) -> str:
+    """Print the leaderboard and which models differ. Returns the best model."""
     from pipelines import leaderboard, significance
     from pipelines import report as page
     from pipelines.project.params import load_params
@@ -265,10 +300,7 @@ def report(dataset: str, failed: dict[str, str], params: Path) -> None:
         print(f"{model} failed: {why}")
     page.main(params)
     rows = json.loads((params.parent / "results" / "leaderboard.json").read_text(encoding="utf-8"))
-    best = next(row["model"] for row in rows if "kind" not in row)  # no ensemble can be a bundle
-    print("next:")
-    print(f"  factorbench bundle --model {best} --dataset {dataset} --params {params}")
-    print(f"  factorbench predict NEW_ROWS.csv --bundle {params.parent}/bundles/{dataset}/{best} --out scores.csv")
+    return next(row["model"] for row in rows if "kind" not in row)  # no ensemble can be a bundle
 
 
 if __name__ == "__main__":

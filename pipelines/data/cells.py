@@ -50,6 +50,9 @@ def times_of(texts: pl.Series, where: str, format: str = "") -> np.ndarray:
     except pl.exceptions.PolarsError:  # no format fits, or the format is none
         dates = pl.Series([None] * len(texts), dtype=pl.Datetime)
     if (wrong := dates.is_null() & texts.is_not_null()).any():
+        no_numbers = wrong & texts.cast(pl.Float64, strict=False).is_null()
+        if format in ("unix", "unix_ms") and no_numbers.any():
+            wrong = no_numbers
         row = int(wrong.arg_max() or 0)
         said = f"by the format {format!r}" if format else "in ISO 8601; write its format"
         raise ValueError(f"{where}: {texts.name} such as {texts[row]!r} in row {row + 1} is no time {said}")

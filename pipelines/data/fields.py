@@ -116,9 +116,16 @@ def category(texts: pl.Series, known: pl.Series) -> np.ndarray:
 
     Feature 0 is shared by rare and unseen values, feature 1 stands for missing.
     """
-    places = pl.Series(range(2, len(known) + 2), dtype=pl.Int32)
-    numbers = texts.replace_strict(known, places, default=0, return_dtype=pl.Int32)
-    return numbers.set(texts.is_null(), 1).to_numpy()
+    return (places_of(texts, known) + 2).fill_null(0).set(texts.is_null(), 1).to_numpy()
+
+
+def places_of(texts: pl.Series, names: pl.Series) -> pl.Series:
+    """Find each text among distinct names, as a place from 0; null where it is not there."""
+    places = pl.int_range(len(names), dtype=pl.Int32, eager=True)
+    if 10 * len(texts) < len(names):  # so that a table of all names is not made for a few texts
+        places = names.is_in(texts.unique().implode()).arg_true().cast(pl.Int32)
+        names = names[places]
+    return texts.replace_strict(names, places, default=None, return_dtype=pl.Int32)
 
 
 def counted(texts: pl.Series) -> pl.DataFrame:

@@ -1,8 +1,13 @@
 """Write bundles of untrained models."""
 
+import json
+
 import polars as pl
 import torch
 
+from pipelines import prepare
+from pipelines.bundle import layout_of
+from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import load_schema
 from pipelines.evaluation.bundles import write_bundle
 from pipelines.project.provenance import made_by
@@ -45,3 +50,22 @@ def keep_prepared(project, folder, name="fm", arguments=None, **about):
     }
     write_bundle(folder, model, processed / "vocabulary.parquet", **about)
     return folder
+
+
+def keep_table(root, name, described):
+    """Prepare a table, and write a bundle of an untrained fm; return the model."""
+    (root / "datasets").mkdir()
+    (root / "datasets" / f"{name}.yaml").write_text(described)
+    content = {"seed": 1, "datasets": [name], "models": ["fm"], "tune": {"num_trials": 1}}
+    (root / "params.yaml").write_text(json.dumps(content))
+    prepare.main(name, root / "params.yaml")
+    folder = root / "data" / "processed" / name
+    schema = load_schema(folder)
+    about = {key: schema[key] for key in ("fields", "field_dims", "fitted")}
+    about |= {"dataset": name, "licence": "mine", "citation": "none", "seed": 0, "valid": {}, "test": {}}
+    about |= {"layout": layout_of(get_dataset(name, root)), "made_by": made_by("")}
+    about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
+    model = new_model("fm", schema, about["arguments"], 0)
+    torch.nn.init.normal_(model.embedding.weight, std=0.1)
+    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", **about)
+    return model.eval()

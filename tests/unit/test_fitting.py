@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from models.layers.batch import Batch
 from models.registry import create
+from pipelines.data.fields import places_of
 from pipelines.data.fitting import encode_own
 from pipelines.data.own import OwnDataset
 from pipelines.data.rows import bags_of
@@ -85,3 +86,12 @@ def test_the_sum_of_a_list_is_its_mean_times_its_size():
     bias = model.linear.bias.item()
     distinct = [sums[number - data.num_features] + bias for number in data.ids[:, 0]]
     assert model.linear(batch).tolist() == pytest.approx(distinct)
+
+
+@pytest.mark.parametrize("num_names", [0, 3, 1000], ids="{} names".format)
+def test_texts_are_found_among_few_and_many_names(num_names):
+    names = pl.Series([f"name {place}" for place in range(num_names)], dtype=pl.String)
+    texts = pl.Series(["name 2", None, "nobody", "name 999", "name 2"])
+    there = [2 if num_names > 2 else None, None, None, 999 if num_names > 999 else None]
+    assert places_of(texts, names).to_list() == [*there, there[0]]
+    assert places_of(texts[:0], names).to_list() == []

@@ -255,6 +255,7 @@ def test_other_formats_say_the_same(folder, own, kind):
 
 
 TIME = {"user": "category", "hour": {"kind": "time", "column": "when", "format": "%Y-%m-%d"}}
+UNIX = {"user": "category", "hour": {"kind": "time", "column": "when"}}
 NUMBER = {"fields": {"user": "number"}}
 
 
@@ -302,6 +303,7 @@ NUMBER = {"fields": {"user": "number"}}
         ("", {}, "clicks.csv: empty"),
         # times
         ("user,when,click\nu,2020-01-01,1\nu,soon,0\n", {"fields": TIME}, "when such as 'soon' in row 2 is no time"),
+        ("user,when,click\nu,1600000000,1\nu,soon,0\n", {"fields": UNIX}, "when such as 'soon' in row 2 is no time"),
         (
             "user,when,click\nu,2020-01-01,1\nu,soon,0\n",
             {"split": {"by": "time", "column": "when"}},

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from bundled import keep_table
 
 from pipelines import predict, prepare
 from pipelines.bundle import layout_of, sides_of
@@ -64,25 +65,14 @@ def made_rows(num_rows, seed):
 def own(tmp_path_factory):
     """Prepare a table of every kind of field, and bundle an untrained model for it."""
     root = tmp_path_factory.mktemp("own")
-    (root / "datasets").mkdir()
-    (root / "datasets" / "shop.yaml").write_text(YAML)
     for seed, part in enumerate(("train", "valid", "test")):
         made_rows(200 - 50 * seed, seed).write_csv(root / f"{part}.csv", separator=";")
-    content = {"seed": 1, "datasets": ["shop"], "models": ["fm"], "tune": {"num_trials": 1}}
-    (root / "params.yaml").write_text(json.dumps(content))
-    prepare.main("shop", root / "params.yaml")
-    folder, entry = root / "data" / "processed" / "shop", get_dataset("shop", root)
+    model = keep_table(root, "shop", YAML)
+    folder = root / "data" / "processed" / "shop"
     schema = load_schema(folder)
-    about = {"dataset": "shop", "licence": "mine", "citation": "none", "seed": 0, "valid": {}, "test": {}}
-    about |= {"fitted": schema["fitted"], "layout": layout_of(entry), "made_by": made_by("")}
-    about |= {"fields": schema["fields"], "field_dims": schema["field_dims"]}
-    model = new_model("fm", schema, {"embed_dim": 4}, 0)
-    torch.nn.init.normal_(model.embedding.weight, std=0.1)
-    about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
-    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", **about)
     rows = load_rows(folder, "test")
     with torch.no_grad():
-        logits = model.eval()(rows.batch(slice(None)))
+        logits = model(rows.batch(slice(None)))
     return SimpleNamespace(root=root, folder=folder, schema=schema, rows=rows, logits=logits)
 
 
