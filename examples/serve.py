@@ -18,18 +18,13 @@ import polars as pl
 import typer
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pipelines.data.fields import Fitted
 from pipelines.data.fresh import features_of_fresh, names_by_field, sources_of
 
 MOST_ROWS, MOST_BYTES = 1000, 1 << 20  # of a request
-
-
-def whole(value: Any) -> Any:
-    """Turn a whole float into an int, whose text has no point."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def make_app(folder: Path) -> FastAPI:
@@ -43,11 +38,12 @@ def make_app(folder: Path) -> FastAPI:
     texts = {sources[field] for field, kind in kinds.items() if kind != "number"}
     missing = {"", *about["layout"]["missing"]}
 
-    def cell(value: Any) -> str | None:
-        return None if value is None or (text := str(value).strip()) in missing else text
+    def cell(value: float | str | None) -> str | None:
+        text = str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+        return None if value is None or text in missing else text
 
-    Number = Annotated[float | None, AfterValidator(lambda value: cell(whole(value)))]
-    Text = Annotated[str | None, Field(coerce_numbers_to_str=True), BeforeValidator(whole), AfterValidator(cell)]
+    Number = Annotated[float | None, AfterValidator(cell)]
+    Text = Annotated[str | None, Field(coerce_numbers_to_str=True), AfterValidator(cell)]
     columns = {column: Text if column in texts else Number for column in sources.values()}
     row: Any = TypedDict("row", columns)  # pyright: ignore[reportArgumentType]
     batch: Any = Annotated[list[row], Field(min_length=1, max_length=MOST_ROWS)]

@@ -28,7 +28,7 @@ CLIENTS, REQUESTS = 4, int(os.environ.get("LOAD_REQUESTS", "25"))  # of each cli
 YAML = """
 format: table
 files: [rows.csv]
-missing: [none]
+missing: [none, "-1"]
 label: click
 fields:
   user: category
@@ -96,7 +96,8 @@ def test_rows_have_the_probabilities_of_the_bundle_without_torch(server, ask):
 
 def test_a_missing_value_is_null_or_one_of_the_bundle_s_marks(server, ask):
     row = dict.fromkeys(server.rows[0])
-    assert ask([row]) == ask([row | {"user": "none"}])
+    assert ask([row]) == ask([row | {"user": "none", "age": -1, "shop": " "}])
+    assert ask([row]) != ask([row | {"age": -2}])
 
 
 @pytest.mark.parametrize(
