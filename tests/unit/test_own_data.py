@@ -1,5 +1,6 @@
 import gzip
 import math
+import zipfile
 
 import numpy as np
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from pipelines import fit
+from pipelines import download, fit
 from pipelines.data.catalog import get_dataset
 from pipelines.data.findings import findings
 from pipelines.data.fitting import encode_own, labels_of, split_of
@@ -16,6 +17,7 @@ from pipelines.data.own import OwnDataset
 from pipelines.data.prepared import prepare
 from pipelines.data.rows import load_rows
 from pipelines.data.tables import read_table
+from pipelines.project.files import file_digest
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell, require_group
@@ -470,3 +472,35 @@ def test_repeated_rows_are_reported(folder):
     found = "\n".join(findings(table, get_dataset("clicks", folder), 0))
     assert "WARNING: 250 rows (83%) repeat another row" in found
     assert "of the test rows stand in train too" in found
+
+
+def test_a_log_and_its_side_table_are_fetched_from_an_archive_by_url_and_checksum(folder, write, monkeypatch):
+    archive = folder / "shop.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("shop/log.csv", clicks())
+        opened.writestr("shop/users.csv", "user,town\n" + "".join(f"u{n},t{n % 3}\n" for n in range(500)))
+    source = {"url": archive.as_uri(), "checksum": f"sha256:{file_digest(archive)}"}
+    source["members"] = ["shop/log.csv", "shop/users.csv"]
+    changes = {"files": ["log.csv"], "joins": [{"files": ["users.csv"], "key": "user"}]}
+    changes |= {"fields": {"user": "category", "town": "category"}}
+    monkeypatch.setenv("FACTORBENCH_CACHE", str(folder / "cache"))
+    write(sources=[source], **changes)
+    params = folder / "params.yaml"
+    with pytest.raises(ValueError, match=r"log\.csv is missing; run `python -m pipelines\.download --dataset clicks`"):
+        get_dataset("clicks", folder).paths()
+    raw = folder / "data" / "raw" / "clicks"
+    assert download.download(get_dataset("clicks", folder), params) == [raw / "log.csv", raw / "users.csv"]
+    table = read_table(get_dataset("clicks", folder))
+    assert table["town"].null_count() == 0
+    write(sources=[{**source, "checksum": "sha256:" + 64 * "0"}], **changes)
+    with pytest.raises(ValueError, match="wrong checksum"):
+        download.download(get_dataset("clicks", folder), params)
+
+
+@pytest.mark.parametrize(("column", "group"), [("user_id", "user_id"), ("town", ""), ("visitor", "visitor")])
+def test_a_column_of_users_is_proposed_as_group(tmp_path, column, group):
+    file = tmp_path / "clicks.csv"
+    file.write_text(f"{column},shop,click\n" + "".join(f"a{n % 30},s{n % 7},{n % 2}\n" for n in range(210)))
+    proposal, _ = propose([file], "clicks", "", tmp_path)
+    assert proposal.group == group
+    assert (f"\ngroup: {group} #" in proposal.yaml()) == bool(group)
