@@ -77,7 +77,10 @@ def test_no_budget_is_an_error(problem):
             "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split "
             "(nearest: num_negatives)",
         ),
-        ("evaluate: {seeds: 1}\n", "evaluate.seeds: no such key; the keys here are: num_seeds, keep (nearest: num_s"),
+        (
+            "evaluate: {seeds: 1}\n",
+            "evaluate.seeds: no such key; the keys here are: num_seeds, keep (nearest: num_seeds)",
+        ),
         (
             "training: {lr: 1}\n",
             f"training.lr: no such key; the keys here are: {', '.join(TrainingParams.model_fields)}",
