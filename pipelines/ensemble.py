@@ -88,7 +88,8 @@ def main(
 def read_members(config: Params, paths: Paths, dataset: str, model: str, valid: Any) -> tuple[list[Any], int]:
     """Read the final runs of a model, and count its trials.
 
-    There are none where it declines the data set. Raises Missing where predictions are not kept, and ValueError for those of other runs than in metrics.json.
+    There are none where it declines the data set. Raises Missing where predictions are not kept, and ValueError for
+    those of other runs than in metrics.json.
     """
     from pipelines.evaluation.ensembles import Member, mean_of, outputs
     from pipelines.evaluation.predictions import read_predictions
