@@ -1,4 +1,4 @@
-"""Measure how near each sampler comes to the best of many settings that were all trained.
+"""Measure how near samplers come to the best of many trained settings.
 
 Makes a table for each model on Frappe first: settings are drawn at random, trained once, and kept in
 search_quality/MODEL.jsonl. Then searches are replayed in the tables: a sampler draws a setting, and the nearest setting
@@ -298,7 +298,7 @@ def cells(record: Record) -> list[str]:
 
 
 def ratios(records: list[Record]) -> list[list[str]]:
-    """Divide each way's mean regret by that of random draws after the paper's setting, over the models."""
+    """Divide each way's mean regret by that of BASE, and average over the models."""
     by_way: dict[tuple[str, str, str], list[np.ndarray]] = {}
     base = {r["model"]: np.array(r["mean"]) for r in records if (r["sampler"], r["scheduler"], r["start"]) == BASE}
     for record in records:

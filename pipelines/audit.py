@@ -1,4 +1,4 @@
-"""Ask of each published claim that a model is better than another whether committed results agree."""
+"""Ask whether committed results agree with published claims that a model is better."""
 
 import json
 from collections import Counter
@@ -77,7 +77,7 @@ def significance(folder: Path) -> dict[str, Any]:
 
 
 def claims(published: pl.DataFrame, models: set[str]) -> list[Claim]:
-    """Pair the models of each source and data set, as far as they are among `models`."""
+    """Pair those of `models` that a source has on the same data set."""
     made = []
     for (source, dataset, split), rows in published.group_by("source", "dataset", "split", maintain_order=True):
         figures = [row for row in rows.to_dicts() if row["model"] in models]
@@ -111,7 +111,7 @@ def pairs(results: Mapping[Path, dict[str, Any]]) -> dict[tuple[str, str, frozen
 
 
 def judge(claim: Claim, found: Mapping[tuple[str, str, frozenset[str]], dict[str, Any]]) -> Claim:
-    """Compare a claim with the results of the same data set, in which the same metric decided."""
+    """Compare a claim with results on its data set that its metric decided."""
     pair = found.get((claim.dataset, claim.metric, frozenset((claim.better, claim.worse))))
     if pair is None:
         return claim

@@ -86,9 +86,10 @@ def main(
 
 
 def read_members(config: Params, paths: Paths, dataset: str, model: str, valid: Any) -> tuple[list[Any], int]:
-    """Read the final runs of a model, none where it declines, and the number of its trials.
+    """Read the final runs of a model, and count its trials.
 
-    Raises Missing where predictions are not kept, and ValueError for those of other runs than in metrics.json.
+    There are none where it declines the data set. Raises Missing where predictions are not kept, and ValueError for
+    those of other runs than in metrics.json.
     """
     from pipelines.evaluation.ensembles import Member, mean_of, outputs
     from pipelines.evaluation.predictions import read_predictions
@@ -118,7 +119,10 @@ def read_members(config: Params, paths: Paths, dataset: str, model: str, valid: 
 
 
 def train_default(config: Params, paths: Paths, dataset: str, models: list[str], test_rows: Any) -> Mixture:
-    """Train the paper's setting of the model that is best on validation rows, and test each seed once."""
+    """Train the best model on validation rows with the paper's setting.
+
+    Each seed is tested once.
+    """
     from pipelines.evaluation import final_runs
     from pipelines.search.tuner import fixed_setting
     from pipelines.training.cell import load_cell

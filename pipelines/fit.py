@@ -189,6 +189,7 @@ def params_text(
         "models": models,
         "training": {"loss": "cross_entropy", "metric": metric, "max_epochs": MAX_EPOCHS, "patience": 3},
         "tune": {
+            "sampler": "auto",
             **{key: value for key, value in tune.items() if value is not None},
             "fixed": {
                 key: value for key, value in (sizes | fixed).items() if key in known or key.startswith("training")

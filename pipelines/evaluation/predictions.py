@@ -30,7 +30,7 @@ def read_predictions(file: Path, command: str) -> dict[str, np.ndarray]:
 
 
 def copy_predictions(files: Iterable[Path], folder: Path) -> None:
-    """Copy the kept predictions of all runs into a folder, and remove those of other runs."""
+    """Make a folder have the kept predictions of these runs alone."""
     files = list(files)
     for file in files:
         with written_whole(folder / file.name) as partial:

@@ -142,7 +142,7 @@ class Summary(Record):
 
 
 class Mixture(Record):
-    """Hold what the mean of some final runs reached, or the runs with the paper's setting."""
+    """Hold what a mean of final runs reached, or the paper's setting."""
 
     name: str
     kind: Literal["default", "seeds", "models"]

@@ -27,7 +27,7 @@ ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its
 
 # A command that an error proposes, and that has the option --params.
 WITH_PARAMS = re.compile(
-    r"(run|then) `?python -m pipelines\.(?!behaviour|describe|docs|export|fit|main|predict|ray_cluster)\w+"
+    r"(run|then) `?python -m pipelines\.(?!audit|behaviour|describe|docs|export|fit|main|predict|ray_cluster)\w+"
 )
 
 

@@ -105,7 +105,7 @@ def surroundings(budget: TuneParams) -> dict[str, Any]:
 
 
 def chosen(budget: TuneParams) -> dict[str, Any]:
-    """Return what decides which settings a search draws and stops, where it is not the default."""
+    """Return the keys that decide about draws and stops, except defaults."""
     keys = ("known", "sampler", "random_trials", "scheduler")
     defaults = {key: TuneParams.model_fields[key].default for key in keys}
     return {f"tune.{key}": getattr(budget, key) for key in keys if getattr(budget, key) != defaults[key]}

@@ -2,8 +2,10 @@ import json
 
 import pytest
 
-from pipelines.fit import forecast, run_seconds, seeds_that_fit
+from pipelines.fit import forecast, params_text, run_seconds, seeds_that_fit
+from pipelines.project.params import EvaluateParams, TuneParams
 from pipelines.project.provenance import made_by
+from pipelines.project.records import parse_yaml
 
 
 def test_the_forecast_says_what_searches_and_final_runs_have():
@@ -37,3 +39,10 @@ def test_a_final_run_takes_as_long_as_the_best_trial_or_as_the_most_epochs(tmp_p
     best |= {"num_trials": 2, "budget": {}, "seeds": {}, "study": "", "made_by": made_by("").model_dump()}
     (tmp_path / "best.json").write_text(json.dumps(best))
     assert run_seconds(tmp_path, "fm", "mine") == seconds
+
+
+def test_a_fit_searches_with_a_sampler_that_learns_soon_and_keeps_what_ensembles_need():
+    content = parse_yaml(params_text("clicks", ["lr"], "auc", 2, {"num_trials": 30, "max_rows": None}, {}))
+    tune, evaluate = TuneParams(**content["tune"]), EvaluateParams(**content["evaluate"])
+    assert (tune.sampler, tune.num_random, tune.num_trials, tune.max_rows) == ("auto", 4, 30, None)
+    assert (evaluate.keep, evaluate.num_seeds) == (True, 2)
