@@ -5,6 +5,7 @@ No file of a bundle is executed when it is read.
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,7 +106,12 @@ def read_bundle(folder: Path) -> tuple[Bundle, nn.Module]:
             raise ValueError(f"{folder} is no whole bundle: {name} is missing")
         if file_digest(folder / name) != digest:
             raise ValueError(f"{folder / name} is damaged or of another bundle: {RECORD} describes another file")
-    model = registry.create(bundle.model, bundle.field_dims, bundle.arguments, fields=bundle.fields)
+    made = partial(registry.create, bundle.model, bundle.field_dims, bundle.arguments, fields=bundle.fields)
+    with torch.device("meta"):  # takes no memory
+        num_weights = sum(weight.numel() for weight in made().state_dict().values())
+    if num_weights > (folder / WEIGHTS).stat().st_size:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {bundle.model} of this version: it has too few weights")
+    model = made()
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (SafetensorError, RuntimeError, KeyError) as error:

@@ -69,7 +69,7 @@ class Ranker:
         return values.gather(best.numpy()), logits[best]
 
     def known(self, one: Rows) -> Tensor:
-        """Find the features that training rows with the features of a context in the fields `given` have.
+        """Find the features that training rows of a context's user have.
 
         Users without a feature of their own know nothing.
         """

@@ -110,8 +110,8 @@ def embeddings(model: nn.Module, vocabulary: pl.DataFrame, fields: list[str]) ->
 def neighbours(table: pl.DataFrame, field: str, value: str, number: int) -> pl.DataFrame:
     """Find the values of a field whose embeddings are nearest to one value's.
 
-    Nearest is the largest cosine. `table` is that of `embeddings`, of which the first vectors count. Raises ValueError
-    for a field or value that is not there.
+    Nearest is the largest cosine. `table` is that of `embeddings`, of which the first vectors count. Raises
+    ValueError for a value that is not there.
     """
     own = table.filter((pl.col("field") == field) & ~pl.col("value").is_in([OTHER, MISSING]))
     names = own["value"].to_list()

@@ -56,7 +56,7 @@ def read_record(path: Path, kind: type[R], command: str) -> R:
         return TypeAdapter(kind).validate_python(json.loads(readable(content)))
     except ValidationError as error:
         raise damaged(path, explain(error), command) from error
-    except ValueError as error:  # no JSON, no UTF-8, or a merge conflict
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, nested too deeply, or a merge conflict
         raise damaged(path, error, command) from error
 
 

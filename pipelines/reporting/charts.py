@@ -234,7 +234,7 @@ def importance_chart(measures: Mapping[str, Mapping[tuple[str, str], float]], fr
 
 @style()
 def bar_chart(bars: Mapping[str, tuple[float, float]], title: str, x: str) -> Figure:
-    """Draw one bar for each name, from the top, with a standard deviation on both sides of its end."""
+    """Draw one bar for each name, from the top: its length and standard deviation."""
     figure = Figure(figsize=(6, 0.25 * len(bars) + 1.2))
     axis = figure.subplots()
     lengths, spreads = zip(*bars.values(), strict=True)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from bundled import keep_table
 
+from models import registry
 from pipelines import predict, prepare
 from pipelines.bundle import layout_of, sides_of
 from pipelines.data.catalog import get_dataset
@@ -18,10 +19,15 @@ from pipelines.data.fields import Fitted
 from pipelines.data.fresh import encode_fresh
 from pipelines.data.rows import load_rows, load_schema
 from pipelines.evaluation.bundles import write_bundle
+from pipelines.project.params import TrainingParams
 from pipelines.project.provenance import made_by
+from pipelines.training.behaviour import small_arguments
+from pipelines.training.loop import predict as logits_of
+from pipelines.training.loop import train
 from pipelines.training.metrics import compute_metrics
 from pipelines.training.start import new_model
 
+ORIGIN = made_by("")
 YAML = """
 format: table
 files: {train: train.csv, valid: valid.csv, test: test.csv}
@@ -74,6 +80,46 @@ def own(tmp_path_factory):
     with torch.no_grad():
         logits = model(rows.batch(slice(None)))
     return SimpleNamespace(root=root, folder=folder, schema=schema, rows=rows, logits=logits)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Prepare a table of three fields that every model takes."""
+    root, rng = tmp_path_factory.mktemp("plain"), np.random.default_rng(0)
+    (root / "datasets").mkdir()
+    fields = {"user": "category", "item": "category", "tag": "category"}
+    files = {part: f"{part}.csv" for part in ("train", "valid", "test")}
+    described = {"format": "table", "files": files, "label": "click", "fields": fields}
+    (root / "datasets" / "plain.yaml").write_text(json.dumps(described))
+    for part, size in (("train", 120), ("valid", 40), ("test", 60)):
+        columns = {field: rng.integers(most, size=size) for field, most in (("user", 9), ("item", 12), ("tag", 5))}
+        pl.DataFrame({**columns, "click": rng.integers(2, size=size)}).write_csv(root / f"{part}.csv")
+    (root / "params.yaml").write_text(
+        json.dumps({"seed": 1, "datasets": ["plain"], "models": ["fm"], "tune": {"num_trials": 1}})
+    )
+    prepare.main("plain", root / "params.yaml")
+    folder = root / "data" / "processed" / "plain"
+    rows = {part: load_rows(folder, part) for part in files}
+    return SimpleNamespace(root=root, folder=folder, schema=load_schema(folder), rows=rows)
+
+
+@pytest.mark.parametrize("name", registry.list_models())
+def test_every_model_scores_the_test_rows_as_it_was_tested(plain, tmp_path, name):
+    schema, rows, arguments = plain.schema, plain.rows, small_arguments(name)
+    model = new_model(name, schema, arguments, 0)
+    train(model, rows["train"], rows["valid"], TrainingParams(max_epochs=1, batch_size=64, loss="cross_entropy"))
+    tested = compute_metrics(logits_of(model, rows["test"]), rows["test"].labels, "cross_entropy")
+    about = {"dataset": "plain", "licence": "", "citation": "", "seed": 0, "valid": {}, "test": {}}
+    about |= {key: schema[key] for key in ("fields", "field_dims", "fitted")} | {"made_by": ORIGIN}
+    about |= {"model": name, "arguments": arguments, "loss": "cross_entropy"}
+    write_bundle(tmp_path / "bundle", model, plain.folder / "vocabulary.parquet", **about)
+    predict.main(str(plain.root / "test.csv"), tmp_path / "bundle", tmp_path / "scores.csv", keep="click")
+    found = pl.read_csv(tmp_path / "scores.csv")
+    expected = torch.sigmoid(logits_of(model, rows["test"]).double())
+    assert found["probability"].to_list() == pytest.approx(expected.tolist(), abs=1e-6)
+    labels, logits = torch.from_numpy(2.0 * found["click"].to_numpy() - 1), torch.logit(found["probability"].to_torch())
+    for name in ("rmse", "logloss"):  # the AUC of rows that repeat hangs on their last digit
+        assert compute_metrics(logits, labels, "cross_entropy")[name] == pytest.approx(tested[name], abs=1e-6)
 
 
 def scored(own, rows, out="scores.csv", **options):

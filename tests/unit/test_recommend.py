@@ -1,4 +1,4 @@
-"""Check that recommended values are the best of all, in the right context, and not known."""
+"""Check that recommended values are the best of all, and not known."""
 
 import numpy as np
 import polars as pl
