@@ -7,19 +7,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
-import polars as pl
 from pydantic import Field
 
 from pipelines.data.card import read_card
+from pipelines.data.catalog import get_dataset, list_datasets
 from pipelines.evaluation.comparisons import LEVEL
+from pipelines.evaluation.published import PAPER, of_others
 from pipelines.project.cli import run
 from pipelines.project.files import write_text
 from pipelines.project.metric import METRICS
 from pipelines.project.paths import Paths
-from pipelines.project.records import Record, existing, read_csv
+from pipelines.project.records import Record, existing
 from pipelines.reporting.pages import TEMPLATES, render
 
-PUBLISHED, PAGE = Path("docs/published.csv"), Path("docs/audit.md")
+PAGE = Path("docs/audit.md")
+SAME_SPLIT = ("frappe-nfm", "movielens-nfm")  # data sets whose split is that of the published figures
 FOLDERS = (Path(), Path("paper"))  # each with results/significance.json
 BY = ("rmse", "auc", "logloss")  # the first that a source has of both models decides
 VERDICTS = ("holds", "not shown", "reversed", "not measured")
@@ -42,8 +44,8 @@ class Claim(Record):
 def main() -> None:
     """Ask of each published claim whether committed results agree.
 
-    The claims are in docs/published.csv: of two models with figures of the same
-    source, the source says that one is better. The results are those of
+    The claims are in datasets/published.csv, and Table 2 of the IFM paper: of two
+    models with figures of the same source, the source says that one is better. The results are those of
     significance.json in results/ and paper/results/.
 
     Writes docs/audit.md.
@@ -60,7 +62,10 @@ def judge_all() -> tuple[list[Claim], dict[str, list[str]]]:
 
     found = pairs({folder: significance(folder) for folder in FOLDERS})
     judged = [
-        judge(claim, found) for claim in claims(read_csv(PUBLISHED, f"git checkout {PUBLISHED}"), set(list_models()))
+        judge(claim, found)
+        for dataset in list_datasets()
+        if dataset in SAME_SPLIT
+        for claim in claims(dataset, published_rows(dataset), set(list_models()))
     ]
     notes = {}
     for folder in FOLDERS:
@@ -76,20 +81,29 @@ def significance(folder: Path) -> dict[str, Any]:
     return json.loads(existing(file, "python -m pipelines.significance")) if file.exists() else {}
 
 
-def claims(published: pl.DataFrame, models: set[str]) -> list[Claim]:
-    """Pair those of `models` that a source has on the same data set."""
+def published_rows(dataset: str) -> list[dict[str, Any]]:
+    """Return all published figures on a data set, the best run of a model first."""
+    paper = get_dataset(dataset).published_rmse.items()
+    return [{"model": model, "rmse": value, "source": PAPER} for model, value in paper] + of_others(dataset)
+
+
+def claims(dataset: str, published: list[dict[str, Any]], models: set[str]) -> list[Claim]:
+    """Pair those of `models` that a source has on the same data set, each with its best run."""
+    by_source: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in published:
+        if row["model"] in models:
+            by_source.setdefault(row["source"], {}).setdefault(row["model"], row)
     made = []
-    for (source, dataset, split), rows in published.group_by("source", "dataset", "split", maintain_order=True):
-        figures = [row for row in rows.to_dicts() if row["model"] in models]
-        for first, second in combinations(figures, 2):
-            name = next((name for name in BY if None not in (first[name], second[name])), None)
+    for source, rows in by_source.items():
+        for first, second in combinations(rows.values(), 2):
+            name = next((name for name in BY if None not in (first.get(name), second.get(name))), None)
             if name is None or first[name] == second[name]:
                 continue
             better, worse = sorted((first, second), key=lambda row, name=name: METRICS[name].score(row[name]))
             made.append(
                 Claim(
-                    source=str(source),
-                    dataset=f"{dataset}-{split}",
+                    source=source,
+                    dataset=dataset,
                     better=better["model"],
                     worse=worse["model"],
                     metric=name,

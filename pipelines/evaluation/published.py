@@ -1,6 +1,6 @@
 """Read what others published on the data sets: `datasets/published.csv` and Table 2 of the IFM paper."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -21,15 +21,27 @@ class Figure(NamedTuple):
     source: str
 
 
+def of_others(dataset: str) -> list[dict[str, Any]]:
+    """Return the rows of `datasets/published.csv` on a data set, the best AUC first.
+
+    The model is "" where this project lacks it.
+    """
+    table = pl.read_csv(FILE, null_values=[]).filter(dataset=dataset).sort("auc", descending=True)
+    return table.with_columns(pl.col("model").fill_null("")).to_dicts()
+
+
 def published(entry: Dataset | OwnDataset, card: Card | None) -> dict[str, dict[str, Figure]]:
     """Return the best published figures of a data set by metric and model; none for a split into new pairs.
 
-    The model "" is the best of all models, of which we may not have it.
+    The model "" is the best of all. AUC and logloss are those of one run.
     """
     if card and card.split == "new_pairs":
         return {}
     found = {"rmse": {model: Figure(value, model, PAPER) for model, value in entry.published_rmse.items()}}
-    table = pl.read_csv(FILE, null_values=[]).filter(dataset=entry.name).fill_null("")
+    rows = of_others(entry.name)
+    best = {row["model"]: row for row in reversed(rows)}
+    if rows:
+        best[""] = rows[0]
     for metric in ("auc", "logloss"):
-        found[metric] = {row["model"]: Figure(row[metric], row["name"], row["source"]) for row in table.to_dicts()}
+        found[metric] = {model: Figure(row[metric], row["name"], row["source"]) for model, row in best.items()}
     return {metric: figures for metric, figures in found.items() if figures}
