@@ -1,6 +1,5 @@
 """Keep the best final run of a model as a bundle."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,8 +41,7 @@ def main(
     if not isinstance(best, Best) or not summary.seeds:
         raise ValueError(f"{model} declines {dataset}: there is no run to keep")
     check_metric(best, config.training.metric)
-    from pipelines.data.fresh import sources_of  # torch takes seconds to import
-    from pipelines.evaluation.bundles import positive_rate, write_bundle
+    from pipelines.evaluation.bundles import positive_rate, write_bundle  # torch takes seconds to import
     from pipelines.evaluation.final_runs import final_seed, kept_model, run_files
     from pipelines.project.settings import resolve
     from pipelines.training import loop
@@ -89,7 +87,7 @@ def main(
         field_dims=cell.schema["field_dims"],
         fitted=cell.schema.get("fitted", {}),
         layout=layout_of(entry),
-        sides=sides_of(entry, [*sources_of(cell.schema["fields"], cell.schema.get("fitted", {})).values()]),
+        sides=sides_of(entry),
         data=cell.schema["values"],
         rate=positive_rate(cell.train_rows),
         replace=negatives.replace if negatives else "",
@@ -112,19 +110,19 @@ def layout_of(entry: Dataset | OwnDataset) -> Layout:
     return Layout()
 
 
-def sides_of(entry: Dataset | OwnDataset, needed: Sequence[str]) -> list[tuple[str, "pl.DataFrame"]]:
-    """Read the keys and needed columns of a data set's side tables. Tables without such columns are left out."""
+def sides_of(entry: Dataset | OwnDataset) -> list[tuple[str, "pl.DataFrame"]]:
+    """Read keys and columns of fields of a data set's side tables. Tables without such columns are left out."""
     from pipelines.data.tables import read_side
 
-    found = []
+    found: list[tuple[str, pl.DataFrame]] = []
     if not isinstance(entry, OwnDataset):
         return found
+    needed = {entry.source(field) for field in entry.fields}
     for join in reversed(entry.joins):  # the key of a table may come from one before
         side = read_side(entry, join)
-        columns = [column for column in side.columns if column in needed and column != join.key]
-        if columns:
+        if columns := [column for column in side.columns if column in needed and column != join.key]:
             found.append((join.key, side.select(join.key, *columns)))
-            needed = [*needed, join.key]
+            needed.add(join.key)
     return found[::-1]
 
 

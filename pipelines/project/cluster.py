@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import ray
 from ray.exceptions import RayError
@@ -124,7 +125,7 @@ def why_no_cluster(error: Exception, address: str | None) -> str:
     reason = str(error).splitlines()[0]
     if address:
         return f"RAY_ADDRESS is {address}, which Ray can't use: {reason}"
-    if ".ray" in reason:
+    if ".ray" in reason or str(Path.home()) in reason:
         return (
             f"Ray can't keep its token ({reason}): set RAY_AUTH_TOKEN to a secret of your own, or HOME to your folder"
         )

@@ -78,6 +78,7 @@ def test_a_cluster_that_asks_for_no_token_is_refused():
 
 def test_a_home_that_can_t_be_written_names_the_variable_that_helps():
     refused({"HOME": "/proc"}, "RAY_AUTH_TOKEN", "/proc/.ray")
+    refused({"HOME": "/proc/none"}, "RAY_AUTH_TOKEN", "/proc/none")
 
 
 @pytest.mark.parametrize("name", ["a" * 110, "tmpé"])

@@ -206,7 +206,7 @@ def with_sides(tmp_path_factory):
     about |= {"fitted": schema["fitted"], "layout": layout_of(entry), "made_by": made_by("")}
     about |= {"fields": schema["fields"], "field_dims": schema["field_dims"]}
     about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
-    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", sides_of(entry, ["user", "land"]), **about)
+    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", sides_of(entry), **about)
     for file in ("users.csv", "towns.csv"):
         (root / file).unlink()  # the bundle has what it needs of them
     return SimpleNamespace(root=root, users=users, towns=towns)
