@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers prepare-memory docs test test-quick fuzz faults exports lint clean
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers recipes prepare-memory docs test test-quick fuzz faults exports lint clean
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -45,6 +45,9 @@ threads: setup ## measure two trainings at once against one with two threads
 
 schedulers: setup ## measure what stopping trials early gains, and what a search costs by itself
 	python benchmarks/schedulers.py
+
+recipes: setup ## measure what the recipe of published CTR logs gains on Frappe
+	python benchmarks/recipes.py
 
 prepare-memory: setup ## measure the memory that preparing 20 million lines takes
 	python benchmarks/prepare_memory.py

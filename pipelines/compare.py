@@ -83,7 +83,7 @@ class Run:
         self.file = paths.study(cell.dataset, model) / f"compare-{fingerprint(self.cell, {}, self.setting)}.json"
 
     def row(self) -> dict[str, Any]:
-        """Return the number of parameters, the CPU seconds per epoch, validation included, and the best epoch's validation metrics."""
+        """Return the number of parameters, the CPU seconds per epoch, and the best epoch's validation metrics."""
         if not self.file.exists():
             from pipelines.training import loop, start
 
