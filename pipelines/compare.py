@@ -21,7 +21,7 @@ TRAINING = {
     "training.patience": NUM_EPOCHS,
     "training.pretrained": None,
 }
-SIZES = {  # instead of the papers'; 10 is the size of embeddings in most published logs
+SIZES = {  # at most, instead of the papers'; 10 is the size of embeddings in most published logs
     "model.embed_dim": 10,
     "model.attention_dim": 16,
     "model.num_attention_layers": 2,  # autoint has 6
@@ -78,8 +78,10 @@ class Run:
         behaviour = behaviour_of(model, training)
         self.recipe = recipe
         self.cell = dataclasses.replace(cell, model=model, training=training, behaviour=behaviour)
-        sizes = {key: value for key, value in SIZES.items() if key.removeprefix("model.") in hyperparameters(model)}
-        self.setting = {**first_setting(recipe, model, get_dataset(cell.dataset, paths.root).family), **sizes}
+        first = first_setting(recipe, model, get_dataset(cell.dataset, paths.root).family)
+        sizes = {f"model.{key}": value for key, value in hyperparameters(model).items()} | first
+        smaller = {key: min(value, sizes[key]) for key, value in SIZES.items() if key in sizes}
+        self.setting = {**first, **smaller}
         self.file = paths.study(cell.dataset, model) / f"compare-{fingerprint(self.cell, {}, self.setting)}.json"
 
     def row(self) -> dict[str, Any]:
