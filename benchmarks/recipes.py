@@ -1,8 +1,8 @@
 """Measure what the recipe `ctr` gains on Frappe, on the split released with NFM.
 
-Each model is trained by its first setting of both recipes, in two sizes, until its validation AUC no longer rises, or for `MAX_EPOCHS`.
-Writes recipes.json and recipes.md beside this file. An interrupted run continues where it stopped. Needs the prepared
-data (`python -m pipelines.prepare --dataset frappe-nfm`).
+Each model is trained by its first setting of both recipes, in two sizes, until its validation AUC no longer rises, or
+for `MAX_EPOCHS`. Writes recipes.json and recipes.md beside this file. An interrupted run continues where it stopped.
+Needs the prepared data (`python -m pipelines.prepare --dataset frappe-nfm`).
 """
 
 import itertools
@@ -30,7 +30,7 @@ KEYS = ("model", "embed_dim", "recipe")
 
 
 def measure(model: str, embed_dim: int, recipe: str, params: Params) -> dict[str, Any]:
-    """Train a model by a recipe, and return its best epoch's metrics and its seconds on one thread."""
+    """Train a model by a recipe, and return its best epoch's metrics and CPU seconds."""
     cell = load_cell(model, DATASET, params, Paths(ROOT.parent))
     own = {KEY: recipe, "model.embed_dim": embed_dim, "training.max_epochs": MAX_EPOCHS[recipe]}
     setting = {**first_setting(recipe, model, "frappe"), **own}

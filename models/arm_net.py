@@ -1,4 +1,4 @@
-"""Define ARM-Net, multiplicative interactions whose fields are chosen for each row (Cai et al., SIGMOD 2021)."""
+"""Define ARM-Net, which chooses the fields of interactions by row (Cai et al., SIGMOD 2021)."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ NEWTON_STEPS = 12  # until the threshold of entmax is exact
 
 @register_model
 class AdaptiveRelationModelingNetwork(nn.Module):
-    """Multiply exponentials of the embeddings with powers that attention sets, and feed the products to an MLP.
+    """Multiply powers of exponentials, which attention sets, and feed the products to an MLP.
 
     Exponential neuron o of head k is y_ko = exp(Σ_i w_koi V_i x_i) with w_koi = v_koi z_koi, z_ko = α-entmax_i(q_koᵀ
     W_kᵀ V_i x_i / √K). ŷ = MLP([BN(y_11) … BN(y_HO)]). α-entmax gives zero to the fields that do not matter: α 1 is

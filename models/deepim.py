@@ -1,4 +1,4 @@
-"""Define DeepIM, interactions of all orders up to five beside an MLP (Yu et al., WSDM 2020)."""
+"""Define DeepIM, interactions of several orders beside an MLP (Yu et al., WSDM 2020)."""
 
 from collections.abc import Sequence
 

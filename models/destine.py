@@ -1,4 +1,4 @@
-"""Define DESTINE, self-attention with parts for pairs and for single fields (Xu et al., CIKM 2021)."""
+"""Define DESTINE, attention with a pairwise and a unary part (Xu et al., CIKM 2021)."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from models.registry import register_model
 
 @register_model
 class DisentangledSelfAttentiveNetwork(nn.Module):
-    """Let embeddings attend to each other by pair and by field, layer after layer, and add an MLP.
+    """Let embeddings attend to each other, by pair and by field, beside an MLP.
 
     ŷ = wᵀ [e_1 … e_n] + b + MLP([V_1 x_1 … V_n x_n]), after layers that change e_m = V_m x_m of field m. With q_m, k_m
     and v_m linear in e_m and means μ over the fields, head h of a layer has the pairwise part α_mk = softmax_k ⟨q_m −

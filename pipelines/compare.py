@@ -85,7 +85,7 @@ class Run:
         self.file = paths.study(cell.dataset, model) / f"compare-{fingerprint(self.cell, {}, self.setting)}.json"
 
     def row(self) -> dict[str, Any]:
-        """Return the number of parameters, the CPU seconds per epoch, and the best epoch's validation metrics."""
+        """Return the size, the CPU seconds per epoch, and the best epoch's validation metrics."""
         if not self.file.exists():
             from pipelines.training import loop, start
 
@@ -98,7 +98,7 @@ class Run:
         return read_record(self.file, dict[str, Any], f"rm {self.file}, then python -m pipelines.compare")
 
     def cost(self) -> float:
-        """Measure the seconds of an epoch of few rows, after one in which kernels are compiled."""
+        """Measure the seconds of an epoch of few rows, after one that compiles kernels."""
         rows = self.cell.train_rows.sample(min(PROBE_ROWS, len(self.cell.train_rows)), 0)
         few = dataclasses.replace(self.cell, train_rows=rows, valid_rows=rows)
         epochs = few.train({**self.setting, "training.max_epochs": 2}, 0)[1]
@@ -106,7 +106,7 @@ class Run:
 
 
 def markdown(dataset: str, rows: Rows, declined: dict[str, str], waiting: list[str], seed: int) -> str:
-    """Render the table, the model with the best AUC first, and name the models that are behind the baseline."""
+    """Render the table, best AUC first, and name the models behind the baseline."""
     auc = METRICS["auc"]
     best = {model: min(auc.score(row["valid_auc"]) for row in found.values()) for model, found in rows.items()}
     behind = {

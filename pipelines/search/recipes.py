@@ -11,21 +11,10 @@ from search_spaces.shared import Space, contains, paper_setting
 KEY = "training.recipe"
 
 # λ of the published logs on Frappe: a batch's mean loss + λ ‖V‖² / 2 (BARS, Zhu et al. 2022). Models whose first
-# setting is of such a log have it in PAPER. An MLP makes small embeddings large again; an inner product does not, and
-# fm learns nothing with 0.05.
-L2 = {
-    "afm": 1e-5,
-    "dcn": 0.05,
-    "deepfm": 0.05,
-    "ffm": 1e-6,
-    "hofm": 1e-6,
-    "inn": 1e-4,  # as nfm: its MLP is on interactions
-    "ipnn": 0.05,
-    "lr": 1e-5,
-    "nfm": 1e-4,
-    "wide_deep": 0.1,
-}
-L2_WITH_MLP, L2_WITHOUT = 0.05, 5e-6  # of other models; the latter is fm's
+# setting is of such a log have it in PAPER. Batch norm makes what small embeddings give large again. Without it, 0.05
+# leaves nothing to learn from, and other models have fm's λ: deepfm and wide_deep have no batch norm here.
+L2 = {"afm": 1e-5, "dcn": 0.05, "ffm": 1e-6, "hofm": 1e-6, "lr": 1e-5, "nfm": 1e-4}
+L2_OF_OTHERS = 5e-6
 
 
 def first_setting(recipe: str, model: str, family: str, batch_size: int = CTR["batch_size"]) -> dict[str, Any]:
@@ -38,8 +27,7 @@ def first_setting(recipe: str, model: str, family: str, batch_size: int = CTR["b
     if recipe != "ctr":
         return setting
     of_log = setting.get("training.batch_size") == CTR["batch_size"]
-    other = L2_WITH_MLP if any("hidden_dims" in key for key in setting) else L2_WITHOUT
-    l2 = L2.get(model, setting["training.l2"] if of_log else other)
+    l2 = L2.get(model, setting["training.l2"] if of_log else L2_OF_OTHERS)
     return {
         **setting,
         "training.learning_rate": CTR["learning_rate"],

@@ -115,7 +115,7 @@ def surroundings(budget: TuneParams) -> dict[str, Any]:
 
 
 def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str, Any]]:
-    """Make these settings the first trials of a new study. Returns the settings that no scheduler may stop."""
+    """Make settings the first trials of a new study. Returns those that no scheduler may stop."""
     known = [{key: setting[key] for key in space} for setting in first]
     for setting in known:
         study.enqueue_trial(setting, skip_if_exists=True)
@@ -123,7 +123,7 @@ def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str,
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:
-    """Pick the part of tune.fixed that a model has, and the recipe if there is only one.
+    """Pick the part of tune.fixed that a model has, and the only recipe.
 
     Raises ValueError for a key that is in no search space.
     """

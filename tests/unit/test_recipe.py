@@ -101,20 +101,20 @@ def test_a_recipe_stands_for_its_keys_and_gives_way_to_those_of_the_setting():
 
 
 def test_a_search_by_several_recipes_has_the_first_setting_of_each():
-    own = get_space("deepfm")
-    assert with_recipes(own, "deepfm", "frappe", ["paper"], {})[0] == own
-    space, (paper, ctr) = with_recipes(own, "deepfm", "frappe", ["paper", "ctr"], {})
-    assert paper == {"training.recipe": "paper", **paper_setting("deepfm", "frappe")}
+    own = get_space("dcn")
+    assert with_recipes(own, "dcn", "frappe", ["paper"], {})[0] == own
+    space, (paper, ctr) = with_recipes(own, "dcn", "frappe", ["paper", "ctr"], {})
+    assert paper == {"training.recipe": "paper", **paper_setting("dcn", "frappe")}
     changed = {"recipe": "ctr", "l2": 0.05 * 4096, "learning_rate": 1e-3, "batch_size": 4096}
     assert ctr == {**paper, **{f"training.{key}": value for key, value in changed.items()}}
     assert paper.keys() == space.keys() == own.keys() | {"training.recipe"}
-    _, (_, small) = with_recipes(own, "deepfm", "frappe", ["paper", "ctr"], {"training.batch_size": 100})
+    _, (_, small) = with_recipes(own, "dcn", "frappe", ["paper", "ctr"], {"training.batch_size": 100})
     assert small["training.l2"] == 5
     assert all(contains(space[key], value) for setting in (paper, ctr) for key, value in setting.items())
 
 
 @pytest.mark.parametrize(
-    ("model", "l2"), [("fm", 5e-6), ("dnn", 0.05), ("dlrm", 0.1), ("afn", 1e-3), ("mvm", 5e-6), ("opnn", 0.05)]
+    ("model", "l2"), [("fm", 5e-6), ("dnn", 0.05), ("dlrm", 0.1), ("afn", 1e-3), ("mvm", 5e-6), ("nfm", 1e-4)]
 )
 def test_l2_is_that_of_the_published_log_or_of_models_alike(model, l2):
     assert first_setting("ctr", model, "frappe")["training.l2"] == pytest.approx(l2 * 4096)
