@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -55,6 +55,9 @@ schedulers: setup ## measure what stopping trials early gains, and what a search
 
 search-quality: setup ## measure how near each sampler comes to the best of many trained settings
 	python benchmarks/search_quality.py
+
+recipes: setup ## measure what the recipe of published CTR logs gains on Frappe
+	python benchmarks/recipes.py
 
 prepare-memory: setup ## measure the memory that preparing 20 million lines takes
 	python benchmarks/prepare_memory.py

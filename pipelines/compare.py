@@ -1,94 +1,149 @@
-"""Compare size, speed and validation RMSE of all models under one setting."""
+"""Compare size, speed and validation AUC of all models, each by two recipes for training."""
 
-import statistics
+import dataclasses
+import time
 from pathlib import Path
 from typing import Any
 
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, write_text
-from pipelines.project.metric import METRICS, Metric
-from pipelines.project.params import Params, load_params
+from pipelines.project.metric import METRICS
+from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import read_record
+from pipelines.project.settings import RECIPES, resolve
 from pipelines.reporting.pages import TEMPLATES, render
 
 NUM_EPOCHS = 10
-SETTING = {"model.embed_dim": 64, "model.attention_dim": 16}  # the rest as in each paper
-TRAINING = {"learning_rate": 0.02, "batch_size": 1024, "max_epochs": NUM_EPOCHS, "patience": NUM_EPOCHS}
+TRAINING = {
+    "training.metric": "auc",
+    "training.max_epochs": NUM_EPOCHS,
+    "training.patience": NUM_EPOCHS,
+    "training.pretrained": None,
+}
+SIZES = {  # at most, instead of the papers'; 10 is the size of embeddings in most published logs
+    "model.embed_dim": 10,
+    "model.attention_dim": 16,
+    "model.num_attention_layers": 2,  # autoint has 6
+    "model.num_neurons": 100,  # afn has 1000
+}
+SHOWN = [METRICS[name] for name in ("auc", "logloss")]
+PROBE_ROWS = 2048
+BASELINE = "lr"
+
+Rows = dict[str, dict[str, Any]]  # of each model by recipe
 
 
-def main(dataset: DatasetOption = "frappe", params: ParamsOption = Path("params.yaml")) -> None:
-    """Train every model that has gradients for ten epochs with one setting.
+def main(dataset: DatasetOption = "frappe-nfm", params: ParamsOption = Path("params.yaml")) -> None:
+    """Train every model that has gradients for ten epochs by each recipe.
 
-    Writes results/models.md and results/models.json. Finished models are not
-    trained again. Nothing is tuned and no test row is read, so the table does
-    not say which model is best.
+    Writes results/models.md and results/models.json after each model, the
+    fastest model first. Finished runs are not repeated. Each run has the first
+    setting of a search by its recipe, in a smaller size. Nothing is tuned and
+    no test row is read, so the table does not say which model is best.
     """
     config, paths = load_params(params), Paths(params.parent)
-    from models.registry import get_model, is_closed_form, list_models  # torch takes seconds to import
-    from pipelines.training.cell import fingerprint, load_cell
+    from models.registry import get_model, is_closed_form, list_models, why_declined  # torch takes seconds to import
+    from pipelines.training.cell import load_cell
     from pipelines.training.process import prepare_process
 
     prepare_process()
+    training = resolve(TRAINING, config.training)[1]
+    cell = load_cell(BASELINE, dataset, config.model_copy(update={"training": training}), paths)
+    models = [name for name in list_models() if not is_closed_form(get_model(name))]
+    runs = {model: [Run(model, recipe, cell, paths) for recipe in RECIPES] for model in models}
+    declined = {model: reason for model in models if (reason := why_declined(model, cell.schema["fields"]))}
+    left = [model for model in models if model not in declined]
+    costs = {model: 0.0 if all(each.file.exists() for each in runs[model]) else runs[model][0].cost() for model in left}
+    rows: Rows = {}
+    for model in sorted(left, key=costs.__getitem__):
+        rows[model] = {each.recipe: each.row() for each in runs[model]}
+        print(model, *(" ".join(cells(row)) for row in rows[model].values()), sep="  ", flush=True)
+        waiting = [name for name in left if name not in rows]
+        write_json(paths.root / "results" / "models.json", rows)
+        write_text(paths.root / "results" / "models.md", markdown(dataset, rows, declined, waiting, config.seed))
 
-    fixed = config.model_copy(update={"training": config.training.model_copy(update=TRAINING)})
-    rows = []
-    for model in (name for name in list_models() if not is_closed_form(get_model(name))):
-        cell = load_cell(model, dataset, fixed, paths)
-        done = paths.study(dataset, model) / f"compare-{fingerprint(cell, {}, SETTING)}.json"
-        if not done.exists():
-            write_json(done, train_once(cell))
-        rows.append(read_record(done, dict[str, Any], f"rm {done}, then python -m pipelines.compare"))
-        print(*rows[-1].values(), sep="  ", flush=True)
-    write_json(paths.root / "results" / "models.json", rows)
-    write_text(paths.root / "results" / "models.md", markdown(dataset, rows, fixed))
+
+class Run:
+    """Train one model by one recipe, unless a file has its row already."""
+
+    def __init__(self, model: str, recipe: str, cell: Any, paths: Paths) -> None:
+        from models.registry import hyperparameters
+        from pipelines.data.catalog import get_dataset
+        from pipelines.search.recipes import first_setting
+        from pipelines.training.behaviour import behaviour_of
+        from pipelines.training.cell import fingerprint
+
+        training = resolve({"training.recipe": recipe, **TRAINING}, cell.training)[1]
+        behaviour = behaviour_of(model, training)
+        self.recipe = recipe
+        self.cell = dataclasses.replace(cell, model=model, training=training, behaviour=behaviour)
+        first = first_setting(recipe, model, get_dataset(cell.dataset, paths.root).family)
+        sizes = {f"model.{key}": value for key, value in hyperparameters(model).items()} | first
+        smaller = {key: min(value, sizes[key]) for key, value in SIZES.items() if key in sizes}
+        self.setting = {**first, **smaller}
+        self.file = paths.study(cell.dataset, model) / f"compare-{fingerprint(self.cell, {}, self.setting)}.json"
+
+    def row(self) -> dict[str, Any]:
+        """Return the size, the CPU seconds per epoch, and the best epoch's validation metrics."""
+        if not self.file.exists():
+            from pipelines.training import loop, start
+
+            started = time.process_time()
+            model, epochs = self.cell.train(self.setting, self.cell.seed("compare"))
+            best = loop.best(epochs, self.cell.training.metric)
+            seconds = (time.process_time() - started) / len(epochs)
+            found = {"num_params": start.num_params(model), "cpu_seconds_per_epoch": seconds, "best_epoch": best.epoch}
+            write_json(self.file, {**found, **best.valid.named("valid")})
+        return read_record(self.file, dict[str, Any], f"rm {self.file}, then python -m pipelines.compare")
+
+    def cost(self) -> float:
+        """Measure the seconds of an epoch of few rows, after one that compiles kernels."""
+        rows = self.cell.train_rows.sample(min(PROBE_ROWS, len(self.cell.train_rows)), 0)
+        few = dataclasses.replace(self.cell, train_rows=rows, valid_rows=rows)
+        epochs = few.train({**self.setting, "training.max_epochs": 2}, 0)[1]
+        return epochs[-1].seconds
 
 
-def train_once(cell: Any) -> dict[str, Any]:
-    """Train one model, and return its row of the table.
-
-    The row has the number of parameters, the median seconds per epoch and the validation metrics of the best epoch, or
-    why the model declines the data set.
-    """
-    from models.registry import hyperparameters, why_declined
-    from pipelines.training import loop, start
-
-    if reason := why_declined(cell.model, cell.schema["fields"]):
-        return {"model": cell.model, "declined": reason}
-    known = hyperparameters(cell.model)
-    setting = {key: value for key, value in SETTING.items() if key.removeprefix("model.") in known}
-    model, epochs = cell.train(setting, cell.seed("compare"))
-    best = loop.best(epochs, cell.training.metric)
-    return {
-        "model": cell.model,
-        "num_params": start.num_params(model),
-        "seconds_per_epoch": statistics.median(epoch.seconds for epoch in epochs),
-        "best_epoch": best.epoch,
-        **best.valid.named("valid"),
+def markdown(dataset: str, rows: Rows, declined: dict[str, str], waiting: list[str], seed: int) -> str:
+    """Render the table, best AUC first, and name the models behind the baseline."""
+    auc = METRICS["auc"]
+    best = {model: min(auc.score(row["valid_auc"]) for row in found.values()) for model, found in rows.items()}
+    behind = {
+        recipe: [
+            model
+            for model, found in rows.items()
+            if BASELINE in rows and found[recipe]["valid_auc"] < rows[BASELINE][recipe]["valid_auc"]
+        ]
+        for recipe in RECIPES
     }
-
-
-def markdown(dataset: str, rows: list[dict[str, Any]], params: Params) -> str:
-    """Render the table, best model first, with the setting used."""
-    metric = METRICS[params.training.metric]
-    shown = [METRICS[name] for name in dict.fromkeys((metric.name, "rmse", "auc"))]
-    trained = (entry for entry in rows if "declined" not in entry)
-    ranked = sorted(trained, key=lambda entry: metric.score(entry[f"valid_{metric.name}"]))
+    columns = ["CPU s / epoch", "best epoch", *(metric.title for metric in SHOWN)]
     return render(
         TEMPLATES / "models.md.j2",
         dataset=dataset,
-        columns=[f"valid {each.title}" for each in shown],
-        rows=[format_row(entry, shown) for entry in ranked],
-        declined=[entry for entry in rows if "declined" in entry],
-        seed=params.seed,
-        setting=", ".join(f"{key} {value}" for key, value in (SETTING | TRAINING).items()),
-        optimizer=params.training.optimizer,
+        columns=["model", "parameters", *(f"{recipe}: {column}" for recipe in RECIPES for column in columns)],
+        rows=[
+            [
+                model,
+                f"{rows[model]['paper']['num_params']:,}",
+                *(cell for row in rows[model].values() for cell in cells(row)),
+            ]
+            for model in sorted(rows, key=best.__getitem__)
+        ],
+        behind=behind,
+        baseline=BASELINE,
+        declined=declined,
+        waiting=waiting,
+        seed=seed,
+        sizes=", ".join(f"{key.removeprefix('model.')} {value}" for key, value in SIZES.items()),
+        num_epochs=NUM_EPOCHS,
     )
 
 
-def format_row(entry: dict[str, Any], metrics: list[Metric]) -> list[str]:
-    sizes = [f"{entry['num_params']:,}", f"{entry['seconds_per_epoch']:.2f}", str(entry["best_epoch"])]
-    return [entry["model"], *sizes, *(metric.format(entry[f"valid_{metric.name}"]) for metric in metrics)]
+def cells(row: dict[str, Any]) -> list[str]:
+    """Format what one run reached."""
+    metrics = [metric.format(row[f"valid_{metric.name}"]) for metric in SHOWN]
+    return [f"{row['cpu_seconds_per_epoch']:.2f}", str(row["best_epoch"]), *metrics]
 
 
 if __name__ == "__main__":

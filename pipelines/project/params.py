@@ -123,6 +123,11 @@ class TuneParams(Schema):
     max_epochs: PositiveInt | None = None  # per trial; null: training.max_epochs, as in the final runs
     max_rows: PositiveInt | None = omitted(None)  # training rows of a trial, drawn; the final runs have all
     fixed: dict[str, Any] = Field(default={})  # keys of a search space that are not searched, and their values
+    # how to train in the first trials: as `training` says, with the paper's setting; or as in published logs of CTR
+    # models, docs/search.md. Later trials draw one of them
+    recipes: Annotated[list[Literal["paper", "ctr"]], Field(min_length=1), AfterValidator(distinct)] = omitted(
+        ["paper"]
+    )
     known: Annotated[list[str], AfterValidator(distinct)] = omitted([])  # settings that follow the paper's, by name
     # what draws the other settings: docs/search.md
     sampler: Literal["random", "tpe", "gp", "auto"] = omitted("tpe")

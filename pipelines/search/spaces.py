@@ -13,21 +13,29 @@ from pipelines.project.settings import Setting, resolve
 from pipelines.training.cell import Cell
 from search_spaces.shared import Space, file_of
 
+OF_ANY_LOSS = ("auc", "logloss", "pr_auc", "group_auc")  # metrics that decide between models of different losses
+
 
 def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting, *more: Setting) -> None:
     """Try tune.fixed, the paper's setting and other first settings, and the ends of a space.
 
     The ends are the lowest and the highest value of each range, and all choices. Raises ValueError that names
-    tune.fixed or the file of the space, with the reason of model or training.
+    tune.fixed or the file of the space, with the reason of model or training, and for several losses where the deciding
+    metric depends on the loss itself.
     """
-    file = file_of(cell.model)
+    file, losses = file_of(cell.model), set()
     start, *others = ({**fixed, **{key: setting[key] for key in space}} for setting in (paper, *more))
-    tried = [("tune.fixed", fixed), (f"{file}: PAPER", start), *(("tune.known", setting) for setting in others)]
+    tried = [
+        ("tune.fixed", fixed),
+        (f"{file}: PAPER", start),
+        *(("tune.recipes or tune.known", setting) for setting in others),
+    ]
     tried += [(f"{file}: SPACE[{key!r}]", {**start, key: value}) for key in space for value in ends(space[key])]
     fields, made = cell.schema["fields"], []
     for place, setting in tried:
         try:
-            arguments, _ = resolve(setting, cell.training)
+            arguments, training = resolve(setting, cell.training)
+            losses.add(training.loss)
             if arguments not in made:
                 made.append(arguments)
                 with torch.random.fork_rng(devices=[]):
@@ -36,6 +44,11 @@ def check_space(cell: Cell, space: Space, fixed: Setting, paper: Setting, *more:
                     )  # the sizes of fields don't matter
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
+    if len(losses) > 1 and (metric := cell.training.metric) not in OF_ANY_LOSS:
+        raise ValueError(
+            f"training.metric is {metric}, but trials would train by {' and '.join(sorted(losses))}: choose a metric "
+            f"that compares losses ({', '.join(OF_ANY_LOSS)}), or one loss"
+        )
 
 
 def ends(distribution: Any) -> Iterator[Any]:

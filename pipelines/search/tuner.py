@@ -32,7 +32,7 @@ from pipelines.project.params import Params, TuneParams
 from pipelines.project.provenance import versions
 from pipelines.project.records import command
 from pipelines.project.seeds import seed_for
-from pipelines.project.settings import Setting
+from pipelines.project.settings import RECIPES, Setting, resolve
 from pipelines.search.journal import (
     REASON,
     SECONDS,
@@ -47,11 +47,13 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.progress import TrialTable
+from pipelines.search.recipes import KEY, with_recipes
 from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
 from pipelines.search.spaces import check_space, num_settings
 from pipelines.search.study_search import StudySearch
 from pipelines.search.trial import run_trial
+from pipelines.training.behaviour import behaviour_of
 from pipelines.training.cell import Cell, fingerprint
 from search_spaces import shared
 from search_spaces.shared import Space
@@ -77,11 +79,13 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     space = {key: value for key, value in shared.get_space(cell.model).items() if key not in fixed}
     if not space:
         raise ValueError(f"nothing to search for {cell.model}: tune.fixed has every key of its space")
-    first = list(shared.known_settings(cell.model, family, params.tune.known).values())
+    known = shared.known_settings(cell.model, family, params.tune.known)
+    space, first = with_recipes(space, cell.model, family, params.tune.recipes, fixed)
+    first += [{**first[0], **setting} for name, setting in known.items() if name != shared.PAPER]
     check_space(cell, space, fixed, *first)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
-        name = fingerprint(cell, space, {**fixed, **chosen(params.tune), **rows})
+        name = fingerprint(cell, space, {**fixed, **chosen(params.tune), **rows, **recipes_of(cell, params)})
         study = optuna.create_study(storage=storage, study_name=name, load_if_exists=True)
         requeue_interrupted(storage, study)
         requeue_failed(study, surroundings(params.tune), retry)
@@ -89,6 +93,16 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
         spend_budget(cell, space, fixed, params.tune, study, known)
     check_result(cell, params.tune, study, num_settings(space))
     return study
+
+
+def recipes_of(cell: Cell, params: Params) -> dict[str, Any]:
+    """Describe the recipes of a search, unless there is only the paper's."""
+    if params.tune.recipes == ["paper"]:
+        return {}
+    trainings = {recipe: resolve({KEY: recipe}, cell.training)[1] for recipe in params.tune.recipes}
+    return {
+        f"tune.recipes {recipe}": [RECIPES[recipe], behaviour_of(cell.model, trainings[recipe])] for recipe in trainings
+    }
 
 
 def surroundings(budget: TuneParams) -> dict[str, Any]:
@@ -112,7 +126,7 @@ def chosen(budget: TuneParams) -> dict[str, Any]:
 
 
 def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str, Any]]:
-    """Make these settings the first trials of a new study. Returns the settings that no scheduler may stop."""
+    """Make settings the first trials of a new study. Returns those that no scheduler may stop."""
     known = [{key: setting[key] for key in space} for setting in first]
     for setting in known:
         study.enqueue_trial(setting, skip_if_exists=True)
@@ -120,7 +134,7 @@ def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str,
 
 
 def fixed_setting(model: str, params: Params) -> dict[str, Any]:
-    """Pick the part of tune.fixed that a model has.
+    """Pick the part of tune.fixed that a model has, and the only recipe.
 
     Raises ValueError for a key that is in no search space.
     """
@@ -128,7 +142,8 @@ def fixed_setting(model: str, params: Params) -> dict[str, Any]:
     for key in params.tune.fixed:
         if key not in known:
             raise ValueError(f"tune.fixed: {key!r} is in no search space; known: {', '.join(sorted(known))}")
-    return {key: value for key, value in params.tune.fixed.items() if key in shared.get_space(model)}
+    fixed = {key: value for key, value in params.tune.fixed.items() if key in shared.get_space(model)}
+    return {**fixed, KEY: "ctr"} if params.tune.recipes == ["ctr"] else fixed
 
 
 def known_keys() -> set[str]:

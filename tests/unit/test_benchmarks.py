@@ -9,12 +9,22 @@ from xml.etree import ElementTree
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory", "own_logs", "search_quality")
+PAGES = (
+    "results",
+    "roofline",
+    "tricks",
+    "threads",
+    "schedulers",
+    "prepare_memory",
+    "own_logs",
+    "recipes",
+    "search_quality",
+)
 # benchmarks/ and paper/ both have a report.py, so a separate process runs this
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
-import own_logs, prepare_memory, report, roofline, schedulers, search_quality, threads, tricks
+import own_logs, prepare_memory, recipes, report, roofline, schedulers, search_quality, threads, tricks
 from trainings import Training
 
 def content(name):
@@ -45,6 +55,7 @@ records = content("own_logs")[1]
 pages["own_logs"] = page("own_logs", records, **own_logs.values({r["log"]: r for r in records}))
 records = content("search_quality")[1]
 pages["search_quality"] = page("search_quality", [], **search_quality.values(records))
+pages["recipes"] = page("recipes", [], rows=recipes.rows(content("recipes")[1]))
 report.chart(results, Path(sys.argv[1]))
 
 def trained(name, rate, last, epochs=15):

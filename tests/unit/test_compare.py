@@ -3,6 +3,7 @@ import json
 import pytest
 
 from pipelines import compare
+from pipelines.training.cell import Cell
 
 MODELS = ["fm", "lr", "mean", "pitf"]  # mean has no gradients; pitf needs a field tag, which the data lacks
 
@@ -11,7 +12,7 @@ MODELS = ["fm", "lr", "mean", "pitf"]  # mean has no gradients; pitf needs a fie
 def compared(project, monkeypatch):
     """Compare three models in the project, and return the rows and the page."""
     monkeypatch.setattr("models.registry.list_models", lambda: MODELS)
-    monkeypatch.setattr(compare, "TRAINING", {**compare.TRAINING, "max_epochs": 2})
+    monkeypatch.setattr(compare, "TRAINING", {**compare.TRAINING, "training.max_epochs": 2})
 
     def run():
         compare.main("synthetic", project.params)
@@ -21,21 +22,42 @@ def compared(project, monkeypatch):
     return run
 
 
-def test_every_model_has_a_row_and_one_that_declines_its_reason(compared):
-    (fm, lr, pitf), page = compared()
-    assert (fm["model"], lr["model"]) == ("fm", "lr")
-    assert fm["num_params"] == lr["num_params"] * 65 - 64  # one weight and 64 factors per feature, and w_0
-    assert all(0 < row["seconds_per_epoch"] < 10 and row["best_epoch"] in (1, 2) for row in (fm, lr))
+def test_every_model_has_a_row_of_both_recipes_and_one_that_declines_its_reason(compared):
+    rows, page = compared()
+    assert rows.keys() == {"fm", "lr"}
+    for row in rows.values():
+        assert row.keys() == {"paper", "ctr"}
+        assert row["paper"]["num_params"] == row["ctr"]["num_params"]
+        assert row["paper"]["valid_auc"] != row["ctr"]["valid_auc"]
+    num_params = {model: row["paper"]["num_params"] for model, row in rows.items()}
+    assert num_params["fm"] == num_params["lr"] * 11 - 10  # one weight and 10 factors per feature, and w_0
     lines = page.splitlines()
     ranked = [line.split(" | ")[0] for line in lines if line.startswith(("| fm", "| lr"))]
-    assert ranked == [f"| {row['model']}" for row in sorted((fm, lr), key=lambda row: row["valid_rmse"])]
-    assert f"pitf is not here: {pitf['declined']}" in lines
-    assert "needs a field tag" in pitf["declined"]
-    assert "model.embed_dim 64" in page
-    assert "learning_rate 0.02" in page
+    best = {model: max(each["valid_auc"] for each in row.values()) for model, row in rows.items()}
+    assert ranked == [f"| {model}" for model in sorted(best, key=best.__getitem__, reverse=True)]
+    behind = [
+        recipe for recipe in ("paper", "ctr") if rows["fm"][recipe]["valid_auc"] < rows["lr"][recipe]["valid_auc"]
+    ]
+    for recipe in ("paper", "ctr"):
+        assert (f"By `{recipe}`, these have a lower AUC than lr: fm." in lines) == (recipe in behind)
+    assert any(line.startswith("pitf is not here: needs a field tag") for line in lines)
+    assert "embed_dim 10" in page
 
 
-def test_models_already_done_are_kept(compared, monkeypatch):
-    before = compared()
-    monkeypatch.setattr(compare, "train_once", lambda cell: pytest.fail(f"{cell.model} was about to be trained"))
-    assert compared() == before
+def test_a_run_that_was_cut_off_goes_on_with_the_models_that_are_missing(compared, project, monkeypatch):
+    train, trained = Cell.train, []
+
+    def train_and_note(cell, *given):
+        trained.append(cell.model)
+        if trained.count("fm"):
+            raise KeyboardInterrupt
+        return train(cell, *given)
+
+    monkeypatch.setattr(compare.Run, "cost", lambda each: ["lr", "fm"].index(each.cell.model))
+    monkeypatch.setattr(Cell, "train", train_and_note)
+    with pytest.raises(KeyboardInterrupt):
+        compared()
+    assert "Not yet measured: fm." in (project.root / "results" / "models.md").read_text()
+    with pytest.raises(KeyboardInterrupt):
+        compared()
+    assert trained == ["lr", "lr", "fm", "fm"]

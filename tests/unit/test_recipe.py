@@ -7,10 +7,15 @@ import torch
 from pydantic import ValidationError
 
 from models.layers.batch import Batch
+from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
+from pipelines.project.settings import CTR, resolve
+from pipelines.search.recipes import first_setting, with_recipes
+from pipelines.training.loop import train
 from pipelines.training.optimizers import make_optimizer
 from pipelines.training.recipe import clip_gradient, make_schedule
 from pipelines.training.start import new_model
+from search_spaces.shared import contains, get_space, paper_setting
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower
 
@@ -82,3 +87,68 @@ def test_defaults_stand_in_no_dump_so_that_older_studies_keep_their_names():
 def test_a_key_that_the_schedule_does_not_take_is_named(given, key):
     with pytest.raises(ValidationError, match=key):
         TrainingParams(**given)
+
+
+def test_a_recipe_stands_for_its_keys_and_gives_way_to_those_of_the_setting():
+    arguments, training = resolve(
+        {"training.recipe": "ctr", "training.patience": 5, "model.embed_dim": 8}, TrainingParams()
+    )
+    assert arguments == {"embed_dim": 8}
+    assert training == TrainingParams(**{**CTR, "patience": 5})
+    assert resolve({"training.recipe": "paper"}, training)[1] == training
+    with pytest.raises(ValueError, match=r"^training.recipe is 'crt'; choose one of: paper, ctr$"):
+        resolve({"training.recipe": "crt"}, training)
+
+
+def test_a_search_by_several_recipes_has_the_first_setting_of_each():
+    own = get_space("dcn")
+    assert with_recipes(own, "dcn", "frappe", ["paper"], {})[0] == own
+    space, (paper, ctr) = with_recipes(own, "dcn", "frappe", ["paper", "ctr"], {})
+    assert paper == {"training.recipe": "paper", **paper_setting("dcn", "frappe")}
+    changed = {"recipe": "ctr", "l2": 0.05 * 4096, "learning_rate": 1e-3, "batch_size": 4096}
+    assert ctr == {**paper, **{f"training.{key}": value for key, value in changed.items()}}
+    assert paper.keys() == space.keys() == own.keys() | {"training.recipe"}
+    _, (_, small) = with_recipes(own, "dcn", "frappe", ["paper", "ctr"], {"training.batch_size": 100})
+    assert small["training.l2"] == 5
+    assert all(contains(space[key], value) for setting in (paper, ctr) for key, value in setting.items())
+
+
+@pytest.mark.parametrize(
+    ("model", "l2"), [("fm", 5e-6), ("dnn", 0.05), ("dlrm", 0.1), ("afn", 1e-3), ("mvm", 5e-6), ("nfm", 1e-4)]
+)
+def test_l2_is_that_of_the_published_log_or_of_models_alike(model, l2):
+    assert first_setting("ctr", model, "frappe")["training.l2"] == pytest.approx(l2 * 4096)
+
+
+def test_the_recipe_ctr_is_the_training_of_fuxictr():
+    """Compare with a plain loop: a mean loss, L2 on whole tables, a limited gradient, Adam."""
+    torch.manual_seed(0)
+    ids = torch.stack([torch.randint(size, (90,)) for size in SCHEMA["field_dims"]], 1) + torch.tensor([0, 20, 35])
+    rows = Rows(ids.int(), torch.randint(2, (90,)) * 2.0 - 1)
+    size, l2, arguments = 30, 0.05, {"embed_dim": 4, "dropout": 0.0}
+    changes = {
+        "batch_size": size,
+        "l2": size * l2,
+        "gradient_clip": size * CTR["gradient_clip"] / CTR["batch_size"],
+        "max_epochs": 2,
+    }
+    setting = {"training.recipe": "ctr", **{f"training.{key}": value for key, value in changes.items()}}
+    _, training = resolve(setting, TrainingParams())
+    ours, plain = (new_model("fm", SCHEMA, arguments, 1) for _ in range(2))
+    torch.manual_seed(5)
+    train(ours, rows, rows, training)
+
+    torch.manual_seed(5)
+    tables = [plain.linear.weight, plain.embedding.weight]
+    adam = torch.optim.Adam(plain.parameters(), lr=1e-3)
+    for _ in range(2):
+        for batch in torch.randperm(90).split(size):
+            adam.zero_grad()
+            logits = plain(rows.batch(batch))
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, (rows.labels[batch] + 1) / 2)
+            penalty = sum(l2 / 2 * table.square().sum() for table in tables)
+            (loss + penalty).backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 10.0)
+            adam.step()
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], weight, rtol=1e-2, atol=1e-5)

@@ -345,6 +345,36 @@ def test_only_what_is_not_the_default_of_a_search_is_in_the_name_of_its_study():
     }  # fmt: skip
 
 
+def test_a_search_by_two_recipes_starts_with_both_and_asks_for_a_metric_that_compares_losses(
+    prepared, monkeypatch, tmp_path
+):
+    seen = []
+    monkeypatch.setattr(
+        tuner, "spend_budget", lambda cell, space, fixed, budget, study, known: seen.append((fixed, study, known))
+    )
+    monkeypatch.setattr(tuner, "check_result", lambda *given: None)
+    params = load_params(prepared.params)
+
+    def search(metric, recipes):
+        cell = cell_of(prepared, "fm")
+        cell = replace(cell, training=cell.training.model_copy(update={"metric": metric}))
+        changed = params.model_copy(update={"tune": params.tune.model_copy(update={"recipes": recipes})})
+        tuner.search(cell, "synthetic", changed, tmp_path / metric)
+        return seen[-1]
+
+    both = search("auc", ["paper", "ctr"])
+    assert [setting["training.recipe"] for setting in both[2]] == ["paper", "ctr"]
+    assert [trial.system_attrs["fixed_params"] for trial in both[1].trials] == both[2]
+    (fixed, study, (first,)) = search("auc", ["ctr"])
+    assert fixed["training.recipe"] == "ctr"
+    assert first["training.l2"] == pytest.approx(5e-6 * fixed["training.batch_size"])
+    assert len({study.study_name, both[1].study_name, search("auc", ["paper"])[1].study_name}) == 3
+    with pytest.raises(
+        ValueError, match=r"^training.metric is rmse, but trials would train by cross_entropy and squared"
+    ):
+        search("rmse", ["paper", "ctr"])
+
+
 @pytest.mark.parametrize("scheduler", ["asha", "median"])
 def test_no_scheduler_stops_a_known_setting(scheduler):
     study = optuna.create_study()
