@@ -29,6 +29,8 @@ class AdaptiveRelationModelingNetwork(nn.Module):
     alike, and `batch_norm` is that of the MLPs.
     """
 
+    family = "attention"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -22,6 +22,8 @@ class DeepInteractionMachine(nn.Module):
     found for Frappe. Embeddings start at N(0, 0.01²), all other weights at torch's initial values.
     """
 
+    family = "crosses"
+
     def __init__(
         self,
         field_dims: Sequence[int],

@@ -29,6 +29,8 @@ class DisentangledSelfAttentiveNetwork(nn.Module):
     paper. With one head, as in the setting for Frappe, both are the same.
     """
 
+    family = "attention"
+
     def __init__(
         self,
         field_dims: Sequence[int],

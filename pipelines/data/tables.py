@@ -204,9 +204,11 @@ def as_text(table: pl.DataFrame) -> pl.DataFrame:
         if column.dtype == pl.String:
             stripped = column.str.strip_chars()
             return stripped.set(stripped == "", None)
-        if column.dtype.is_float() and (column.drop_nulls() == column.drop_nulls().round()).all():
-            column = column.cast(pl.Int64, strict=False)
-        return column.cast(pl.String)
+        texts = column.cast(pl.String)
+        if column.dtype.is_float():  # each by itself, so that a value has the same text in any table
+            whole = column.cast(pl.Int64, strict=False)
+            texts = whole.cast(pl.String).zip_with((whole == column).fill_null(False), texts)
+        return texts
 
     return table.select(text(column) for column in table if can_be_text(column.dtype))
 

@@ -14,7 +14,7 @@ from pipelines.data.own import WEIGHT
 from pipelines.data.prepared import prepare
 from pipelines.data.rows import load_rows
 from pipelines.data.splits import splits_of_table
-from pipelines.data.tables import read_table, stored_table
+from pipelines.data.tables import as_text, read_table, stored_table
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 
@@ -281,3 +281,12 @@ def test_a_long_table_is_not_held_as_text(own, tmp_path):
     environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert int(done.stdout.split()[-1]) >> 10 < 390  # MiB, of which 330 are taken; with all columns in memory 550
+
+
+def test_a_number_has_the_same_text_in_any_table():
+    values = [1.0, 1.5, None, 1e30, float("inf"), -0.0, 3e9]
+    texts = as_text(pl.DataFrame({"a": values}))["a"].to_list()
+    assert texts == ["1", "1.5", None, "1e+30", "inf", "0", "3000000000"]
+    assert [as_text(pl.DataFrame({"a": [value]}))["a"].item() for value in values if value is not None] == [
+        text for text in texts if text is not None
+    ]
