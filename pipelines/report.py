@@ -33,7 +33,6 @@ from pipelines.reporting.pages import TEMPLATES, html
 from pipelines.reporting.tables import figure
 
 WATCH_SECONDS = 10
-RANDOM_TRIALS = 10  # that Optuna's TPE draws at random, the paper's setting among them, before it learns from trials
 COSTS = {"search": "seconds of search", "epoch": "seconds an epoch", "parameters": "parameters"}
 PARTS = {  # of the view of a data set
     "differences": "Differences",
@@ -138,18 +137,19 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     from models.registry import about  # torch takes seconds to import
 
     card, metric, entry = read_card(paths, dataset), METRICS[config.training.metric], get_dataset(dataset, paths.root)
+    num_random = config.tune.num_random
     rows, missing, begun = [], {}, []
     for model in config.models:
         try:
             rows.append(read_row(paths, dataset, model, config.training, card))
         except Missing:
-            trials = unfinished(paths, dataset, model, metric)
+            trials = unfinished(paths, dataset, model, metric, num_random)
             begun += trials
             missing[model] = why_missing(paths, dataset, model) or so_far(trials, metric)
     rows.sort(key=lambda row: rank(row, metric))
     result = compare(paths, dataset, config.models, metric)
     tested = [row for row in rows if row[f"test_{metric.name}_mean"] is not None]
-    cells = {row["model"]: cell(paths, dataset, row["model"], metric) for row in tested}
+    cells = {row["model"]: cell(paths, dataset, row["model"], metric, num_random) for row in tested}
     figures = published(entry, card)
     shown = board_columns(columns(rows, config), figures, [row["model"] for row in tested], card, metric)
     listed = [table_row(row, shown, about(row["model"]), figures, card, metric) for row in tested]
@@ -336,7 +336,7 @@ def across(boards: Sequence[dict[str, Any]], models: Sequence[str], metric: Metr
     return {**result, "table": table, "charts": found}
 
 
-def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, Any]:
+def cell(paths: Paths, dataset: str, model: str, metric: Metric, num_random: float) -> dict[str, Any]:
     """Read the search and the final runs of a model: setting, seeds, curves and trials."""
     from pipelines.evaluation.importances import setting_importances  # Optuna takes time to import
 
@@ -357,14 +357,14 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric) -> dict[str, An
         "paper": {key: each for key, each in trials.row(0, named=True).items() if key not in KNOWN}
         if len(trials)
         else {},
-        "trials": trial_rows(model, trials, space, metric),
+        "trials": trial_rows(model, trials, space, metric, num_random),
         "importances": setting_importances(trials, space, metric),
         "interactions": summary.interactions or {},
         "curve": curve_rows(model, curves, metric),
     }
 
 
-def unfinished(paths: Paths, dataset: str, model: str, metric: Metric) -> list[dict[str, Any]]:
+def unfinished(paths: Paths, dataset: str, model: str, metric: Metric, num_random: float) -> list[dict[str, Any]]:
     """List the trials that are over of a search that runs or was interrupted; none without a search."""
     journal = paths.study(dataset, model) / "journal.log"
     if not journal.exists():
@@ -379,7 +379,7 @@ def unfinished(paths: Paths, dataset: str, model: str, metric: Metric) -> list[d
         return []
     last = max(begun, key=lambda summary: summary.datetime_start or datetime.min)
     trials = finished_trials(load_study(study_name=last.study_name, storage=storage))
-    return trial_rows(model, trials_table(trials, metric), space_of(model), metric) if trials else []
+    return trial_rows(model, trials_table(trials, metric), space_of(model), metric, num_random) if trials else []
 
 
 def so_far(trials: Sequence[Mapping[str, Any]], metric: Metric) -> str:
@@ -401,7 +401,9 @@ def space_of(model: str) -> dict[str, Any]:
         return {}
 
 
-def trial_rows(model: str, trials: pl.DataFrame, space: Mapping[str, Any], metric: Metric) -> list[dict[str, Any]]:
+def trial_rows(
+    model: str, trials: pl.DataFrame, space: Mapping[str, Any], metric: Metric, num_random: float
+) -> list[dict[str, Any]]:
     """List a search's trials: values, the best so far, and what drew each."""
     best, rows = None, []
     for row in trials.iter_rows(named=True):
@@ -414,7 +416,7 @@ def trial_rows(model: str, trials: pl.DataFrame, space: Mapping[str, Any], metri
                 "model": model,
                 "trial": number,
                 "state": ENDED.get(row["state"], row["state"]),
-                "drawn": specs.DRAWN[(number > 0) + (number >= RANDOM_TRIALS)],
+                "drawn": specs.DRAWN[(number > 0) + (number >= num_random)],
                 "reason": row["reason"] or "",
                 "value": row["valid"],
                 "best": best,

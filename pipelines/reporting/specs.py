@@ -14,7 +14,7 @@ Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 # Paul Tol's muted and bright schemes, which colour-blind readers can distinguish, on white and on black.
-DRAWN = ("paper's setting", "at random", "by TPE")  # what chose a trial's setting
+DRAWN = ("paper's setting", "at random", "by the sampler")  # what chose a trial's setting
 PALETTE = (
     "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#cc6677", "#88ccee", "#44aa99", "#999933",
     "#117733", "#882255", "#ddcc77", "#aa4499", "#888888",
