@@ -104,15 +104,16 @@ def main(
 def forecast(epoch: float, search: float, num_models: int, left: float, seconds: float) -> str:
     """Say how long the data takes, from the seconds of an epoch of fm.
 
-    `seconds` is the budget, and `left` is what the budget leaves for the final runs of all models. Raises ValueError where that is too little for
-    a short run of each model, as if each were as fast as fm.
+    `seconds` is the budget, and `left` what it leaves for the final runs of all models. Raises ValueError where that
+    is too little for a short run of each model, as if each were as fast as fm.
     """
     least = num_models * LEAST_EPOCHS * epoch
     if least > left:
         enough = math.ceil(seconds + (least - left) / (1 - SEARCH_SHARE))
         raise ValueError(
-            f"--time-budget {seconds:.0f}s leaves {max(0, left):.0f} s for the final runs of {num_models} models, which "
-            f"take more than {least:.0f} s: an epoch of fm takes {epoch:.1f} s. Give {enough}s or more, or fewer --models"
+            f"--time-budget {seconds:.0f}s leaves {max(0, left):.0f} s for the final runs of {num_models} models, "
+            f"which take more than {least:.0f} s, as an epoch of fm takes {epoch:.1f} s: "
+            f"give {enough}s or more, or fewer --models"
         )
     return f"an epoch of fm takes {epoch:.1f} s; each search has {search:.0f} s; all final runs have {left:.0f} s"
 
@@ -135,9 +136,9 @@ def run_seconds(folder: Path, model: str, dataset: str) -> float:
 
 
 def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
-    """Return how many final runs of each model fit, where one of each model takes so many seconds in all.
+    """Return how many final runs of each model fit into the time that is left.
 
-    As many as run at once are always made.
+    One run of each model takes `seconds` in all. As many as run at once are always made.
     """
     fitting = [seeds for seeds in range(1, most + 1) if seconds * -(-seeds // at_once) <= left]
     return max(min(most, at_once), *fitting, 1)
