@@ -13,7 +13,7 @@ def test_the_forecast_says_what_searches_and_final_runs_have():
 
 
 def test_a_budget_that_leaves_too_little_for_final_runs_is_refused_before_any_search():
-    with pytest.raises(ValueError, match="--time-budget 300s leaves 40 s .* take more than 80 s") as error:
+    with pytest.raises(ValueError, match=r"--time-budget 300s leaves 40 s .* take more than 80 s") as error:
         forecast(2.0, search=60, num_models=4, left=40, seconds=300)
     assert str(error.value).endswith("give 389s or more, or fewer --models")
 
