@@ -42,6 +42,6 @@ def test_the_two_commands_of_the_page_lead_to_a_leaderboard(tmp_path):
         assert done.returncode == 0, done.stderr
     board = (tmp_path / "runs" / "ml-100k" / "results" / "leaderboard.md").read_text()
     assert re.findall(r"^\| (lr|fm) \|", board, re.MULTILINE) == ["fm", "lr"]
-    assert "| test AUC | test logloss | test RMSE | test PR-AUC | test ECE | valid AUC |" in board
+    assert "| test AUC | test logloss | test RMSE | test PR-AUC | test ECE | test group AUC |" in board
     assert re.search(r"^  factorbench bundle --model fm --dataset ml-100k --params \S+$", done.stdout, re.MULTILINE)
     assert (tmp_path / "ml-100k.inter").exists()
