@@ -1,6 +1,7 @@
 """Find the best model for a data set within a time budget."""
 
 import json
+import math
 import os
 import re
 import subprocess
@@ -18,7 +19,7 @@ from pipelines.project.records import yaml_text
 
 MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
 LEAST_SECONDS = 5  # of a search
-START_SECONDS = 8  # of a stage, before it trains
+START_SECONDS = 6  # of a stage, before it trains
 SEARCH_SHARE = 0.55  # of the budget but for the starts; all else has the rest
 MAX_EPOCHS = 30  # of a run
 LEAST_EPOCHS = 10  # that a final run is expected to take
@@ -84,9 +85,12 @@ def fit(
     suited = [name for name in models if not why_declined(name, tuple(fields))]
     starts = 2 * START_SECONDS * len(suited)
     each = max(0, seconds - starts) * SEARCH_SHARE / max(1, len(suited))
-    if not suited or each < LEAST_SECONDS:
+    if not suited:
+        raise ValueError(f"none of {', '.join(models)} suits {dataset}: {why_declined(models[0], tuple(fields))}")
+    if each < LEAST_SECONDS:
+        enough = math.ceil(starts + len(suited) * LEAST_SECONDS / SEARCH_SHARE)
         raise ValueError(
-            f"a time budget of {time_budget} leaves {each:.0f} s for each of {len(suited)} models: give more"
+            f"a time budget of {time_budget} is too little for {len(suited)} models: give {enough}s or more"
         )
     params, fixed = root / "params.yaml", {}
     tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
@@ -105,7 +109,7 @@ def fit(
         print(f"searches train on {sample:,} of {num_rows:,} rows, drawn; the final runs train on all", flush=True)
     epoch = epoch_seconds(dataset, params, paths)
     left = seconds - (time.monotonic() - start) - starts - len(suited) * each
-    print(forecast(epoch, each, len(suited), left, time_budget), flush=True)
+    print(forecast(epoch, each, len(suited), left, seconds), flush=True)
 
     def write_seeds(done: list[str]) -> None:
         """Write how many final runs of each model the time that is left allows."""
@@ -126,17 +130,19 @@ def fit(
     return best
 
 
-def forecast(epoch: float, search: float, num_models: int, left: float, budget: str) -> str:
+def forecast(epoch: float, search: float, num_models: int, left: float, seconds: float) -> str:
     """Say how long the data takes, from the seconds of an epoch of fm.
 
-    `left` is what the budget leaves for the final runs of all models. Raises ValueError where that is too little for
-    a short run of each model, as if each were as fast as fm.
+    `seconds` is the budget, and `left` what it leaves for the final runs of all models. Raises ValueError where that
+    is too little for a short run of each model, as if each were as fast as fm.
     """
     least = num_models * LEAST_EPOCHS * epoch
     if least > left:
+        enough = math.ceil(seconds + (least - left) / (1 - SEARCH_SHARE))
         raise ValueError(
-            f"--time-budget {budget}: an epoch of fm takes {epoch:.1f} s, so the final runs of {num_models} models "
-            f"take more than {least:.0f} s, and {max(0, left):.0f} s are left: give more time, or fewer --models"
+            f"--time-budget {seconds:.0f}s leaves {max(0, left):.0f} s for the final runs of {num_models} models, "
+            f"which take more than {least:.0f} s, as an epoch of fm takes {epoch:.1f} s: "
+            f"give {enough}s or more, or fewer --models"
         )
     return f"an epoch of fm takes {epoch:.1f} s; each search has {search:.0f} s; all final runs have {left:.0f} s"
 
@@ -159,9 +165,9 @@ def run_seconds(folder: Path, model: str, dataset: str) -> float:
 
 
 def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
-    """Return how many final runs of each model fit, where one of each model takes so many seconds in all.
+    """Return how many final runs of each model fit into the time that is left.
 
-    As many as run at once are always made.
+    One run of each model takes `seconds` in all. As many as run at once are always made.
     """
     fitting = [seeds for seeds in range(1, most + 1) if seconds * -(-seeds // at_once) <= left]
     return max(min(most, at_once), *fitting, 1)

@@ -25,7 +25,10 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
 
 
 def list_files(dataset: str, root: Path) -> dict[str, str]:
-    """Map a data set's own files to their digests, or `failed` to why they can't be found."""
+    """Map a data set's own files to their digests.
+
+    Where they can't be found, `failed` says why.
+    """
     try:
         described = get_dataset(dataset, root)
         files = described.own_files() if isinstance(described, OwnDataset) else []

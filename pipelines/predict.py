@@ -44,7 +44,7 @@ def main(
     import torch
 
     from pipelines.data.fresh import sources_of
-    from pipelines.data.own import column_of
+    from pipelines.data.own import OwnDataset, column_of
     from pipelines.data.tables import scan_as_text, sink
     from pipelines.evaluation.bundles import read_bundle
 
@@ -71,7 +71,8 @@ def main(
             column_of(f"column of --keep in {file.name}", column, columns)
         scores = score(joined.select(*dict.fromkeys(needed)), kept, model, bundle, prior)
         write(pl.concat([table.select(copied).drop(SCORE, strict=False), scores.lazy()], how="horizontal"), out)
-    note(f"the data of {kept.dataset} has a licence: {kept.licence}")
+    if kept.licence != OwnDataset.model_fields["licence"].default:
+        note(f"the data of {kept.dataset} has a licence: {kept.licence}")
     print(f"{out}: {len(scores):,} rows scored with {kept.model}, on average {scores[SCORE].mean() or 0:.4f}")
 
 

@@ -20,7 +20,10 @@ ITEMS = ("item", "iid", "movie", "product", "song", "track", "artist", "book", "
 
 
 def column_like(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    """Find the column that has the first of some names, with or without an id at its end."""
+    """Find the column that has the first of some names.
+
+    It may have an id at its end.
+    """
     stems = {re.sub("_?(id|no)$", "", column.lower()): column for column in columns}
     return next((stems[name] for name in names if name in stems), None)
 

@@ -124,7 +124,7 @@ def join_sides(table: pl.LazyFrame, dataset: OwnDataset, joins: Sequence[Join]) 
 
 
 def join_side(table: pl.LazyFrame, side: pl.DataFrame, key: str) -> pl.LazyFrame:
-    """Add a side table's columns to the rows with its keys, in the order of the rows."""
+    """Add a side table's columns to the rows with its keys."""
     return table.join(side.lazy(), on=key, how="left", maintain_order="left")
 
 

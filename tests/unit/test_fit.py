@@ -9,17 +9,15 @@ from pipelines.project.records import parse_yaml
 
 
 def test_the_forecast_says_what_searches_and_final_runs_have():
-    assert forecast(0.5, search=60, num_models=4, left=40, budget="5m") == (
+    assert forecast(0.5, search=60, num_models=4, left=40, seconds=300) == (
         "an epoch of fm takes 0.5 s; each search has 60 s; all final runs have 40 s"
     )
 
 
 def test_a_budget_that_leaves_too_little_for_final_runs_is_refused_before_any_search():
-    with pytest.raises(
-        ValueError, match=r"--time-budget 5m: .* 4 models take more than 80 s, and 40 s are left"
-    ) as error:
-        forecast(2.0, search=60, num_models=4, left=40, budget="5m")
-    assert str(error.value).endswith("give more time, or fewer --models")
+    with pytest.raises(ValueError, match=r"--time-budget 300s leaves 40 s .* take more than 80 s") as error:
+        forecast(2.0, search=60, num_models=4, left=40, seconds=300)
+    assert str(error.value).endswith("give 389s or more, or fewer --models")
 
 
 @pytest.mark.parametrize(

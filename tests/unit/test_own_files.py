@@ -9,7 +9,7 @@ from pipelines.data.catalog import get_dataset
 
 @pytest.fixture
 def listed(tmp_path):
-    """Write data sets of own files, and return a function that lists the files of all data sets."""
+    """Write a data set of own files, and return a function that lists these."""
     (tmp_path / "elsewhere").mkdir()
     side = tmp_path / "elsewhere" / "users.csv"
     for file in (tmp_path / "a.csv", side):

@@ -181,7 +181,10 @@ def test_rows_come_from_standard_input(own, monkeypatch):
 
 @pytest.fixture(scope="module")
 def with_sides(tmp_path_factory):
-    """Prepare a log whose side tables have a field each, the second by a key of the first; bundle a model for it."""
+    """Bundle a model for a log with two side tables.
+
+    The key of the second is a column of the first.
+    """
     root = tmp_path_factory.mktemp("sides")
     (root / "datasets").mkdir()
     rows = pl.DataFrame({"user": [f"u{n % 9}" for n in range(90)], "click": [n // 9 % 2 for n in range(90)]})
