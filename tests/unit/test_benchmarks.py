@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory", "own_logs")
+PAGES = ("results", "roofline", "tricks", "threads", "schedulers", "prepare_memory", "own_logs", "exports")
 # benchmarks/ and paper/ both have a report.py, so a separate process runs this
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
-import own_logs, prepare_memory, report, roofline, schedulers, threads, tricks
+import exports, own_logs, prepare_memory, report, roofline, schedulers, threads, tricks
 from trainings import Training
 
 def content(name):
@@ -43,6 +43,8 @@ records = content("prepare_memory")[1]
 pages["prepare_memory"] = page("prepare_memory", records, rows=prepare_memory.rows(records))
 records = content("own_logs")[1]
 pages["own_logs"] = page("own_logs", records, **own_logs.values({r["log"]: r for r in records}))
+records = content("exports")[1]
+pages["exports"] = page("exports", [], rows=exports.rows_of(records))
 report.chart(results, Path(sys.argv[1]))
 json.dump(pages, sys.stdout)
 """
