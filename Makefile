@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes
+.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes export-speed
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -89,6 +89,9 @@ faults: setup ## kill, interrupt and fill up things, at 20 random moments each (
 
 exports: setup ## export every model to ONNX, and compare
 	EXPORT_ALL=1 pytest -n 2 tests/unit/test_export.py
+
+export-speed: setup ## compare the size and speed of bundles and their ONNX models
+	python benchmarks/exports.py
 
 lint: setup ## format and check the code
 	ruff format .

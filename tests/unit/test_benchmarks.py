@@ -17,6 +17,7 @@ PAGES = (
     "schedulers",
     "prepare_memory",
     "own_logs",
+    "exports",
     "recipes",
     "search_quality",
 )
@@ -24,7 +25,7 @@ PAGES = (
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
-import own_logs, prepare_memory, recipes, report, roofline, schedulers, search_quality, threads, tricks
+import exports, own_logs, prepare_memory, recipes, report, roofline, schedulers, search_quality, threads, tricks
 from trainings import Training
 
 def content(name):
@@ -56,6 +57,8 @@ pages["own_logs"] = page("own_logs", records, **own_logs.values({r["log"]: r for
 records = content("search_quality")[1]
 pages["search_quality"] = page("search_quality", [], **search_quality.values(records))
 pages["recipes"] = page("recipes", [], rows=recipes.rows(content("recipes")[1]))
+records = content("exports")[1]
+pages["exports"] = page("exports", [], rows=exports.rows_of(records))
 report.chart(results, Path(sys.argv[1]))
 
 def trained(name, rate, last, epochs=15):

@@ -8,10 +8,11 @@ from bundled import FIELD_DIMS, FIELDS, keep, keep_prepared
 
 from models import registry
 from pipelines import recommend
+from pipelines.data.fields import OTHER
 from pipelines.data.own import Column
 from pipelines.data.rows import Rows, load_rows
 from pipelines.evaluation import candidates
-from pipelines.evaluation.bundles import probabilities, read_bundle
+from pipelines.evaluation.bundles import probabilities, read_bundle, read_vocabulary
 from pipelines.evaluation.candidates import AFFINE, score_candidates
 from pipelines.training.loop import predict
 from pipelines.training.start import new_model
@@ -150,3 +151,16 @@ def test_what_can_t_be_recommended_is_one_line(tmp_path, arguments, message):
     keep(tmp_path / "bundle", fitted={"tag": {"column": Column(hash=2)}})
     with pytest.raises(ValueError, match=message):
         recommend.main(tmp_path / "bundle", **arguments)
+
+
+def test_rare_users_share_a_feature_and_know_nothing(tmp_path):
+    model = keep(tmp_path / "bundle")
+    kept, _ = read_bundle(tmp_path / "bundle")
+    vocabulary = read_vocabulary(tmp_path / "bundle", kept)
+    train = Rows(torch.tensor([[0, 5, 9], [1, 5, 9]], dtype=torch.int32), torch.ones(2))
+    rare = vocabulary.with_columns(pl.col("raw_value").replace({"user 0": OTHER}))
+    for names, user, known in ((vocabulary, "user 0", True), (rare, OTHER, False), (rare, "user 1", True)):
+        ranker = candidates.Ranker(kept, model, names, "item", None, train, ["user"])
+        values, _ = ranker.rank(pl.DataFrame({"user": [user], "tag": ["tag 0"]}), 9)
+        assert ("item 0" in values) != known
+        assert len(values) == 4 - known
