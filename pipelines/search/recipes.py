@@ -20,6 +20,7 @@ L2_OF_OTHERS = 5e-6
 def first_setting(recipe: str, model: str, family: str, batch_size: int = CTR["batch_size"]) -> dict[str, Any]:
     """Return the first setting of a recipe: the paper's, and what the recipe sets of its keys.
 
+    Published logs have no dropout of interactions, and a learning rate that follows each epoch can't do with its noise.
     FuxiCTR adds the penalty to the mean loss of a batch, and here the loss is a sum, so λ counts as often as the batch
     has rows.
     """
@@ -33,6 +34,7 @@ def first_setting(recipe: str, model: str, family: str, batch_size: int = CTR["b
         "training.learning_rate": CTR["learning_rate"],
         "training.batch_size": batch_size,
         "training.l2": l2 * batch_size,
+        **({"model.dropout": 0.0} if "model.dropout" in setting else {}),
     }
 
 

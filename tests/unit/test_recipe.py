@@ -117,7 +117,9 @@ def test_a_search_by_several_recipes_has_the_first_setting_of_each():
     ("model", "l2"), [("fm", 5e-6), ("dnn", 0.05), ("dlrm", 0.1), ("afn", 1e-3), ("mvm", 5e-6), ("nfm", 1e-4)]
 )
 def test_l2_is_that_of_the_published_log_or_of_models_alike(model, l2):
-    assert first_setting("ctr", model, "frappe")["training.l2"] == pytest.approx(l2 * 4096)
+    first = first_setting("ctr", model, "frappe")
+    assert first["training.l2"] == pytest.approx(l2 * 4096)
+    assert first.get("model.dropout", 0.0) == 0
 
 
 def test_the_recipe_ctr_is_the_training_of_fuxictr():
