@@ -7,6 +7,7 @@ import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import polars as pl
@@ -20,7 +21,7 @@ from pipelines.evaluation.published import Figure, published
 from pipelines.evaluation.ranks import rank_models
 from pipelines.evaluation.results import Best, command, read_best, read_summary
 from pipelines.evaluation.submissions import Submission, read_submissions
-from pipelines.leaderboard import columns, format_figure, rank, read_row, why_missing
+from pipelines.leaderboard import columns, format_figure, rank, read_mixtures, read_row, why_missing
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
 from pipelines.project.metric import METRICS, Metric
@@ -43,6 +44,7 @@ PARTS = {  # of the view of a data set
     "data": "Data",
     "origin": "Origin",
 }
+MIXED = {"default": "paper's setting", "seeds": "ensemble", "models": "ensemble"}  # families of rows that are no model
 ENDED = {"pruned": "stopped", "fail": "failed"}
 KNOWN = {"trial", "state", "valid", "best_epoch", "epochs", "seconds", "reason"}  # columns that are no settings
 
@@ -155,6 +157,10 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     listed = [table_row(row, shown, about(row["model"]), figures, card, metric) for row in tested]
     sent = [each for each in read_submissions(paths, dataset) if each.values(metric.name)]
     listed += [submitted_row(each, shown, metric) for each in sent]
+    mixed, outdated = read_mixtures(paths, dataset, metric.name)
+    listed += [
+        table_row(row, shown, SimpleNamespace(family=MIXED[row["kind"]], year=None), {}, card, metric) for row in mixed
+    ]
     return {
         "name": dataset,
         "entry": entry,
@@ -165,11 +171,12 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
         "columns": shown,
         "rows": with_bars(sorted(listed, key=lambda row: metric.score(row["value"]))),
         "equal": equal_to_best(result),
+        "mixed": [row["model"] for row in mixed],
         "untested": result["left_out"],
         "ended": ended(cells),
         "figures": figures,
         "declined": {row["model"]: row["declined"] for row in rows if row["declined"]},
-        "missing": missing,
+        "missing": missing | ({"ensembles": outdated} if outdated else {}),
         "cells": cells,
         "outdated": [row["model"] for row in tested if row["other_behaviour"]],
         "means": {row["model"]: row[f"test_{metric.name}_mean"] for row in tested},

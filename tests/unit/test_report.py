@@ -17,7 +17,7 @@ from models.registry import list_models
 from pipelines.data.catalog import get_dataset, list_datasets
 from pipelines.data.own import OwnDataset
 from pipelines.evaluation.published import FILE
-from pipelines.project.files import noted_failure, write_json, write_text
+from pipelines.project.files import file_digest, noted_failure, write_json, write_text
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TuneParams
 from pipelines.project.paths import Paths
@@ -204,6 +204,23 @@ def test_published_figures_stand_beside_with_their_sources(project):
     assert row_of(page, "dcnv2")[2:5] == ["–", "0.9845", "0.1491"]
     assert "dcnv2 AUC 0.9845 DCNv2 BARS (Zhu et al. 2022), run log" in words
     assert "best of all AUC 0.9872 TF4CTRv2" in words
+
+
+def test_ensembles_stand_on_the_board_of_the_runs_that_they_are_of(project):
+    project.add("fm", 0.3)
+    mixture = {"name": "fm, mean of 3 seeds", "kind": "seeds", "members": {"fm 0": 1}, "valid": {"rmse": 0.2}}
+    mixture |= {"test": {"rmse": 0.2, "auc": 0.9}, "num_params": 9, "seconds_per_epoch": 1.0, "num_trials": 3}
+    metrics = project.paths.results("mine", "fm") / "metrics.json"
+    record = {"dataset": "mine", "metric": "rmse", "mixtures": [mixture], "of": {"fm": file_digest(metrics)}}
+    write_json(project.paths.ensembles("mine"), {**record, "left_out": {}})
+    page = project.page()
+    assert row_of(page, "fm, mean of 3 seeds")[1].startswith("0.2000")
+    assert 'data-family="ensemble"' in page
+    assert "fm is best on mine" in visible(page)  # of the models
+    write_text(metrics, metrics.read_text() + "\n")
+    page = project.page()
+    assert "mean of 3 seeds" not in page
+    assert "they are of other final runs" in visible(page)
 
 
 def test_each_published_figure_is_of_a_known_data_set_and_model():
