@@ -34,7 +34,10 @@ FIELD_DIMS = [957, 4082, 7, 7, 2, 3, 2, 9, 80, 233]  # those of Frappe
 
 
 def rate(score: Callable[[], object]) -> float:
-    """Return the rows that a function scores in a second of CPU time, by the median call."""
+    """Return the rows that a function scores in a second of CPU time.
+
+    The median call counts.
+    """
     score()
     seconds: list[float] = []
     while len(seconds) < 3 or sum(seconds) < LEAST_SECONDS:

@@ -88,7 +88,7 @@ def published_rows(dataset: str) -> list[dict[str, Any]]:
 
 
 def claims(dataset: str, published: list[dict[str, Any]], models: set[str]) -> list[Claim]:
-    """Pair those of `models` that a source has on the same data set, each with its best run."""
+    """Pair models of one source, each with its best run."""
     by_source: dict[str, dict[str, dict[str, Any]]] = {}
     for row in published:
         if row["model"] in models:

@@ -65,10 +65,10 @@ def main(
         if len(runs) > 1
     ]
     chosen = ensembles.greedy(members, rows["valid"][0], metric, rows["valid"][1])
-    runs = len({member.name for member in chosen})
-    mixtures.append(
-        ensembles.mixture(f"ensemble of {runs} runs", "models", chosen, rows, metrics, sum(trials.values()))
-    )
+    if (runs := len({member.name for member in chosen})) > 1:  # one alone has a row already
+        mixtures.append(
+            ensembles.mixture(f"ensemble of {runs} runs", "models", chosen, rows, metrics, sum(trials.values()))
+        )
     if default:
         mixtures.append(train_default(config, paths, dataset, list(trials), test))
     record = Mixtures(

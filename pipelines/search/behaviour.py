@@ -13,7 +13,6 @@ from pipelines.project.golden_files import SEED, Figures
 from pipelines.project.params import TuneParams
 from pipelines.search import scheduling, tuner
 from pipelines.search.journal import budget_left
-from pipelines.search.sampling import make_sampler
 from pipelines.search.trial import trial_seed
 from pipelines.training.cell import generated_cell
 from search_spaces.shared import Space
@@ -39,8 +38,8 @@ def search_behaviour() -> Figures:
 
 def draws(drawn: int) -> list[dict[str, Any]]:
     """Draw fourteen settings, in a search that goes on after `drawn` trials."""
-    seed = generated_cell().seed("tune", "sampler", drawn)
-    study = optuna.create_study(sampler=make_sampler(TuneParams(num_trials=14), seed))
+    sampler = tuner.sampler_after(drawn, generated_cell(), TuneParams(num_trials=14))
+    study = optuna.create_study(sampler=sampler)
     tuner.enqueue_first(study, SPACE, SETTING)
     for _ in range(14):
         trial = study.ask(SPACE)

@@ -17,6 +17,7 @@ from typing import Any
 
 import optuna
 import ray
+from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from ray import tune
@@ -155,6 +156,11 @@ def known_keys() -> set[str]:
     return keys
 
 
+def sampler_after(drawn: int, cell: Cell, budget: TuneParams) -> BaseSampler:
+    """Make the sampler of a search that has drawn so many settings."""
+    return make_sampler(budget, cell.seed("tune", "sampler", drawn))
+
+
 def spend_budget(
     cell: Cell, space: Space, fixed: Setting, budget: TuneParams, study: Study, known: list[dict[str, Any]]
 ) -> None:
@@ -168,7 +174,7 @@ def spend_budget(
     done = finished_trials(study)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # it prints a traceback of a worker that died
     drawn = len(ended_trials(study))  # interrupted trials too: draw none twice
-    study.sampler = make_sampler(budget, cell.seed("tune", "sampler", drawn))
+    study.sampler = sampler_after(drawn, cell, budget)
     searcher = StudySearch(study, space, known, surroundings(budget))
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         clock = TimeBudget(seconds_left)

@@ -161,7 +161,10 @@ def stale(root):
             found |= stage.status(check_updates=True)
     return {
         stage.rpartition("dvc.yaml:")[2] if stage.startswith("paper") else f"main {stage}": {
-            dep for problem in problems for dep in problem.get("changed deps", ())
+            dep
+            for problem in problems
+            if isinstance(problem, dict)  # else it is "always changed"
+            for dep in problem.get("changed deps", ())
         }
         for stage, problems in found.items()
     }
