@@ -44,7 +44,7 @@ def test_the_two_commands_of_the_page_lead_to_a_leaderboard(tmp_path):
         assert done.returncode == 0, done.stderr
     board = (tmp_path / "runs" / "ml-100k" / "results" / "leaderboard.md").read_text()
     assert re.findall(r"^\| (lr|fm) \|", board, re.MULTILINE) == ["fm", "lr"]
-    means = ["ensemble of", "fm, mean of 2 seeds", "lr, mean of 2 seeds", "fm, paper's setting"]
+    means = ["fm, mean of 2 seeds", "lr, mean of 2 seeds", "fm, paper's setting"]
     assert all(f"\n| {name} " in board for name in means)
     assert "| test AUC | test logloss | test RMSE | test PR-AUC | test ECE | test group AUC |" in board
     assert re.search(r"^  factorbench bundle --model fm --dataset ml-100k --params \S+$", done.stdout, re.MULTILINE)
