@@ -1,9 +1,9 @@
 """Define the search space of `dlrm`.
 
-The first setting is the one that BARS (Zhu et al. 2022) found on Frappe, without its batch norm.
+The first setting is the one that BARS (Zhu et al. 2022) found on Frappe.
 """
 
 from search_spaces.shared import DEEP, FRAPPE_DEEP
 
 SPACE = DEEP
-PAPER = {**FRAPPE_DEEP, "training.l2": 0.1, "model.mlp_dropout": 0.4, "model.batch_norm": False}
+PAPER = {**FRAPPE_DEEP, "training.l2": 0.1, "model.mlp_dropout": 0.4, "model.batch_norm": True}
