@@ -36,7 +36,8 @@ def main(
     """Find the values of a field that a model ranks highest, of all there are.
 
     Leaves out values that training rows of the same user have, where the
-    prepared data is at hand. Columns without a value are taken as missing.
+    prepared data is at hand. Columns of the bundle's side tables are joined by
+    key; other columns without a value are taken as missing.
     """
     import polars as pl  # and torch take seconds to import
 
@@ -53,7 +54,8 @@ def main(
     field = field_to_fill(kept, field)
     sources = sources_of(kept.fields, kept.fitted)
     contexts = scan_as_text(rows, kept.layout).collect() if rows else table_of(context or [], [*sources.values()])
-    items = None
+    vocabulary = read_vocabulary(bundle, kept)
+    contexts, items = joined(contexts, kept, bundle), side_of(kept, bundle, sources[field], field, vocabulary)
     if candidates:
         items = scan_as_text(candidates, kept.layout).collect()
         column_of(f"column of field {field!r} in {candidates.name}", sources[field], items.columns)
@@ -66,7 +68,6 @@ def main(
         note(f"no value for {', '.join(sorted(absent))}: taken as missing")
     by = [one_of("field of --given", name.strip(), kept.fields) for name in given.split(",")] if given else kept.given
     train = known_rows(kept, Paths(params.parent), by)
-    vocabulary = read_vocabulary(bundle, kept)
     ranker = Ranker(kept, model, vocabulary, field, items, train, by, only_positives=bool(kept.replace))
     if not contexts.height:
         raise ValueError(f"{rows} has no row")
@@ -111,6 +112,31 @@ def table_of(context: list[str], columns: list[str]) -> "pl.DataFrame":
             raise ValueError(f"{text!r}: write COLUMN=VALUE")
         cells[one_of("column", column, columns)] = value
     return pl.DataFrame({column: [value or None] for column, value in cells.items()}, dict.fromkeys(cells, pl.String))
+
+
+def joined(contexts: "pl.DataFrame", kept: "Bundle", bundle: Path) -> "pl.DataFrame":
+    """Add the columns of side tables whose keys the contexts have."""
+    import polars as pl
+
+    from pipelines.data.tables import join_side
+
+    for name, key in kept.sides.items():
+        side = pl.read_parquet(bundle / name)
+        lacking = [column for column in side.columns if column != key and column not in contexts.columns]
+        if lacking and key in contexts.columns:
+            contexts = join_side(contexts.lazy(), side.select(key, *lacking), key).collect()
+    return contexts
+
+
+def side_of(kept: "Bundle", bundle: Path, column: str, field: str, vocabulary: "pl.DataFrame") -> "pl.DataFrame | None":
+    """Return the side table that describes the values of a field, for values that the model knows; None without one."""
+    import polars as pl
+
+    known = vocabulary.filter(pl.col("field") == field)["raw_value"]
+    for name, key in kept.sides.items():
+        if key == column:
+            return pl.read_parquet(bundle / name).filter(pl.col(key).is_in(known.implode()))
+    return None
 
 
 def known_rows(kept: "Bundle", paths: Paths, given: list[str]) -> "Rows | None":

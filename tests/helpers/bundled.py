@@ -6,7 +6,7 @@ import polars as pl
 import torch
 
 from pipelines import prepare
-from pipelines.bundle import layout_of
+from pipelines.bundle import layout_of, sides_of
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import load_schema
 from pipelines.evaluation.bundles import write_bundle
@@ -67,5 +67,6 @@ def keep_table(root, name, described):
     about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
     model = new_model("fm", schema, about["arguments"], 0)
     torch.nn.init.normal_(model.embedding.weight, std=0.1)
-    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", **about)
+    sides = sides_of(get_dataset(name, root))
+    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", sides, **about)
     return model.eval()

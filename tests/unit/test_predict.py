@@ -13,8 +13,6 @@ from bundled import keep_table
 
 from models import registry
 from pipelines import predict, prepare
-from pipelines.bundle import layout_of, sides_of
-from pipelines.data.catalog import get_dataset
 from pipelines.data.fields import Fitted
 from pipelines.data.fresh import encode_fresh
 from pipelines.data.rows import load_rows, load_schema
@@ -186,7 +184,6 @@ def with_sides(tmp_path_factory):
     The key of the second is a column of the first.
     """
     root = tmp_path_factory.mktemp("sides")
-    (root / "datasets").mkdir()
     rows = pl.DataFrame({"user": [f"u{n % 9}" for n in range(90)], "click": [n // 9 % 2 for n in range(90)]})
     for part in ("train", "valid", "test"):
         rows.write_csv(root / f"{part}.csv")
@@ -197,19 +194,7 @@ def with_sides(tmp_path_factory):
     described = {"format": "table", "files": {part: f"{part}.csv" for part in ("train", "valid", "test")}}
     joins = [{"files": ["users.csv"], "key": "user"}, {"files": ["towns.csv"], "key": "town"}]
     described |= {"joins": joins, "label": "click", "fields": {"user": "category", "land": "category"}}
-    (root / "datasets" / "visits.yaml").write_text(json.dumps(described))
-    content = {"seed": 1, "datasets": ["visits"], "models": ["fm"], "tune": {"num_trials": 1}}
-    (root / "params.yaml").write_text(json.dumps(content))
-    prepare.main("visits", root / "params.yaml")
-    folder, entry = root / "data" / "processed" / "visits", get_dataset("visits", root)
-    schema = load_schema(folder)
-    model = new_model("fm", schema, {"embed_dim": 4}, 0)
-    torch.nn.init.normal_(model.embedding.weight, std=0.1)
-    about = {"dataset": "visits", "licence": "mine", "citation": "none", "seed": 0, "valid": {}, "test": {}}
-    about |= {"fitted": schema["fitted"], "layout": layout_of(entry), "made_by": made_by("")}
-    about |= {"fields": schema["fields"], "field_dims": schema["field_dims"]}
-    about |= {"model": "fm", "arguments": {"embed_dim": 4}, "loss": "cross_entropy"}
-    write_bundle(root / "bundle", model, folder / "vocabulary.parquet", sides_of(entry), **about)
+    keep_table(root, "visits", json.dumps(described))
     for file in ("users.csv", "towns.csv"):
         (root / file).unlink()  # the bundle has what it needs of them
     return SimpleNamespace(root=root, users=users, towns=towns)

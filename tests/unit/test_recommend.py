@@ -1,12 +1,15 @@
 """Check that recommended values are the best of all, and not known."""
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from bundled import FIELD_DIMS, FIELDS, keep, keep_prepared
+from bundled import FIELD_DIMS, FIELDS, keep, keep_prepared, keep_table
 
 from models import registry
+from pipelines import predict as score
 from pipelines import recommend
 from pipelines.data.fields import OTHER
 from pipelines.data.own import Column
@@ -164,3 +167,28 @@ def test_rare_users_share_a_feature_and_know_nothing(tmp_path):
         values, _ = ranker.rank(pl.DataFrame({"user": [user], "tag": ["tag 0"]}), 9)
         assert ("item 0" in values) != known
         assert len(values) == 4 - known
+
+
+def test_side_tables_describe_the_user_and_the_candidates(tmp_path):
+    """Compare with rows that have all columns."""
+    rows = [{"user": f"u{n % 6}", "item": f"i{n % 7}", "click": n % 3 % 2} for n in range(84)]
+    log = pl.DataFrame(rows)
+    users = pl.DataFrame({"user": [f"u{n}" for n in range(6)], "land": ["north", "south"] * 3})
+    items = pl.DataFrame({"item": [f"i{n}" for n in range(8)], "kind": ["a", "b"] * 4})  # i7 is not in the log
+    users.write_csv(tmp_path / "users.csv")
+    items.write_csv(tmp_path / "items.csv")
+    for part in ("train", "valid", "test"):
+        log.write_csv(tmp_path / f"{part}.csv")
+    described = {"format": "table", "files": {part: f"{part}.csv" for part in ("train", "valid", "test")}}
+    described["joins"] = [{"files": ["users.csv"], "key": "user"}, {"files": ["items.csv"], "key": "item"}]
+    described |= {"label": "click", "fields": dict.fromkeys(("user", "item", "land", "kind"), "category")}
+    keep_table(tmp_path, "visits", json.dumps(described))
+    bundle, params = tmp_path / "bundle", tmp_path / "params.yaml"
+    recommend.main(bundle, ["user=u1"], field="item", top=20, out=tmp_path / "found.csv", params=params)
+    whole = pl.DataFrame({"user": "u1", "item": items["item"][:7]}).join(users, on="user").join(items, on="item")
+    whole.write_csv(tmp_path / "whole.csv")
+    score.main(str(tmp_path / "whole.csv"), bundle=bundle, out=tmp_path / "scores.csv")
+    expected = dict(pl.read_csv(tmp_path / "scores.csv").select("item", "probability").iter_rows())
+    found = dict(pl.read_csv(tmp_path / "found.csv").select("item", "probability").iter_rows())
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert list(found.values()) == sorted(found.values(), reverse=True)
