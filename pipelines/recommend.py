@@ -129,7 +129,10 @@ def joined(contexts: "pl.DataFrame", kept: "Bundle", bundle: Path) -> "pl.DataFr
 
 
 def side_of(kept: "Bundle", bundle: Path, column: str, field: str, vocabulary: "pl.DataFrame") -> "pl.DataFrame | None":
-    """Return the side table that describes the values of a field, for values that the model knows; None without one."""
+    """Return the side table of the values that the model knows of a field.
+
+    None without one.
+    """
     import polars as pl
 
     known = vocabulary.filter(pl.col("field") == field)["raw_value"]
