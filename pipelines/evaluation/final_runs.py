@@ -212,7 +212,7 @@ def headline(runs: list[Run], metric: str) -> str:
     if not runs:
         return "declined"
     mean = METRICS[metric].format(statistics.fmean(run.test[f"test_{metric}"] for run in runs))
-    return f"test {metric} {mean} over {len(runs)} seeds"
+    return f"test {metric} {mean} over {len(runs)} seed{'s' if len(runs) > 1 else ''}"
 
 
 def curves(runs: list[Run]) -> pl.DataFrame:
