@@ -23,7 +23,7 @@ class DeepLearningRecommendation(nn.Module):
 
     NOTE: the paper has one more vector, which an MLP makes of all numbers of a row; the MLP on top sees it, and its
     inner products. Here a field of numbers has an embedding, times the number. On Frappe BARS used the interaction
-    "cat", which without numbers is `dnn`, and batch norm, which the paper and its code do not have.
+    "cat", which without numbers is `dnn`. `batch_norm` is that of BARS; the paper and its code have none.
     """
 
     family = "deep"
@@ -37,7 +37,7 @@ class DeepLearningRecommendation(nn.Module):
         embed_dim: int = 10,
         hidden_dims: Sequence[int] = (400, 400, 400),
         mlp_dropout: float = 0.4,
-        batch_norm: bool = False,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         num_pairs = len(field_dims) * (len(field_dims) - 1) // 2
