@@ -76,10 +76,10 @@ def main(
     print(f"{out}: {len(scores):,} rows scored with {kept.model}, on average {scores[SCORE].mean() or 0:.4f}")
 
 
-def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str) -> "pl.LazyFrame":
+def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str = "") -> "pl.LazyFrame":
     """Add the columns of a bundle's side tables that rows lack.
 
-    Raises ValueError for rows that lack the key, too.
+    Rows that lack the key, too, are left as they are, or with `file` raise a ValueError that names it.
     """
     import polars as pl
 
@@ -88,9 +88,9 @@ def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str) -
     for name, key in kept.sides.items():
         side, columns = pl.read_parquet(bundle / name), table.collect_schema().names()
         lacking = [column for column in side.columns if column != key and column not in columns]
-        if lacking and key not in columns:
+        if lacking and key not in columns and file:
             raise ValueError(f"{file} needs the column {key}, by which a side table is joined, or {', '.join(lacking)}")
-        table = join_side(table, side.select(key, *lacking), key) if lacking else table
+        table = join_side(table, side.select(key, *lacking), key) if lacking and key in columns else table
     return table
 
 

@@ -46,7 +46,7 @@ def main(
     from pipelines.data.tables import scan_as_text
     from pipelines.evaluation.bundles import probabilities, read_bundle, read_vocabulary
     from pipelines.evaluation.candidates import Ranker
-    from pipelines.predict import write
+    from pipelines.predict import with_sides, write
 
     if bool(context) == (rows is not None):
         raise ValueError("write what is known as COLUMN=VALUE, or name a file: --rows FILE")
@@ -55,7 +55,8 @@ def main(
     sources = sources_of(kept.fields, kept.fitted)
     contexts = scan_as_text(rows, kept.layout).collect() if rows else table_of(context or [], [*sources.values()])
     vocabulary = read_vocabulary(bundle, kept)
-    contexts, items = joined(contexts, kept, bundle), side_of(kept, bundle, sources[field], field, vocabulary)
+    contexts = with_sides(contexts.lazy(), kept, bundle).collect()
+    items = side_of(kept, bundle, sources[field], field, vocabulary)
     if candidates:
         items = scan_as_text(candidates, kept.layout).collect()
         column_of(f"column of field {field!r} in {candidates.name}", sources[field], items.columns)
@@ -112,20 +113,6 @@ def table_of(context: list[str], columns: list[str]) -> "pl.DataFrame":
             raise ValueError(f"{text!r}: write COLUMN=VALUE")
         cells[one_of("column", column, columns)] = value
     return pl.DataFrame({column: [value or None] for column, value in cells.items()}, dict.fromkeys(cells, pl.String))
-
-
-def joined(contexts: "pl.DataFrame", kept: "Bundle", bundle: Path) -> "pl.DataFrame":
-    """Add the columns of side tables whose keys the contexts have."""
-    import polars as pl
-
-    from pipelines.data.tables import join_side
-
-    for name, key in kept.sides.items():
-        side = pl.read_parquet(bundle / name)
-        lacking = [column for column in side.columns if column != key and column not in contexts.columns]
-        if lacking and key in contexts.columns:
-            contexts = join_side(contexts.lazy(), side.select(key, *lacking), key).collect()
-    return contexts
 
 
 def side_of(kept: "Bundle", bundle: Path, column: str, field: str, vocabulary: "pl.DataFrame") -> "pl.DataFrame | None":

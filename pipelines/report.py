@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
 
-import polars as pl
 import typer
 
 from pipelines.data.card import Card, read_card
@@ -28,13 +27,13 @@ from pipelines.project.metric import METRICS, Metric
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import Missing, read_csv
-from pipelines.project.settings import format_setting
 from pipelines.reporting import specs
+from pipelines.reporting.page_charts import COSTS, charts
+from pipelines.reporting.page_trials import KNOWN, curve_rows, ended, space_of, trial_rows
 from pipelines.reporting.pages import TEMPLATES, html
 from pipelines.reporting.tables import figure
 
 WATCH_SECONDS = 10
-COSTS = {"search": "seconds of search", "epoch": "seconds an epoch", "parameters": "parameters"}
 PARTS = {  # of the view of a data set
     "differences": "Differences",
     "cost": "Cost",
@@ -45,8 +44,6 @@ PARTS = {  # of the view of a data set
     "origin": "Origin",
 }
 MIXED = {"default": "paper's setting", "seeds": "ensemble", "models": "ensemble"}  # families of rows that are no model
-ENDED = {"pruned": "stopped", "fail": "failed"}
-KNOWN = {"trial", "state", "valid", "best_epoch", "epochs", "seconds", "reason"}  # columns that are no settings
 
 
 def main(
@@ -398,175 +395,9 @@ def so_far(trials: Sequence[Mapping[str, Any]], metric: Metric) -> str:
     return f"not finished: {len(trials)} trials{found}"
 
 
-def space_of(model: str) -> dict[str, Any]:
-    """Find a model's search space; an empty one if its file is not there any more."""
-    from search_spaces.shared import get_space
-
-    try:
-        return get_space(model)
-    except ValueError:
-        return {}
-
-
-def trial_rows(
-    model: str, trials: pl.DataFrame, space: Mapping[str, Any], metric: Metric, num_random: float
-) -> list[dict[str, Any]]:
-    """List a search's trials: values, the best so far, and what drew each."""
-    best, rows = None, []
-    for row in trials.iter_rows(named=True):
-        if row["valid"] is not None and (best is None or metric.score(row["valid"]) < metric.score(best)):
-            best = row["valid"]
-        setting = {key: each for key, each in row.items() if key not in KNOWN}
-        number = row["trial"]
-        rows.append(
-            {
-                "model": model,
-                "trial": number,
-                "state": ENDED.get(row["state"], row["state"]),
-                "drawn": specs.DRAWN[(number > 0) + (number >= num_random)],
-                "reason": row["reason"] or "",
-                "value": row["valid"],
-                "best": best,
-                "setting": format_setting(setting),
-                "places": specs.places(setting, space),
-            }
-        )
-    return rows
-
-
-def ended(cells: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Gather the trials that failed or were stopped, by model, state and reason."""
-    found: dict[tuple[str, str, str], list[int]] = {}
-    for model, cell in cells.items():
-        for row in cell["trials"]:
-            if row["state"] in ENDED.values():
-                found.setdefault((model, row["state"], row["reason"]), []).append(row["trial"])
-    return [
-        {"model": model, "state": state, "reason": reason, "trials": trials}
-        for (model, state, reason), trials in found.items()
-    ]
-
-
 def short(value: Any) -> str:
     """Write a value of a setting with few digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def curve_rows(model: str, curves: pl.DataFrame, metric: Metric) -> list[dict[str, Any]]:
-    """Average the validation metric over the seeds of each epoch; mark the best epoch.
-
-    There are none where another metric decided.
-    """
-    if f"valid_{metric.name}" not in curves.columns:
-        return []
-    means = curves.group_by("epoch").agg(pl.col(f"valid_{metric.name}").mean().alias("value")).sort("epoch")
-    rows = list(means.iter_rows(named=True))
-    best = min(rows, key=lambda row: metric.score(row["value"]), default=None)
-    return [{"model": model, **row, "best": row is best} for row in rows]
-
-
-def charts(
-    tested: list[dict[str, Any]],
-    result: dict[str, Any],
-    cells: dict[str, dict[str, Any]],
-    begun: list[dict[str, Any]],
-    models: Sequence[str],
-    card: Card | None,
-    metric: Metric,
-) -> dict[str, specs.Spec]:
-    """Make the charts of one data set, by name. `begun` are trials of searches without results."""
-    trials = [row for each in cells.values() for row in each["trials"]] + begun
-    made = {"search": specs.search_chart(trials, models, metric)} if trials else {}
-    if not tested:
-        return made
-    pareto = [
-        {
-            "model": row["model"],
-            "mean": row[f"test_{metric.name}_mean"],
-            "parameters": row["num_params"],
-            "epoch": row["seconds_per_epoch"],
-            "search": cells[row["model"]]["search_seconds"],
-            "setting": format_setting(cells[row["model"]]["setting"]),
-        }
-        for row in tested
-    ]
-    made |= {
-        f"pareto-{cost}": specs.pareto_chart([row for row in pareto if row[cost]], models, metric, cost, title)
-        for cost, title in COSTS.items()
-    }
-    made["curves"] = specs.curve_chart([row for each in cells.values() for row in each["curve"]], models, metric)
-    if result["models"]:
-        bounds = card.planted.reachable if card and card.planted else None
-        known = {
-            "best possible": bounds.best.get(metric.name) if bounds else None,
-            "truth alone": bounds.without_rows.get(metric.name) if bounds else None,
-        }
-        lines = [{"bound": name, "at": value} for name, value in known.items() if value is not None]
-        made["intervals"] = specs.interval_chart(interval_rows(result, metric), models, metric, lines)
-    if result["pairs"]:
-        made["pairs"] = specs.pair_chart(
-            pair_rows(result, metric), [entry["model"] for entry in result["models"]], metric
-        )
-    if card and card.planted:
-        made["planted"] = specs.heat_map(
-            pair_strengths(card.planted.strengths, card), list(card.field_dims), "strength"
-        )
-    for model, each in cells.items():
-        made |= {f"model/{model}/{name}": spec for name, spec in model_charts(each, card, metric).items()}
-    return made
-
-
-def model_charts(cell: dict[str, Any], card: Card | None, metric: Metric) -> dict[str, specs.Spec]:
-    """Make the charts of one model on one data set."""
-    made = {}
-    if len(cell["curve"]) > 1:
-        made["curve"] = specs.single_curve(cell["curve"], metric)
-    if cell["importances"]:
-        rows = [{"key": key.partition(".")[2], "share": share} for key, share in cell["importances"].items()]
-        made["importances"] = specs.importance_chart(rows)
-    placed = [row for row in cell["trials"] if row["places"] and row["value"] is not None]
-    if len(placed) > 1:
-        made["settings"] = specs.parallel_chart(placed, cell["space"], metric)
-    if cell["interactions"] and card:
-        made["pairs"] = specs.heat_map(
-            pair_strengths(cell["interactions"], card), list(card.field_dims), "together, in logits"
-        )
-    return made
-
-
-def pair_strengths(strengths: Mapping[str, float], card: Card) -> list[dict[str, Any]]:
-    """Give each pair of fields its strength, in the order of the fields."""
-    fields = list(card.field_dims)
-    pairs = [(a, b) for place, a in enumerate(fields) for b in fields[place + 1 :]]
-    return [{"a": a, "b": b, "strength": strengths[f"{a}-{b}"]} for a, b in pairs if f"{a}-{b}" in strengths]
-
-
-def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]]:
-    """Give each model's mean, spread over seeds and interval over test rows."""
-    rows = []
-    for entry in result["models"]:
-        mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
-        low, high = entry["interval"]
-        texts = {"shown": figure(mean, std, metric.decimals), "interval": " … ".join(map(metric.format, (low, high)))}
-        spread = {"low": mean - std, "high": mean + std, "from": low, "to": high}
-        rows.append({"model": entry["model"], "mean": mean, **spread, **texts})
-    return rows
-
-
-def pair_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]]:
-    """Give each pair of models its difference and what the tests say."""
-    return [
-        {
-            "a": pair["models"][0],
-            "b": pair["models"][1],
-            "difference": pair["difference"],
-            "interval": " … ".join(metric.format(bound, sign="+") for bound in pair["interval"]),
-            "p": pair["p"],
-            "differ": "differ" if pair["differ"] else "not shown to differ",
-            "shown": metric.format(pair["difference"], sign="+"),
-        }
-        for pair in result["pairs"]
-    ]
 
 
 if __name__ == "__main__":

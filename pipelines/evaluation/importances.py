@@ -1,7 +1,8 @@
 """Estimate which settings of a search mattered, by Optuna's PED-ANOVA (Watanabe et al. 2023).
 
-It compares how the settings of good trials are spread with how those of all trials are. It draws nothing at random, so
-the same trials give the same figures. Of few trials they are a hint, no more.
+It compares how the settings of good trials are spread with how those of all trials are. It draws nothing at random, and
+shares have nine decimals, as later ones vary between runs: the same trials give the same figures. Of few trials they are a
+hint, no more.
 """
 
 import warnings
@@ -39,7 +40,8 @@ def setting_importances(trials: pl.DataFrame, space: Space, metric: Metric) -> d
     with warnings.catch_warnings(action="ignore"):  # that the evaluator is experimental
         evaluator = PedAnovaImportanceEvaluator(target_quantile=GOOD)
         found = get_param_importances(study, evaluator=evaluator, params=list(varied))
-    return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+    shares = {key: round(share, 9) for key, share in found.items()}
+    return dict(sorted(shares.items(), key=lambda item: (-item[1], item[0])))
 
 
 def inside(params: Mapping[str, Any], space: Space) -> bool:

@@ -39,6 +39,7 @@ def test_the_setting_that_decides_is_the_most_important_and_the_same_trials_give
     assert found["training.learning_rate"] > 0.7
     assert sum(found.values()) == pytest.approx(1)
     assert found == setting_importances(table, SPACE, METRICS[metric])
+    assert all(share == round(share, 9) for share in found.values())  # Optuna's last digits vary between runs
 
 
 def test_few_trials_say_nothing():
