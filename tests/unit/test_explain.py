@@ -41,11 +41,13 @@ def test_values_are_exchanged_with_their_features():
     assert found.values.tolist() == [[1, 6], [3, 2], [5, 4]]
 
 
-def test_neighbours_are_those_with_the_largest_cosine(tmp_path):
-    model = keep(tmp_path / "bundle")
+@pytest.mark.parametrize("name", ["fm", "dual_mlp"])  # of two tables, the first counts
+def test_neighbours_are_those_with_the_largest_cosine(tmp_path, name):
+    model = keep(tmp_path / "bundle", name)
     explain.main(tmp_path / "bundle", "item=item 2", top=2)
     written = pl.read_csv(tmp_path / "bundle" / "explained" / "neighbours.csv")
-    vectors = model.embedding.weight.detach().double().numpy()[5:9]
+    table = model.embedding if name == "fm" else model.embedding[0]
+    vectors = table.weight.detach().double().numpy()[5:9]
     cosines = [v @ vectors[2] / np.linalg.norm(v) / np.linalg.norm(vectors[2]) for v in vectors]
     order = sorted((n for n in range(4) if n != 2), key=lambda n: -cosines[n])[:2]
     assert written["value"].to_list() == [f"item {n}" for n in order]
