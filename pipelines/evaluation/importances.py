@@ -1,7 +1,7 @@
 """Estimate which settings of a search mattered, by Optuna's PED-ANOVA (Watanabe et al. 2023).
 
-It compares how the settings of good trials are spread with how those of all trials are. It draws nothing at random. Shares
-have nine decimals, as later ones vary between runs. Of few trials, shares are a hint, no more.
+It compares how the settings of good trials are spread with how those of all trials are. It draws nothing at random.
+Shares have nine decimals, as later ones vary between runs. Of few trials, shares are a hint, no more.
 """
 
 import warnings
