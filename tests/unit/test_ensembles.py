@@ -89,6 +89,10 @@ def test_means_of_seeds_and_of_chosen_runs_are_tested_once_and_named_on_the_boar
         "lr": None, "fm": None, **{name: each["kind"] for name, each in found.items()}
     }  # fmt: skip
     assert rows == sorted(rows, key=lambda row: row["test_rmse_mean"])
+    searches = {row["model"]: row["search_seconds"] for row in rows}
+    assert searches["fm, mean of 2 seeds"] == searches["fm"] > 0
+    models = {member.split()[0] for member in of_models["members"]}
+    assert searches[of_models["name"]] == pytest.approx(sum(searches[model] for model in models))
     page = (copied.root / "results" / "leaderboard.md").read_text()
     assert f"| fm, mean of 2 seeds | {fm['test']['rmse']:.4f} | " in page
     assert "chosen on validation rows" in page
