@@ -44,7 +44,7 @@ def main(
 
     from pipelines.data.fresh import sources_of
     from pipelines.data.own import OwnDataset, column_of
-    from pipelines.data.tables import scan_as_text, sink
+    from pipelines.data.tables import scan_fresh, sink
     from pipelines.evaluation.bundles import read_bundle
 
     kept, model = read_bundle(bundle)
@@ -57,7 +57,7 @@ def main(
             with file.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         stored = Path(scratch, "rows.parquet")
-        sink(scan_as_text(file, kept.layout), stored)
+        sink(scan_fresh(file, kept.layout), stored)
         table = pl.scan_parquet(stored)
         columns = table.collect_schema().names()
         joined = with_sides(table, kept, bundle, file.name)

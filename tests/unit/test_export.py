@@ -1,6 +1,7 @@
 """Check that exported models give the probabilities of their bundles."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -18,6 +19,7 @@ from pipelines.evaluation.calibration import Calibration
 from pipelines.export import Format, Vocabulary
 from pipelines.predict import corrected
 
+ROOT = Path(__file__).parents[2]
 NOT_IN_ONNX = ("lookup",)  # torch.searchsorted
 MODELS = (
     [name for name in registry.list_models() if name not in NOT_IN_ONNX]
@@ -136,14 +138,18 @@ def test_the_vocabulary_inside_takes_texts_and_numbers_as_rows_have_them(own):
     assert len({*scores}) > 100
 
 
-def test_a_log_s_unknown_texts_are_left_out_with_the_vocabulary_inside(tmp_path):
-    keep(tmp_path / "bundle")
-    export.main(tmp_path / "bundle", vocabulary=Vocabulary.inside)
-    session = onnxruntime.InferenceSession(tmp_path / "bundle" / "names.onnx")
-    texts = {"user": ["user 4", "eve"], "item": ["item 3", "item 1"], "tag": ["tag 2", ""]}
+def test_what_the_docs_show_scores_rows_and_leaves_a_log_s_unknown_texts_out(tmp_path, monkeypatch, capsys):
+    keep(tmp_path / "DIR")
+    export.main(tmp_path / "DIR", vocabulary=Vocabulary.inside)
+    (tmp_path / "new.csv").write_text("user,item,tag,more\nuser 4,item 3,tag 2,1\neve,item 1,,2\n")
+    monkeypatch.chdir(tmp_path)
+    code = (ROOT / "docs" / "use.md").read_text().split("```python\n")[1]
+    shown = {}
+    exec(code.split("```")[0], shown)
+    found = shown["session"].run(None, shown["given"])[0]
     ids, values = np.array([[4, 8, 11], [0, 6, 9]], np.int32), np.array([[1, 1, 1], [0, 1, 0]], np.float32)
-    found = session.run(None, {name: np.array(cells, dtype=object) for name, cells in texts.items()})[0]
-    assert found == pytest.approx(expected(tmp_path / "bundle", ids, values), abs=1e-5)
+    assert found == pytest.approx(expected(tmp_path / "DIR", ids, values), abs=1e-5)
+    assert str(found) in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
