@@ -6,15 +6,13 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from pipelines.data.card import Card, Known, KnownPairs, RawFile
 from pipelines.evaluation.published import of_others
 from pipelines.leaderboard import main
 from pipelines.project.files import noted_failure
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
 from pipelines.project.paths import Paths
-from pipelines.project.records import write_record
-from results import with_spread, write_cell, write_declined, write_trials
+from results import with_spread, write_card, write_cell, write_declined, write_trials
 
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
@@ -411,15 +409,11 @@ def test_a_card_says_how_many_pairs_are_known_and_which_files_are_not_released(b
     fill(board)
     board.gather()
     assert "training positive" not in (board.root / "results" / "leaderboard.md").read_text()
-    pairs = KnownPairs(fields=["user", "item"], positives=Known(known=7, rows=8), negatives=Known(known=0, rows=9))
-    files = [RawFile(name="a.csv", sha256="0", source="a.zip", released=False, difference="it is shorter")]
-    card = {"dataset": "frappe", "field_dims": {}, "num_rows": {}, "num_positives": {}}
     for split, why in (
         ("random", ""),
         ("new_pairs", ", because the split keeps all rows with the same pair on one side"),
     ):
-        write_record(board.root / "results" / "frappe" / "card.json",
-                     Card(**card, split=split, known_pairs=pairs, raw_files=files))  # fmt: skip
+        write_card(board.root / "results" / "frappe", split=split)
         published = {row["model"]: row["published"] for row in board.gather() if row["dataset"] == "frappe"}
         assert published["fm"] == (None if split == "new_pairs" else 0.3321)
         text = (board.root / "results" / "leaderboard.md").read_text()
