@@ -1,4 +1,4 @@
-"""Define CETN, three networks that see an input in different forms (Li et al., TOIS 2024)."""
+"""Define CETN, networks on three forms of the embeddings (Li et al., TOIS 2024)."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from models.registry import register_model
 
 @register_model
 class ContrastEnhancedThroughNetwork(nn.Module):
-    """Add three networks on the embeddings and their products, each weighed by a network of its own.
+    """Weigh and add three networks, on the embeddings and on their products.
 
     The inputs are s_1, the products V_i x_i ⊙ V_j x_j of all i ≤ j, s_2, the sums of these over k, and s_3 = [V_1 x_1 …
     V_n x_n]. Hidden layers give v_1 of s_1 with ReLU, v_2 of s_2 with Mish, and v_3 of s_3 with GELU, and v_3 also

@@ -1,4 +1,4 @@
-"""Define the dual input-aware FM, whose features are weighed by two networks (Lu et al., IJCAI 2020)."""
+"""Define the dual input-aware FM, with two weighing networks (Lu et al., IJCAI 2020)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from models.registry import register_model
 
 @register_model
 class DualInputAwareFM(nn.Module):
-    """Weigh each feature of an FM by the sum of two factors, from an MLP and from self-attention.
+    """Weigh each feature of an FM by an MLP and by self-attention.
 
     ŷ = w_0 + Σ_i m_i w_i x_i + Σ_{i<j} ⟨m_i V_i, m_j V_j⟩ x_i x_j with m = P_bit h + P_vec [o_1 … o_n]. The bit-wise
     part h is that of `input_aware_fm`: the hidden layers of an MLP on the concatenated V_i x_i. The vector-wise part o

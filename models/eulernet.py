@@ -1,4 +1,4 @@
-"""Define EulerNet, interactions whose orders are learnt in the complex plane (Tian et al., SIGIR 2023)."""
+"""Define EulerNet, learnt orders in the complex plane (Tian et al., SIGIR 2023)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Define the input-aware FM, whose features weigh more or less in each row (Yu, Wang and Yuan, IJCAI 2019)."""
+"""Define the input-aware FM, which weighs features by row (Yu et al., IJCAI 2019)."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from models.registry import register_model
 
 @register_model
 class InputAwareFM(nn.Module):
-    """Weigh each feature of an FM by a factor that a network computes from the row.
+    """Weigh each feature of an FM by a factor of the row.
 
     ŷ = w_0 + Σ_i m_i w_i x_i + Σ_{i<j} ⟨m_i V_i, m_j V_j⟩ x_i x_j with m = n softmax(P h), where h are the hidden
     layers of an MLP on [V_1 x_1 … V_n x_n] (the factor estimating network) and n the number of fields, so that the
