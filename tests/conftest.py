@@ -1,5 +1,6 @@
 """Give tests projects and a Ray cluster, and assign them to workers of pytest-xdist."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -20,6 +21,8 @@ from projects import PARAMS, Project
 from pipelines import download, prepare
 from pipelines.data import synthetic
 from pipelines.project.cluster import CHECKED
+
+gc.disable()  # until all tests are imported: see pytest_collection_finish
 
 HERE = Path(__file__).parent
 WITH_RAY = ("cluster", "faults")
@@ -55,6 +58,12 @@ def pytest_collection_modifyitems(items):
         return min((n for n, start in enumerate(ORDER) if path.startswith(start)), default=len(ORDER))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish():
+    """Collect garbage again, but never look at the imported modules and the tests."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -281,9 +281,8 @@ def test_another_split_has_another_digest_and_that_alone_makes_stale_what_is_tra
         with changed(root, edits):
             (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["synthetic"]}))
             for stage in ("download", "prepare"):
-                command = [sys.executable, "-m", f"pipelines.{stage}", "--dataset", "synthetic"]
-                command += ["--params", str(tmp_path / "params.yaml")]
-                subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=True)
+                options = ["--dataset", "synthetic", "--params", str(tmp_path / "params.yaml")]
+                assert run_module(root, f"pipelines.{stage}", *options).returncode == 0
         schema = json.loads((tmp_path / "data" / "processed" / "synthetic" / "schema.json").read_text())
         digests.append(schema["values"])
     assert all(digests[0][split] != digests[1][split] for split in ("train", "valid", "test"))

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import typer
+from trees import run_module
 
 import pipelines
 from pipelines.project import code
@@ -144,20 +145,9 @@ def test_one_of():
 
 @pytest.fixture(scope="module")
 def helps():
-    """Run `python -m pipelines.STAGE --help` for all stages in parallel."""
-    environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
-    started = {
-        stage: subprocess.Popen(
-            [sys.executable, "-m", f"pipelines.{stage}", "--help"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-        for stage in STAGES
-    }
-    outputs = {stage: process.communicate(timeout=60) for stage, process in started.items()}
-    return {stage: (started[stage].returncode, *outputs[stage]) for stage in STAGES}
+    """Do what `python -m pipelines.STAGE --help` does for all stages."""
+    environment = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
+    return {stage: run_module(FOLDER.parent, f"pipelines.{stage}", "--help", **environment) for stage in STAGES}
 
 
 def test_the_stages_are_all_there():
@@ -187,10 +177,11 @@ def test_no_stage_waits_for_a_heavy_import_before_it_reads_its_options():
     assert done.stdout == "\n"
 
 
-def test_only_what_trains_or_predicts_waits_for_the_compiler():
-    code = "import sys, pipelines.data.rows, pipelines.search.tuner; print('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
+def test_only_what_trains_or_predicts_waits_for_the_compiler(tmp_path):
+    script = "import sys, pipelines.data.rows, pipelines.search.tuner; print('numba' in sys.modules)"
+    (tmp_path / "script.py").write_text(script)
+    done = run_module(tmp_path, "script")
+    assert (done.returncode, done.stdout) == (0, "False\n")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2)])

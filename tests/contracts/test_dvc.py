@@ -3,13 +3,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from itertools import product
 from pathlib import Path
 
 import pytest
 import yaml
 from dvc.utils.serialize import load_yaml
+from trees import run_module
 
 from pipelines.project.golden_files import golden_names
 from pipelines.project.metric import METRICS
@@ -326,11 +326,7 @@ def test_what_a_search_goes_on_from_is_no_output(stages):
 
 
 def run_dvc(folder, *arguments, **environment):
-    program = Path(sys.prefix) / "bin" / "dvc"
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", **environment}
-    return subprocess.run(
-        [program, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, env=environment
-    )
+    return run_module(folder, "dvc", *arguments, DVC_NO_ANALYTICS="1", **environment)
 
 
 def copy_of_pipeline(tmp_path, name):

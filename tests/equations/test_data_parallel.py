@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import torch.distributed as dist
+from trees import FORKS
 
 from pipelines.data.rows import Rows, read_rows
 from pipelines.project.params import TrainingParams, load_params
@@ -90,7 +91,12 @@ def one_of_two_workers(worker, folder):
 def together(tmp_path_factory):
     """Run two workers, and return their saved results."""
     folder = tmp_path_factory.mktemp("together")
-    torch.multiprocessing.spawn(one_of_two_workers, (folder,), nprocs=2)
+    workers = [FORKS.Process(target=one_of_two_workers, args=(worker, folder)) for worker in (0, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
     return [torch.load(folder / f"{worker}.pt") for worker in (0, 1)]
 
 
