@@ -145,6 +145,12 @@ def test_a_model_s_own_curve_has_its_colour_too(project):
     assert colours == [{colour} for colour in specs.colours(["lr", "fm"]).values()]
 
 
+def test_epochs_are_whole_numbers():
+    rows = [{"epoch": epoch, "value": 1 / epoch, "best": epoch == 2} for epoch in (1, 2)]
+    drawn = vl_convert.vegalite_to_svg({**specs.single_curve(rows, METRICS["rmse"], "#000000"), "width": 900})
+    assert re.findall(r">(\d)</text>", drawn) == ["1", "2"]
+
+
 def test_memory_is_a_cost_of_the_models_whose_results_have_it(project):
     project.add("lr", 0.5)
     project.add("fm", 0.4, figures={"peak_memory_mb": 400.0})
