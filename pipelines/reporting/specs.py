@@ -61,7 +61,7 @@ def value(field: str, title: str, log: bool = False) -> Spec:
 
 def count(field: str, title: str) -> Spec:
     """Describe an axis of whole numbers."""
-    whole = {"labelExpr": "datum.value % 1 ? '' : datum.label"}  # of few values, Vega marks halves too
+    whole: Spec = {"labelExpr": "datum.value % 1 ? '' : datum.label"}  # of few values, Vega marks halves too
     for mark in ("grid", "tick"):
         whole[f"{mark}Opacity"] = {"condition": {"test": "datum.value % 1", "value": 0}, "value": 1}
     return {**value(field, title), "axis": {"tickMinStep": 1, "format": "d", **whole}}
