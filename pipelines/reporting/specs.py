@@ -13,12 +13,12 @@ from pipelines.project.metric import Metric
 Spec = dict[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
-# Paul Tol's muted and bright schemes, which colour-blind readers can distinguish, on white and on black.
 DRAWN = ("paper's setting", "at random", "by the sampler")  # what chose a trial's setting
-PALETTE = (
-    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#cc6677", "#88ccee", "#44aa99", "#999933",
-    "#117733", "#882255", "#ddcc77", "#aa4499", "#888888",
+PALETTE = (  # Paul Tol's bright scheme, and colours that colour-blind readers can tell from it and from each other
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377",
+    "#5555dd", "#77ddbb", "#cc0011", "#ffbb88", "#8899ff", "#dd7755",
 )  # fmt: skip
+NARROW = 42  # pixels, below which no figure fits into a cell
 MOST_NAMES = 12  # of models beside their points
 MOST_TEXTS = 16  # of models whose matrix has texts in its cells
 SHAPES = ("circle", "square", "cross", "diamond", "triangle-up", "triangle-down")
@@ -61,7 +61,10 @@ def value(field: str, title: str, log: bool = False) -> Spec:
 
 def count(field: str, title: str) -> Spec:
     """Describe an axis of whole numbers."""
-    return {**value(field, title), "axis": {"tickMinStep": 1, "format": "d"}}
+    whole: Spec = {"labelExpr": "datum.value % 1 ? '' : datum.label"}  # of few values, Vega marks halves too
+    for mark in ("grid", "tick"):
+        whole[f"{mark}Opacity"] = {"condition": {"test": "datum.value % 1", "value": 0}, "value": 1}
+    return {**value(field, title), "axis": {"tickMinStep": 1, "format": "d", **whole}}
 
 
 def tooltip(titles: Mapping[str, str]) -> list[Spec]:
@@ -182,7 +185,7 @@ def single_curve(rows: Rows, metric: Metric, colour: str) -> Spec:
         {"mark": {"type": "line", "color": colour}, "encoding": encoding},
         {
             "transform": [{"filter": "datum.best"}],
-            "mark": {"type": "point", "filled": True, "size": 60, "color": colour},
+            "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "color": colour},
             "encoding": encoding,
         },
     ]
@@ -385,7 +388,8 @@ def pair_chart(rows: Rows, ranked: Sequence[str], metric: Metric) -> Spec:
         },
     ]
     if len(ranked) <= MOST_TEXTS:
-        mark = {"type": "text", "fontSize": 10, "color": "white"}
+        fits = {"expr": f"bandwidth('x') < {NARROW} ? 0 : 1"}
+        mark = {"type": "text", "fontSize": 10, "color": "white", "opacity": fits}
         layers.append({"mark": mark, "encoding": {"x": x, "y": y, "text": {"field": "shown"}}})
     return chart(
         rows, "Differences between the models of each pair", layers, height=max(80, min(28 * len(ranked), 800))

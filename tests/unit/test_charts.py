@@ -11,7 +11,7 @@ import yaml
 from matplotlib.colors import to_rgb
 
 from pipelines.project.metric import METRICS
-from pipelines.reporting import charts
+from pipelines.reporting import charts, specs
 from pipelines.reporting.charts import Panel
 
 EXPERIMENTS = Path(__file__).parents[2] / "paper" / "experiments.yaml"
@@ -63,6 +63,12 @@ def test_a_model_has_one_colour_however_it_is_called():
     for model, label in names.items():
         assert charts.colour(label) == charts.colour(model) == charts.COLOURS[model]
     assert charts.colour("my_model") == charts.INK
+
+
+@pytest.mark.parametrize("cones", [None, *CONES])
+def test_colours_of_the_page_can_be_told_from_each_other(cones):
+    found = [lab(colour, cones) for colour in specs.PALETTE]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(found, 2)) > 15
 
 
 def test_variants_of_a_model_have_its_colour_and_strokes_of_their_own():

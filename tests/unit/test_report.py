@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,6 +144,22 @@ def test_a_model_s_own_curve_has_its_colour_too(project):
         {layer["mark"]["color"] for layer in charts[f"mine/model/{model}/curve"]["layer"]} for model in ("lr", "fm")
     ]
     assert colours == [{colour} for colour in specs.colours(["lr", "fm"]).values()]
+
+
+def test_figures_of_pairs_that_would_overlap_are_left_out():
+    models = [f"m{number}" for number in range(9)]
+    pairs = {"difference": 0.1, "interval": "", "p": 0.5, "differ": "differ", "shown": "-0.1234"}
+    rows = [{"a": a, "b": b, **pairs} for a, b in combinations(models, 2)]
+    chart = specs.pair_chart(rows, models, METRICS["rmse"])
+    for width, opacity in ((900, "1"), (300, "0")):
+        drawn = vl_convert.vegalite_to_svg({**chart, "width": width})
+        assert {*re.findall(r'opacity="(\d)"[^>]*>[-−]0.1234<', drawn)} == {opacity}
+
+
+def test_epochs_are_whole_numbers():
+    rows = [{"epoch": epoch, "value": 1 / epoch, "best": epoch == 2} for epoch in (1, 2)]
+    drawn = vl_convert.vegalite_to_svg({**specs.single_curve(rows, METRICS["rmse"], "#000000"), "width": 900})
+    assert re.findall(r">(\d)</text>", drawn) == ["1", "2"]
 
 
 def test_memory_is_a_cost_of_the_models_whose_results_have_it(project):

@@ -219,6 +219,8 @@ def test_each_view_fits_its_width_is_drawn_and_can_be_read(browser, file, width,
     for view in ("x", "/", "x/model/fm"):
         page = reader.view(view)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("Math.max(...[...document.querySelectorAll('tr')].map((row) => row.clientHeight))") < 120
+        assert page.evaluate("[...document.querySelectorAll('caption')].every((each) => each.clientWidth < innerWidth)")
         assert page.evaluate(CONTRAST) == []
         reader.shoot(f"{view.replace('/', ' ').strip() or 'all data sets'} {width} {scheme}")
     assert page.locator("details[open] svg").count() == 3  # its curve, its pairs, and what was planted

@@ -8,7 +8,7 @@ function look(width) {
   const [ink, soft, paper] = ["--ink", "--soft", "--paper"].map((name) => style.getPropertyValue(name));
   const words = { labelColor: ink, titleColor: ink, labelFontSize: 12, titleFontSize: 12, titleFontWeight: 500 };
   const axis = { ...words, gridColor: soft, gridOpacity: 0.6, domainColor: soft, tickColor: soft, labelLimit: 140 };
-  const legend = { ...words, orient: "bottom", columns: Math.max(2, Math.floor(width / 130)), symbolLimit: 0 };
+  const legend = { ...words, orient: "bottom", columns: Math.max(2, Math.floor(width / 130)), symbolLimit: 0, layout: { bottom: { anchor: "start", direction: "vertical" } } };
   return { font: "system-ui, sans-serif", axis, legend, text: { color: ink, fontSize: 12 }, view: { stroke: null }, background: paper };
 }
 
