@@ -178,6 +178,117 @@ class FoldMeans(Saved):
         return torch.cat([self.means[batch.ids], self.counts[batch.ids]], 1)
 
 
+class CategoryStatistics(Saved):
+    """Compute statistics of combinations of categories: how often training rows have one, and its mean label.
+
+    The mean of the labels 0 and 1 is (positives + prior) / (rows + prior_rows); the count is divided by the largest
+    count instead of the rows. Both are shifted and scaled. A part of a combination is a category in a column, or whether
+    a column's number is above a border. `keys` are hashes of combinations, ascending in each table.
+    Shape: columns `[batch, C]` → `[batch, statistics]`.
+    """
+
+    part_column: Tensor
+    part_border: Tensor
+    parts: Tensor
+    keys: Tensor
+    counts: Tensor
+    positives: Tensor
+    tables: Tensor
+    table: Tensor
+    numbers: Tensor
+
+    MULTIPLIER = 0x4906BA494954CB65
+
+    def __init__(self, num_columns: int) -> None:
+        super().__init__()
+        self.num_inputs = num_columns
+        for name, dtype in (("part_column", torch.int32), ("keys", torch.int64), ("table", torch.int32)):
+            self.register_buffer(name, torch.zeros(0, dtype=dtype))
+        for name in ("part_border", "counts", "positives"):
+            self.register_buffer(name, torch.zeros(0))
+        for name in ("parts", "tables"):  # where the parts of each combination and its keys start, and the end
+            self.register_buffer(name, torch.zeros(1, dtype=torch.int64))
+        self.register_buffer("numbers", torch.zeros(0, 5))  # prior, prior_rows, shift, scale; the largest count, or 0
+        self.cache: dict[Any, Any] = {}
+
+    @property
+    def num_columns(self) -> int:
+        """Count the columns with the statistics."""
+        return self.num_inputs + len(self.table)
+
+    def fit(self, wanted: Sequence[Any], columns: Tensor, labels: Tensor) -> None:
+        """Fit the wanted statistics to training rows; what was fitted before is taken from there."""
+        combinations = list(dict.fromkeys(each[0] for each in wanted))
+        for parts in combinations:
+            if parts not in self.cache:
+                keys, place = self.hashes(columns, parts).unique(return_inverse=True)
+                counts, positives = (torch.bincount(place, each) for each in (labels * 0 + 1.0, (labels > 0) * 1.0))
+                self.cache[parts] = keys, counts.float(), positives.float()
+        fitted = [self.cache[parts] for parts in combinations]
+        every = [part for parts in combinations for part in parts]
+        largest = [float(counts.max()) for _, counts, _ in fitted]
+        table = [combinations.index(parts) for parts, *_ in wanted]
+        numbers = [
+            [*rest, largest[at] if counted else 0.0] for at, (_, counted, *rest) in zip(table, wanted, strict=True)
+        ]
+        self.put("part_column", [column for column, _ in every])
+        self.put("part_border", [torch.nan if border is None else border for _, border in every])
+        self.put("parts", np.cumsum([0, *map(len, combinations)]))
+        self.put("tables", np.cumsum([0, *(len(keys) for keys, *_ in fitted)]))
+        self.put("table", table)
+        self.numbers.data = self.numbers.new_tensor(numbers).view(-1, 5)
+        for name, values in zip(("keys", "counts", "positives"), zip(*fitted, strict=True), strict=False):
+            self.put(name, torch.cat(values))
+
+    def put(self, name: str, values: Any) -> None:
+        own = getattr(self, name)
+        own.data = torch.as_tensor(values).to(own)
+
+    def hashes(self, columns: Tensor, parts: Sequence[tuple[int, float | None]]) -> Tensor:
+        """Hash the combination of each row, `[batch]`; products are taken modulo 2⁶⁴."""
+        key = torch.zeros(len(columns), dtype=torch.int64, device=columns.device)
+        for column, border in parts:
+            x = columns[:, column]
+            key = key * self.MULTIPLIER + (x if border is None else x > border).long() + 1
+        return key
+
+    def check(self) -> None:
+        """Raise RuntimeError for parts that don't fit together."""
+        parts, tables, column, table = (
+            getattr(self, name).tolist() for name in ("parts", "tables", "part_column", "table")
+        )
+        for ends, size in ((parts, len(column)), (tables, len(self.keys))):
+            if ends[:1] != [0] or ends[-1] != size or sorted({*ends}) != ends:
+                raise RuntimeError("its statistics have tables that don't fit together")
+        if len(parts) != len(tables) or not len(column) == len(self.part_border):
+            raise RuntimeError("its statistics have tables without all parts")
+        if not len(self.keys) == len(self.counts) == len(self.positives) or self.numbers.shape != (len(table), 5):
+            raise RuntimeError("its statistics have keys without numbers")
+        if any(not 0 <= each < self.num_inputs for each in column) or any(not 0 <= t < len(tables) - 1 for t in table):
+            raise RuntimeError("its statistics ask for columns that are not there")
+
+    def forward(self, columns: Tensor) -> Tensor:
+        found = []
+        borders = [None if border != border else border for border in self.part_border.tolist()]
+        parts, tables = self.parts.tolist(), self.tables.tolist()
+        columns_of = self.part_column.tolist()
+        for number in range(len(tables) - 1):
+            combination = slice(parts[number], parts[number + 1])
+            own = slice(tables[number], tables[number + 1])
+            key = self.hashes(columns, list(zip(columns_of[combination], borders[combination], strict=True)))
+            place = torch.searchsorted(self.keys[own], key).clamp(max=own.stop - own.start - 1)
+            known = self.keys[own][place] == key
+            found.append((known * self.counts[own][place], known * self.positives[own][place]))
+        statistics = []
+        for number, (prior, prior_rows, shift, scale, largest) in zip(
+            self.table.tolist(), self.numbers.tolist(), strict=True
+        ):
+            counts, positives = found[number]
+            good, rows = (counts, torch.full_like(counts, largest)) if largest else (positives, counts)
+            statistics.append(((good + prior) / (rows + prior_rows) + shift) * scale)
+        return torch.stack(statistics, 1).to(columns.dtype) if statistics else columns[:, :0]
+
+
 def own_ids(batch: Batch, field_dims: Sequence[int]) -> Tensor:
     """Number the features of each field from 0, `[batch, n]`."""
     sizes = torch.tensor([0, *field_dims[:-1]], device=batch.ids.device)
