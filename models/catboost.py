@@ -52,7 +52,7 @@ class CatBoost(nn.Module):
         n = len(field_dims)
         self.categories = [field for field, size in enumerate(field_dims) if size > 2]
         self.numbers = [*(field for field in range(n) if field_dims[field] <= 2), *range(n, 2 * n)]
-        self.statistics, self.forest = CategoryStatistics(2 * n), Forest(2 * n)
+        self.statistics, self.forest = CategoryStatistics(2 * n), Forest()
         self.options = {
             "depth": depth,
             "l2_leaf_reg": leaf_l2,
@@ -87,6 +87,7 @@ class CatBoost(nn.Module):
                 "random_seed": seed,
                 "thread_count": torch.get_num_threads(),
                 "logging_level": "Silent",
+                "allow_const_label": True,
                 "final_ctr_computation_mode": "Skip",
                 "train_dir": folder,
                 "save_snapshot": True,  # from which the next epoch goes on
@@ -97,7 +98,10 @@ class CatBoost(nn.Module):
             while True:
                 num_trees += self.trees_per_epoch
                 grown = catboost.CatBoost({**options, "iterations": num_trees})
-                grown.fit(data)
+                try:
+                    grown.fit(data)
+                except catboost.CatBoostError as error:  # such as: all features are constant
+                    raise ValueError(f"catboost: {str(error).splitlines()[0].rpartition(': ')[2]}") from error
                 grown.save_model(f"{folder}/model.json", format="json")
                 self.grown = json.loads(Path(folder, "model.json").read_text(encoding="utf-8"))
                 self.read(num_trees)
@@ -130,7 +134,6 @@ class CatBoost(nn.Module):
             if used & {*places}:
                 statistics.append(self.statistic_of(each))
         self.statistics.fit(statistics, self.columns_of_train, self.labels)
-        self.forest.num_columns = self.statistics.num_columns
         self.forest.grow(**symmetric([self.levels(tree, questions) for tree in trees], self.grown["scale_and_bias"][1]))
 
     def levels(self, tree: dict[str, Any], questions: Sequence[tuple[int, float]]) -> Any:

@@ -52,7 +52,7 @@ class LightGBM(nn.Module):
         self.field_dims, self.trees_per_epoch = tuple(field_dims), trees_per_epoch
         self.num_categories = 0 if encoding == "means" else len(field_dims)
         self.encoded = None if encoding == "native" else FoldMeans(sum(field_dims), smoothing)
-        self.forest = Forest(self.num_categories + (3 if self.encoded else 1) * len(field_dims))
+        self.forest = Forest()
         self.options = {
             "num_leaves": num_leaves,
             "min_data_in_leaf": min_data_in_leaf,

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,9 +63,9 @@ class Forest(Saved):
     num_words: Tensor
     words: Tensor
 
-    def __init__(self, num_columns: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.num_columns, self.depth = num_columns, 0
+        self.num_columns = self.depth = 0
         self.leaves = fitted(0)
         for name in ("roots", "column", "left", "right", "first_word", "num_words"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.int32))
@@ -84,7 +85,7 @@ class Forest(Saved):
         self.check()
 
     def check(self) -> None:
-        """Raise RuntimeError for parts that are no trees; else find the depth."""
+        """Raise RuntimeError for parts that are no trees; else find the depth and how many columns they need."""
         roots, column, left, right, first, num = (
             getattr(self, name).cpu().numpy().astype(np.int64)
             for name in ("roots", "column", "left", "right", "first_word", "num_words")
@@ -95,8 +96,9 @@ class Forest(Saved):
         children = np.concatenate([roots, left, right])
         if ((children >= size) | (~children >= len(self.leaves))).any():
             raise RuntimeError("its trees have children that are not there")
-        if ((column < 0) | (column >= self.num_columns)).any():
+        if (column < 0).any():
             raise RuntimeError("its trees ask for columns that are not there")
+        self.num_columns = 1 + int(column.max(initial=-1))
         if ((first >= 0) & ((num < 0) | (first + num > len(self.words)))).any():
             raise RuntimeError("its trees have sets without words")
         self.depth, level = 0, roots[roots >= 0]
@@ -109,6 +111,8 @@ class Forest(Saved):
             self.depth, level = self.depth + 1, level[level >= 0]
 
     def forward(self, columns: Tensor, kernels: bool = False) -> Tensor:
+        if columns.shape[1] < self.num_columns:
+            raise ValueError(f"the trees ask for {self.num_columns} columns, but rows have {columns.shape[1]}")
         if kernels and columns.device.type == "cpu":
             out = columns.new_empty(len(columns))
             parts = self.roots, self.column, self.threshold, self.left, self.right
@@ -159,17 +163,18 @@ class FoldMeans(Saved):
         """Fit the tables to training rows, and return these rows' encoding."""
         size, y = len(self.means), labels.double()
         fold = torch.randint(NUM_FOLDS, (len(y),)).to(y.device)
-        place = fold[:, None] * size + batch.ids
-        counts = torch.bincount(place.flatten(), minlength=NUM_FOLDS * size).view(NUM_FOLDS, size).double()
-        repeated = y[:, None].expand(place.shape).flatten()
-        sums = torch.bincount(place.flatten(), repeated, minlength=NUM_FOLDS * size).view(NUM_FOLDS, size)
+        counts, sums = y.new_zeros(2, NUM_FOLDS * size)
+        for ids in batch.ids.T:
+            counts += torch.bincount(fold * size + ids, minlength=NUM_FOLDS * size)
+            sums += torch.bincount(fold * size + ids, y, minlength=NUM_FOLDS * size)
+        counts, sums = counts.view(NUM_FOLDS, size), sums.view(NUM_FOLDS, size)
         self.means.copy_(self.smooth(sums.sum(0), counts.sum(0), y.mean()))
         self.counts.copy_(counts.sum(0))
         total, rows = torch.bincount(fold, y, minlength=NUM_FOLDS), torch.bincount(fold, minlength=NUM_FOLDS)
         prior = ((total.sum() - total) / (rows.sum() - rows).clamp(min=1))[:, None]
         others, seen = sums.sum(0) - sums, counts.sum(0) - counts  # [folds, features], of the other folds
         means, seen = self.smooth(others, seen, prior), seen * (NUM_FOLDS / (NUM_FOLDS - 1))
-        return torch.cat([table.flatten()[place] for table in (means, seen)], 1).to(self.means.dtype)
+        return torch.cat([table.to(self.means.dtype)[fold[:, None], batch.ids] for table in (means, seen)], 1)
 
     def smooth(self, sums: Tensor, counts: Tensor, prior: Tensor) -> Tensor:
         return (sums + self.smoothing * prior) / (counts + self.smoothing)
@@ -209,22 +214,19 @@ class CategoryStatistics(Saved):
         for name in ("parts", "tables"):  # where the parts of each combination and its keys start, and the end
             self.register_buffer(name, torch.zeros(1, dtype=torch.int64))
         self.register_buffer("numbers", torch.zeros(0, 5))  # prior, prior_rows, shift, scale; the largest count, or 0
-        self.cache: dict[Any, Any] = {}
-
-    @property
-    def num_columns(self) -> int:
-        """Count the columns with the statistics."""
-        return self.num_inputs + len(self.table)
+        self.known: dict[Any, Any] = {}  # what was fitted, by combination
+        self.combinations: list[Any] = []
+        self.wanted: list[tuple[int, list[float]]] = []
 
     def fit(self, wanted: Sequence[Any], columns: Tensor, labels: Tensor) -> None:
         """Fit the wanted statistics to training rows; what was fitted before is taken from there."""
-        combinations = list(dict.fromkeys(each[0] for each in wanted))
+        combinations = list(dict.fromkeys(parts for parts, *_ in wanted))
         for parts in combinations:
-            if parts not in self.cache:
+            if parts not in self.known:
                 keys, place = self.hashes(columns, parts).unique(return_inverse=True)
                 counts, positives = (torch.bincount(place, each) for each in (labels * 0 + 1.0, (labels > 0) * 1.0))
-                self.cache[parts] = keys, counts.float(), positives.float()
-        fitted = [self.cache[parts] for parts in combinations]
+                self.known[parts] = keys, counts.float(), positives.float()
+        fitted = [self.known[parts] for parts in combinations]
         every = [part for parts in combinations for part in parts]
         largest = [float(counts.max()) for _, counts, _ in fitted]
         table = [combinations.index(parts) for parts, *_ in wanted]
@@ -239,6 +241,7 @@ class CategoryStatistics(Saved):
         self.numbers.data = self.numbers.new_tensor(numbers).view(-1, 5)
         for name, values in zip(("keys", "counts", "positives"), zip(*fitted, strict=True), strict=False):
             self.put(name, torch.cat(values))
+        self.check()
 
     def put(self, name: str, values: Any) -> None:
         own = getattr(self, name)
@@ -254,9 +257,8 @@ class CategoryStatistics(Saved):
 
     def check(self) -> None:
         """Raise RuntimeError for parts that don't fit together."""
-        parts, tables, column, table = (
-            getattr(self, name).tolist() for name in ("parts", "tables", "part_column", "table")
-        )
+        names = ("parts", "tables", "part_column", "part_border", "table", "numbers")
+        parts, tables, column, border, table, numbers = (getattr(self, name).tolist() for name in names)
         for ends, size in ((parts, len(column)), (tables, len(self.keys))):
             if ends[:1] != [0] or ends[-1] != size or sorted({*ends}) != ends:
                 raise RuntimeError("its statistics have tables that don't fit together")
@@ -266,23 +268,21 @@ class CategoryStatistics(Saved):
             raise RuntimeError("its statistics have keys without numbers")
         if any(not 0 <= each < self.num_inputs for each in column) or any(not 0 <= t < len(tables) - 1 for t in table):
             raise RuntimeError("its statistics ask for columns that are not there")
+        every = [(at, None if above != above else above) for at, above in zip(column, border, strict=True)]
+        self.combinations = [
+            (every[slice(*pairs)], slice(*keys)) for pairs, keys in zip(pairwise(parts), pairwise(tables), strict=True)
+        ]
+        self.wanted = list(zip(table, numbers, strict=True))
 
     def forward(self, columns: Tensor) -> Tensor:
         found = []
-        borders = [None if border != border else border for border in self.part_border.tolist()]
-        parts, tables = self.parts.tolist(), self.tables.tolist()
-        columns_of = self.part_column.tolist()
-        for number in range(len(tables) - 1):
-            combination = slice(parts[number], parts[number + 1])
-            own = slice(tables[number], tables[number + 1])
-            key = self.hashes(columns, list(zip(columns_of[combination], borders[combination], strict=True)))
+        for parts, own in self.combinations:
+            key = self.hashes(columns, parts)
             place = torch.searchsorted(self.keys[own], key).clamp(max=own.stop - own.start - 1)
             known = self.keys[own][place] == key
             found.append((known * self.counts[own][place], known * self.positives[own][place]))
         statistics = []
-        for number, (prior, prior_rows, shift, scale, largest) in zip(
-            self.table.tolist(), self.numbers.tolist(), strict=True
-        ):
+        for number, (prior, prior_rows, shift, scale, largest) in self.wanted:
             counts, positives = found[number]
             good, rows = (counts, torch.full_like(counts, largest)) if largest else (positives, counts)
             statistics.append(((good + prior) / (rows + prior_rows) + shift) * scale)
