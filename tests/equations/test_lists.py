@@ -61,7 +61,7 @@ def with_means(model):
     return model
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if not registry.is_closed_form(registry.get_model(name))])
+@pytest.mark.parametrize("name", [name for name in MODELS if registry.is_by_gradient(registry.get_model(name))])
 @pytest.mark.parametrize("with_values", [False, True])
 def test_a_list_counts_as_the_mean_of_its_elements_with_and_without_kernels(name, with_values):
     model, x = create(name), ids(30)
@@ -91,8 +91,8 @@ def test_lists_train_alike_with_and_without_kernels(optimizer):
     assert torch.allclose(*reached, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if registry.is_closed_form(registry.get_model(name))])
-def test_a_model_in_closed_form_refuses_lists(name):
+@pytest.mark.parametrize("name", [name for name in MODELS if not registry.is_by_gradient(registry.get_model(name))])
+def test_a_model_without_gradients_refuses_lists(name):
     rows = Rows(ids(20), torch.ones(20), bags=BAGS)
     with pytest.raises(ValueError, match="can't be fitted to fields that hold lists"):
         train(registry.create(name, FIELD_DIMS, {}, FIELDS), rows, rows, TrainingParams())
