@@ -22,9 +22,9 @@ class CatBoost(nn.Module):
 
     The questions are whether a number is above a border: the value x_i, a field of two features, or a statistic of
     a category or of a combination of up to `max_ctr_complexity` (its mean label, smoothed by a prior, or its count).
-    While trees grow, a row's statistics are those of the rows before it in a random order, and so without its own label;
-    afterwards they are of all training rows. The package catboost grows the trees, and they are summed here. An epoch
-    is `trees_per_epoch` trees. The defaults are those of the package; its learning rate, 0.03, is
+    While trees grow, a row's statistics are those of the rows before it in a random order, and so without its own
+    label; afterwards they are of all training rows. The package catboost grows the trees, and they are summed here. An
+    epoch is `trees_per_epoch` trees. The defaults are those of the package; its learning rate, 0.03, is
     `training.learning_rate`.
 
     NOTE: a field of two features is a number, and so has no statistics of its own; that is one-hot, as in the package.
@@ -105,7 +105,7 @@ class CatBoost(nn.Module):
                 grown.save_model(f"{folder}/model.json", format="json")
                 self.grown = json.loads(Path(folder, "model.json").read_text(encoding="utf-8"))
                 self.read(num_trees)
-                reached = [*grown.get_evals_result()["learn"].values()][0][-1]
+                reached = next(iter(grown.get_evals_result()["learn"].values()))[-1]
                 train_loss = 0.5 * reached**2 if squared else reached
                 yield scale * train_loss, self.sum_trees(rows, kernels=True).cpu()
                 if grown.tree_count_ < num_trees:

@@ -99,7 +99,11 @@ class LightGBM(nn.Module):
                 done = done or self.booster.update()  # True if no split gains anything
             if grown := self.booster.current_iteration() - first:
                 logits += self.booster.predict(
-                    rows, raw_score=True, start_iteration=first, num_iteration=grown, num_threads=torch.get_num_threads()
+                    rows,
+                    raw_score=True,
+                    start_iteration=first,
+                    num_iteration=grown,
+                    num_threads=torch.get_num_threads(),
                 )
             yield scale * float(self.booster.eval_train()[0][2]), torch.from_numpy(logits.copy())
 

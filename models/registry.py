@@ -26,9 +26,10 @@ def register_model(cls: ModelClass) -> ModelClass:
 
     A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)`. It maps a
     `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has one of two other methods.
-    `fit(batch, labels, loss)` fits it to all training rows at once, in closed form. `boost(batch, labels, weights, valid,
-    loss, learning_rate)` yields after each epoch the mean training loss and the logits of the batch `valid`; then
-    `keep(num_epochs)` makes the weights of so many epochs. Raises ValueError for a second class in a file.
+    `fit(batch, labels, loss)` fits it to all training rows at once, in closed form. Or
+    `boost(batch, labels, weights, valid, loss, learning_rate)` yields after each epoch the mean training loss and the
+    logits of the batch `valid`; then `keep(num_epochs)` makes the weights of so many epochs. Raises ValueError for a
+    second class in a file.
     """
     name = cls.__module__.rpartition(".")[2]
     other = _REGISTRY.get(name, cls)

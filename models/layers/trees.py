@@ -151,12 +151,15 @@ class FoldMeans(Saved):
     Shape: → `[batch, 2 n]`, all means and then all counts.
     """
 
-    mean: Tensor
-
     def __init__(self, num_features: int, smoothing: float) -> None:
         super().__init__()
-        self.smoothing = smoothing
+        self.num_features, self.smoothing = num_features, smoothing
         self.means, self.counts = fitted(num_features), fitted(num_features)
+
+    def check(self) -> None:
+        """Raise RuntimeError for tables of other features."""
+        if not len(self.means) == len(self.counts) == self.num_features:
+            raise RuntimeError("its means are those of other features")
 
     @torch.no_grad()
     def fit(self, batch: Batch, labels: Tensor) -> Tensor:
@@ -187,8 +190,8 @@ class CategoryStatistics(Saved):
     """Compute statistics of combinations of categories: how often training rows have one, and its mean label.
 
     The mean of the labels 0 and 1 is (positives + prior) / (rows + prior_rows); the count is divided by the largest
-    count instead of the rows. Both are shifted and scaled. A part of a combination is a category in a column, or whether
-    a column's number is above a border. `keys` are hashes of combinations, ascending in each table.
+    count instead of the rows. Both are shifted and scaled. A part of a combination is a category in a column, or
+    whether a column's number is above a border. `keys` are hashes of combinations, ascending in each table.
     Shape: columns `[batch, C]` → `[batch, statistics]`.
     """
 
@@ -290,6 +293,6 @@ class CategoryStatistics(Saved):
 
 
 def own_ids(batch: Batch, field_dims: Sequence[int]) -> Tensor:
-    """Number the features of each field from 0, `[batch, n]`."""
+    """Count the features of each field from 0, `[batch, n]`."""
     sizes = torch.tensor([0, *field_dims[:-1]], device=batch.ids.device)
     return batch.ids - sizes.cumsum(0)

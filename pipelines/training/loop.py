@@ -102,7 +102,9 @@ def train(
         epochs = [fit(model, rows, valid_rows, training)]
         report(epochs[0])
         return epochs
-    course: Descent | Boosting = (Boosting if is_boosted(model) else Descent)(model, rows, valid_rows, training, workers)
+    course: Descent | Boosting = (Boosting if is_boosted(model) else Descent)(
+        model, rows, valid_rows, training, workers
+    )
     stopping, epochs = EarlyStopping(training), []
     while len(epochs) < training.max_epochs and not stopping.is_due(len(epochs)):
         start = time.perf_counter()
@@ -191,7 +193,10 @@ class Boosting:
 
     def epoch(self) -> float | None:
         """Add trees, and return the mean loss; None if no tree can be added."""
-        train_loss, self.logits = next(self.steps, (None, None))
+        step = next(self.steps, None)
+        if step is None:
+            return None
+        train_loss, self.logits = step
         return train_loss
 
     def evaluate(self) -> Metrics:
@@ -248,7 +253,7 @@ def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> E
 
 
 def refuse_lists(model: nn.Module, rows: Rows) -> None:
-    """Raise ValueError for fields that hold lists, of a model without a table of embeddings."""
+    """Raise ValueError for fields that hold lists, which only tables of weights know."""
     if rows.bags:
         raise ValueError(f"{type(model).__module__}: it can't be fitted to fields that hold lists")
 

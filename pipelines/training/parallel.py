@@ -64,7 +64,9 @@ def train_together(
     start = (name, schema, arguments, seed_for(params.seed, "train", dataset, name), pretrained)
     model = new_model(*start)
     if not is_by_gradient(model):
-        raise ValueError(f"training.num_workers is {training.num_workers}, but {name} is not trained by gradients: set it to 1")
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}, but {name} is not trained by gradients: set it to 1"
+        )
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         scaling = workers(training.num_workers, there_is)
         node = ray.get_runtime_context().get_node_id()
