@@ -121,23 +121,25 @@ class Forest(Saved):
             in_parts(loops().sum_leaves, len(columns), work, columns.contiguous(), *parts, out)
             return out
         if not len(self.roots):
-            return columns.new_zeros(len(columns))
-        node = self.roots.long().expand(len(columns), -1)  # [batch, T]
+            return columns.new_zeros(columns.shape[0])
+        parts = self.roots, self.column, self.left, self.right, self.first_word, self.num_words
+        roots, column, left, right, first_word, num_words = (part.long() for part in parts)
+        node = roots.expand(columns.shape[0], -1)  # [batch, T]
         for _ in range(self.depth):
             inner = node.clamp(min=0)
-            x = columns.gather(1, self.column.long()[inner])
+            x = columns.gather(1, column[inner])
             goes_left = x <= self.threshold[inner]
             if len(self.words):
-                first = self.first_word.long()[inner]
-                goes_left = torch.where(first < 0, goes_left, self.contains(x.long(), first, inner))
-            child = torch.where(goes_left, self.left.long()[inner], self.right.long()[inner])
-            node = torch.where(node < 0, node, child)
+                first = first_word[inner]
+                contains = self.contains(x.long(), first, num_words[inner])
+                goes_left = (first < 0) & goes_left | (first >= 0) & contains
+            node = torch.where(node < 0, node, torch.where(goes_left, left[inner], right[inner]))
         return self.leaves[-1 - node].sum(1)
 
-    def contains(self, category: Tensor, first: Tensor, node: Tensor) -> Tensor:
-        """Tell whether a node's set has a category."""
+    def contains(self, category: Tensor, first: Tensor, num_words: Tensor) -> Tensor:
+        """Tell whether the set in some words has a category."""
         place = category // WORD
-        inside = (category >= 0) & (place < self.num_words.long()[node])
+        inside = (category >= 0) & (place < num_words)
         word = self.words[torch.where(inside & (first >= 0), first + place, 0)]
         power = torch.tensor([1 << bit for bit in range(WORD)], device=word.device)
         return inside & (word // power[category.clamp(min=0) % WORD] % 2 == 1)
@@ -183,7 +185,8 @@ class FoldMeans(Saved):
         return (sums + self.smoothing * prior) / (counts + self.smoothing)
 
     def forward(self, batch: Batch) -> Tensor:
-        return torch.cat([self.means[batch.ids], self.counts[batch.ids]], 1)
+        ids = batch.ids.long()
+        return torch.cat([self.means[ids], self.counts[ids]], 1)
 
 
 class CategoryStatistics(Saved):
@@ -252,7 +255,7 @@ class CategoryStatistics(Saved):
 
     def hashes(self, columns: Tensor, parts: Sequence[tuple[int, float | None]]) -> Tensor:
         """Hash the combination of each row, `[batch]`; products are taken modulo 2⁶⁴."""
-        key = torch.zeros(len(columns), dtype=torch.int64, device=columns.device)
+        key = torch.zeros_like(columns[:, 0], dtype=torch.int64)
         for column, border in parts:
             x = columns[:, column]
             key = key * self.MULTIPLIER + (x if border is None else x > border).long() + 1

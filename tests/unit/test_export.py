@@ -15,7 +15,7 @@ from pipelines.evaluation.bundles import probabilities, read_bundle
 from pipelines.evaluation.calibration import Calibration
 from pipelines.export import Format
 
-NOT_IN_ONNX = ("lookup",)  # torch.searchsorted
+NOT_IN_ONNX = ("lookup", "catboost")  # torch.searchsorted
 MODELS = (
     [name for name in registry.list_models() if name not in NOT_IN_ONNX]
     if os.environ.get("EXPORT_ALL")

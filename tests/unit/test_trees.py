@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from models import registry
 from models.layers.batch import Batch
+from pipelines import export
 from pipelines.data.rows import Rows
 from pipelines.evaluation.bundles import RECORD, WEIGHTS, read_bundle
 from pipelines.project.files import file_digest
@@ -52,6 +53,14 @@ def test_a_bundle_needs_no_package_and_gives_the_model_that_was_put_in(bundle, m
     rows = rows_of_bundle()
     assert torch.equal(predict(again, rows), predict(model, rows))
     assert predict(model, rows).unique().numel() > 5
+
+
+def test_trees_are_exported_like_other_models(bundle):
+    folder, model = bundle
+    formats = export.Format
+    export.main(
+        folder, formats.torch if hasattr(model, "statistics") else formats.onnx
+    )  # which compares it with the model
 
 
 def changed(folder, key, change):
