@@ -117,7 +117,7 @@ class CatBoost(nn.Module):
         del self.grown, self.columns_of_train, self.labels
 
     def read(self, num_trees: int) -> None:
-        """Take the first trees of a model in CatBoost's JSON, and fit the statistics that they ask for."""
+        """Take the first trees that have grown, and fit the statistics that they need."""
         trees, known = self.grown["oblivious_trees"][:num_trees], self.grown["features_info"]
         questions = [
             (self.numbers[each["feature_index"]], border)

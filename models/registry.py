@@ -100,7 +100,7 @@ def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:
 
 
 def is_boosted(model: nn.Module | type[nn.Module]) -> bool:
-    """Tell whether a model has a method `boost`, which trains it an epoch at a time without gradients."""
+    """Tell whether a model has a method `boost`, which trains it without gradients."""
     return hasattr(model, "boost")
 
 

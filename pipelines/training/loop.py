@@ -166,7 +166,7 @@ class Descent:
         return self.workers.evaluate(self.model, self.valid_rows, self.training)
 
     def follow(self, epoch: Epoch, is_best: bool) -> None:
-        """Copy the weights if an epoch is the best so far, and set the next epoch's learning rate."""
+        """Copy the weights of the best epoch, and set the next learning rate."""
         if is_best:
             for key, value in self.model.state_dict().items():
                 self.best_weights[key].copy_(value)  # in place: a second copy would cost memory
@@ -179,7 +179,7 @@ class Descent:
 
 
 class Boosting:
-    """Train a model that adds trees in each epoch. Raises ValueError for fields that hold lists."""
+    """Train a model that adds trees in each epoch."""
 
     def __init__(
         self, model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams, workers: Alone | None

@@ -77,7 +77,7 @@ def random_rows(field_dims, num_rows, seed=0):
 
 
 def shaken(model, seed=1):
-    """Convert the weights to float64 and add noise, or grow trees on noise, so that all parts matter."""
+    """Convert to float64, and add noise to the weights or grow trees on noise."""
     generator = torch.Generator().manual_seed(seed)
     model.double()
     if registry.is_boosted(model):

@@ -13,7 +13,7 @@ FIELDS, FIELD_DIMS = ["user", "item", "tag", "new", "age"], [30, 40, 7, 2, 2]
 
 
 def planted_rows(num_rows, seed, weights=False):
-    """Draw rows whose labels depend on a pair, on a value and on a field of two features."""
+    """Draw rows whose labels depend on a pair, a value and a small field."""
     rng, planted = np.random.default_rng(seed), np.random.default_rng(9)
     x = np.stack([rng.integers(dim, size=num_rows) for dim in FIELD_DIMS], 1)
     pair, tag = planted.normal(size=(30, 40)), planted.normal(size=7)

@@ -1,4 +1,4 @@
-"""Check that trees are kept whole, that others are refused, and that a package that is absent is named."""
+"""Check that trees are kept whole, and that forged ones are refused."""
 
 import sys
 

@@ -5,7 +5,7 @@ from models.kernels.code_cache import compiled
 
 @compiled
 def sum_leaves(start, stop, columns, roots, column, threshold, left, right, first_word, num_words, words, leaves, out):
-    """Sum the leaf of each tree for the rows of columns `[B, C]` from start to stop, into out `[B]`."""
+    """Sum each row's leaves over the trees: columns `[B, C]` into out `[B]`."""
     for r in range(start, stop):
         total = 0.0
         for root in roots:
