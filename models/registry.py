@@ -25,8 +25,10 @@ def register_model(cls: ModelClass) -> ModelClass:
     """Register a model class under the name of its file.
 
     A model is a module `Model(field_dims, *, hyperparameters with the paper's defaults)`. It maps a
-    `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has a method
-    `fit(batch, labels, loss)`, which fits it to all training rows at once, in closed form. Raises ValueError for a
+    `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has one of two other methods.
+    `fit(batch, labels, loss)` fits it to all training rows at once, in closed form. Or
+    `boost(batch, labels, weights, valid, loss, learning_rate)` yields after each epoch the mean training loss and the
+    logits of the batch `valid`; then `keep(num_epochs)` makes the weights of so many epochs. Raises ValueError for a
     second class in a file.
     """
     name = cls.__module__.rpartition(".")[2]
@@ -95,6 +97,16 @@ def about(name: str) -> About:
 def is_closed_form(model: nn.Module | type[nn.Module]) -> bool:
     """Tell whether a model has a method `fit`, which fits it without gradients."""
     return hasattr(model, "fit")
+
+
+def is_boosted(model: nn.Module | type[nn.Module]) -> bool:
+    """Tell whether a model has a method `boost`, which trains it without gradients."""
+    return hasattr(model, "boost")
+
+
+def is_by_gradient(model: nn.Module | type[nn.Module]) -> bool:
+    """Tell whether a model is trained by gradients."""
+    return not (is_closed_form(model) or is_boosted(model))
 
 
 def hyperparameters(name: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def main(
     A model's name stands for two golden files: its trainings and its search
     space. Results that depend on an accepted file become stale.
     """
+    from models.layers.trees import AbsentError
     from pipelines.training.behaviour import today
 
     known = behaviours()
@@ -31,9 +32,14 @@ def main(
         one_of("behaviour", name, {*known, "all"})
     asked = {*(names or []), *(accept or [])} or {"all"}
     wanted = [name for name in known if asked & {"all", name, name.removeprefix("spaces/")}]
-    changed = []
+    changed, compared = [], 0
     for name in wanted:
-        figures, then = today(known[name]), golden_files.accepted(name)
+        try:
+            figures, then = today(known[name]), golden_files.accepted(name)
+        except AbsentError as error:
+            print(f"{name}: left out: {error}")
+            continue
+        compared += 1
         found = [] if then is None else golden_files.differences(then, figures)
         if then is not None and not found:
             continue
@@ -45,7 +51,7 @@ def main(
             changed.pop()
     if changed:
         raise ValueError(f"the behaviour of {', '.join(changed)} is not accepted: --accept NAME accepts it")
-    print(f"{len(wanted)} golden files say what the code does")
+    print(f"{compared} golden files say what the code does")
 
 
 def worst(name: str, found: list[Any]) -> str:

@@ -44,14 +44,14 @@ def main(dataset: DatasetOption = "frappe-nfm", params: ParamsOption = Path("par
     no test row is read, so the table does not say which model is best.
     """
     config, paths = load_params(params), Paths(params.parent)
-    from models.registry import get_model, is_closed_form, list_models, why_declined  # torch takes seconds to import
+    from models.registry import get_model, is_by_gradient, list_models, why_declined  # torch takes seconds to import
     from pipelines.training.cell import load_cell
     from pipelines.training.process import prepare_process
 
     prepare_process()
     training = resolve(TRAINING, config.training)[1]
     cell = load_cell(BASELINE, dataset, config.model_copy(update={"training": training}), paths)
-    models = [name for name in list_models() if not is_closed_form(get_model(name))]
+    models = [name for name in list_models() if is_by_gradient(get_model(name))]
     runs = {model: [Run(model, recipe, cell, paths) for recipe in RECIPES] for model in models}
     declined = {model: reason for model in models if (reason := why_declined(model, cell.schema["fields"]))}
     left = [model for model in models if model not in declined]

@@ -23,7 +23,7 @@ def first_setting(recipe: str, model: str, family: str, batch_size: int = CTR["b
     has rows.
     """
     setting = paper_setting(model, family)
-    if recipe != "ctr":
+    if recipe != "ctr" or "training.l2" not in setting:  # a model without L2 is not trained by gradients
         return setting
     of_log = setting.get("training.batch_size") == CTR["batch_size"]
     l2 = L2.get(model, setting["training.l2"] if of_log else L2_OF_OTHERS)

@@ -61,6 +61,9 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "fm_hidden_dims": [5],
     "num_deep_layers": 2,
     "num_shallow_layers": 2,
+    "trees_per_epoch": 5,
+    "min_data_in_leaf": 5,
+    "min_data_per_group": 2,
 }
 TRAINING = TrainingParams(learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02)
 SOONER = {"batch_size": 64, "learning_rate": 0.3, "gradient_clip": 5.0, "max_epochs": 12}  # for recipes

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.layers.checks import enough_rows
 from models.layers.embeddings import settle
-from models.registry import is_closed_form
+from models.registry import is_boosted, is_closed_form
 from pipelines.data.rows import Rows
 from pipelines.project.metric import EVERY_EPOCH
 from pipelines.project.params import TrainingParams
@@ -97,23 +97,50 @@ def train(
     `models.registry.register_model` asks for.
     """
     enough_rows(model, len(train_rows), training.batch_size)
-    rows, kernels = train_rows.to(device_of(model)), training.kernels == "fast"
+    rows = train_rows.to(device_of(model))
     if is_closed_form(model):
         epochs = [fit(model, rows, valid_rows, training)]
         report(epochs[0])
         return epochs
-    workers = workers or Alone()
-    optimizer = make_optimizer(model, training)
-    schedule = make_schedule(optimizer, training)
-    stopping = EarlyStopping(model, training)
-    epochs = []
+    course: Descent | Boosting = (Boosting if is_boosted(model) else Descent)(
+        model, rows, valid_rows, training, workers
+    )
+    stopping, epochs = EarlyStopping(training), []
     while len(epochs) < training.max_epochs and not stopping.is_due(len(epochs)):
         start = time.perf_counter()
+        train_loss = course.epoch()
+        if train_loss is None:
+            break
+        seconds = time.perf_counter() - start
+        epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, course.evaluate()))
+        course.follow(epochs[-1], stopping.is_best(epochs[-1]))
+        if report(epochs[-1]) is True:
+            break
+    course.keep(stopping.best_epoch)
+    return epochs
+
+
+class Descent:
+    """Train a model by gradients, an epoch at a time."""
+
+    def __init__(
+        self, model: nn.Module, rows: Rows, valid_rows: Rows, training: TrainingParams, workers: Alone | None
+    ) -> None:
+        self.model, self.rows, self.valid_rows, self.training = model, rows, valid_rows, training
+        self.workers, self.num_epochs = workers or Alone(), 0
+        self.optimizer = make_optimizer(model, training)
+        self.schedule = make_schedule(self.optimizer, training)
+        self.best_weights = {key: value.clone() for key, value in model.state_dict().items()}  # before an epoch: first
+
+    def epoch(self) -> float:
+        """Take a step for each batch, and return the mean loss. Raises FloatingPointError where it is not finite."""
+        model, rows, training, workers = self.model, self.rows, self.training, self.workers
+        kernels = training.kernels == "fast"
         model.train()
         total = torch.zeros((), device=rows.labels.device)
         for number, batch in enumerate(workers.batches(rows, training.batch_size)):
-            first = not (epochs or number)
-            optimizer.zero_grad()
+            first = not (self.num_epochs or number)
+            self.optimizer.zero_grad()
             logits = model(rows.batch(batch, kernels))
             if first:
                 check_logits(model, logits, len(batch))
@@ -125,24 +152,66 @@ def train(
             workers.after_backward(model)
             if training.gradient_clip:
                 clip_gradient(model, training.gradient_clip)
-            optimizer.step()
+            self.optimizer.step()
             total += loss.detach()
-        train_loss = workers.mean_loss(total, rows)
+        train_loss, self.num_epochs = workers.mean_loss(total, rows), self.num_epochs + 1
         if not math.isfinite(train_loss):
-            epoch = len(epochs) + 1
-            raise FloatingPointError(f"the loss is not finite in epoch {epoch}: lower training.learning_rate")
+            raise FloatingPointError(f"the loss is not finite in epoch {self.num_epochs}: lower training.learning_rate")
         settle(model)
         workers.after_epoch(model)
-        seconds = time.perf_counter() - start
-        valid = workers.evaluate(model, valid_rows, training)
-        epochs.append(Epoch(len(epochs) + 1, seconds, train_loss, valid))
-        stopping.note(epochs[-1])
-        schedule(valid.score(training.metric))
-        if report(epochs[-1]) is True:
-            break
-    forget_optimizer(model)
-    model.load_state_dict(stopping.best_weights)
-    return epochs
+        return train_loss
+
+    def evaluate(self) -> Metrics:
+        """Compute the metrics on the validation rows."""
+        return self.workers.evaluate(self.model, self.valid_rows, self.training)
+
+    def follow(self, epoch: Epoch, is_best: bool) -> None:
+        """Copy the weights of the best epoch, and set the next learning rate."""
+        if is_best:
+            for key, value in self.model.state_dict().items():
+                self.best_weights[key].copy_(value)  # in place: a second copy would cost memory
+        self.schedule(epoch.valid.score(self.training.metric))
+
+    def keep(self, best_epoch: int) -> None:
+        """Leave the model with the best epoch's weights, without its optimizer."""
+        forget_optimizer(self.model)
+        self.model.load_state_dict(self.best_weights)
+
+
+class Boosting:
+    """Train a model that adds trees in each epoch."""
+
+    def __init__(
+        self, model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams, workers: Alone | None
+    ) -> None:
+        refuse_lists(model, rows)
+        refuse_untaken(model, training)
+        self.model, self.valid_rows, self.training = model, valid_rows, training
+        valid = valid_rows.to(device_of(model)).batch(slice(None))
+        batch, weights = rows.batch(slice(None)), rows.weights
+        self.steps = model.boost(batch, rows.labels, weights, valid, training.loss, training.learning_rate)
+
+    def epoch(self) -> float | None:
+        """Add trees, and return the mean loss; None if no tree can be added."""
+        step = next(self.steps, None)
+        if step is None:
+            return None
+        train_loss, self.logits = step
+        return train_loss
+
+    def evaluate(self) -> Metrics:
+        """Compute the metrics on the validation rows."""
+        names = after_epoch(self.training.metric)
+        rows = self.valid_rows
+        return compute_metrics(finite(self.logits), rows.labels, self.training.loss, names, rows.groups)
+
+    def follow(self, epoch: Epoch, is_best: bool) -> None:
+        """Ignore which epoch is the best: trees stay."""
+
+    def keep(self, best_epoch: int) -> None:
+        """Leave the model with the trees up to the best epoch."""
+        self.steps.close()
+        self.model.keep(best_epoch)
 
 
 def check_logits(model: nn.Module, logits: Tensor, num_rows: int) -> None:
@@ -171,9 +240,9 @@ def check_gradients(model: nn.Module) -> None:
 
 def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> Epoch:
     """Fit a closed-form model to all rows at once. Raises ValueError for fields that hold lists."""
-    if rows.bags or rows.weights is not None:
-        what = "fields that hold lists" if rows.bags else "rows with weights"
-        raise ValueError(f"{type(model).__module__}: a model in closed form can't be fitted to {what}")
+    refuse_lists(model, rows)
+    if rows.weights is not None:
+        raise ValueError(f"{type(model).__module__}: a model in closed form can't be fitted to rows with weights")
     refuse_untaken(model, training)
     start = time.perf_counter()
     model.fit(rows.batch(slice(None)), rows.labels, training.loss)
@@ -183,21 +252,25 @@ def fit(model: Any, rows: Rows, valid_rows: Rows, training: TrainingParams) -> E
     return Epoch(1, seconds, total.item() / len(rows), valid)
 
 
+def refuse_lists(model: nn.Module, rows: Rows) -> None:
+    """Raise ValueError for fields that hold lists, which only tables of weights know."""
+    if rows.bags:
+        raise ValueError(f"{type(model).__module__}: it can't be fitted to fields that hold lists")
+
+
 class EarlyStopping:
-    """Keep the weights of the best epoch so far; before the first epoch, the first weights."""
+    """Know the best epoch so far; 0 before the first."""
 
-    def __init__(self, model: nn.Module, training: TrainingParams) -> None:
-        self.model, self.training = model, training
-        self.best_score, self.best_epoch = math.inf, 0
-        self.best_weights = {key: value.clone() for key, value in model.state_dict().items()}
+    def __init__(self, training: TrainingParams) -> None:
+        self.training, self.best_score, self.best_epoch = training, math.inf, 0
 
-    def note(self, epoch: Epoch) -> None:
-        """Copy the model's weights if this epoch is the best."""
+    def is_best(self, epoch: Epoch) -> bool:
+        """Note an epoch, and tell whether it is the best."""
         score = epoch.valid.score(self.training.metric)
-        if score < self.best_score:
-            self.best_score, self.best_epoch = score, epoch.epoch
-            for key, value in self.model.state_dict().items():
-                self.best_weights[key].copy_(value)  # in place: a second copy would cost memory
+        if score >= self.best_score:
+            return False
+        self.best_score, self.best_epoch = score, epoch.epoch
+        return True
 
     def is_due(self, epoch: int) -> bool:
         """Tell whether the last `patience` epochs brought nothing better."""

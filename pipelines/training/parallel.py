@@ -20,7 +20,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch import nn
 
-from models.registry import is_closed_form
+from models.registry import is_by_gradient
 from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import PIECE, Rows, joined, load_bags, load_schema, pieces, read_rows, split_file
 from pipelines.project import code
@@ -63,8 +63,10 @@ def train_together(
     pretrained = load_weights(file) if file else None
     start = (name, schema, arguments, seed_for(params.seed, "train", dataset, name), pretrained)
     model = new_model(*start)
-    if is_closed_form(model):
-        raise ValueError(f"training.num_workers is {training.num_workers}, but {name} is fitted at once: set it to 1")
+    if not is_by_gradient(model):
+        raise ValueError(
+            f"training.num_workers is {training.num_workers}, but {name} is not trained by gradients: set it to 1"
+        )
     with cluster() as there_is, tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         scaling = workers(training.num_workers, there_is)
         node = ray.get_runtime_context().get_node_id()

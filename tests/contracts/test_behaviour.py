@@ -17,6 +17,7 @@ from dvc.repo import Repo
 from trees import run_module
 
 from models import registry
+from models.layers.trees import AbsentError
 from pipelines import behaviour as command
 from pipelines.project import golden_files
 from pipelines.project.golden_files import accepted, differences
@@ -27,13 +28,17 @@ ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 PAPER = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 MODELS = {  # of stages, that an optimizer trains
-    name for name in (*PARAMS["models"], *PAPER["models"]) if not registry.is_closed_form(registry.get_model(name))
+    name for name in (*PARAMS["models"], *PAPER["models"]) if registry.is_by_gradient(registry.get_model(name))
 }
 
 
 @pytest.mark.parametrize("name", command.behaviours())
 def test_the_code_behaves_as_accepted(name):
-    found = differences(accepted(name), behaviour.today(command.behaviours()[name]))
+    try:
+        today = behaviour.today(command.behaviours()[name])
+    except AbsentError as error:
+        pytest.skip(str(error))
+    found = differences(accepted(name), today)
     assert not found, f"{found[0]}: python -m pipelines.behaviour {name}"
 
 

@@ -36,5 +36,5 @@ def test_the_page_of_models_and_the_files_name_the_same_years():
 def test_each_model_has_a_family():
     families = {about(name).family for name in list_models()}
     assert families == {
-        "baseline", "linear", "factorization machine", "attention", "interaction-aware", "deep", "crosses",
+        "baseline", "trees", "linear", "factorization machine", "attention", "interaction-aware", "deep", "crosses",
     }, "give the class `family = …`, one of these"  # fmt: skip

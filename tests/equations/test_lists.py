@@ -25,7 +25,8 @@ PADDED = torch.full((len(LISTS), 4), -1)
 for number, elements in enumerate(LISTS):
     PADDED[number, : len(elements)] = torch.tensor(elements)
 MODELS = registry.list_models()
-TAKE_LISTS = [name for name in MODELS if name != "poly2" and not registry.is_closed_form(registry.get_model(name))]
+BY_GRADIENT = [name for name in MODELS if registry.is_by_gradient(registry.get_model(name))]
+TAKE_LISTS = [name for name in BY_GRADIENT if name != "poly2"]
 SMALL = {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 3, "hidden_dims": [4], "num_buckets": 50}
 SMALL |= {"embed_dim_2": 3, "hidden_dims_2": [4], "gate_hidden_dims": [3], "num_heads": 2, "head_dim": 3}
 SMALL |= {"num_neurons": 6, "block_dim": 5, "num_rows": 2}
@@ -97,8 +98,8 @@ def test_lists_train_alike_with_and_without_kernels(optimizer):
     assert torch.allclose(*reached, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if registry.is_closed_form(registry.get_model(name))])
-def test_a_model_in_closed_form_refuses_lists(name):
+@pytest.mark.parametrize("name", sorted({*MODELS} - {*BY_GRADIENT}))
+def test_a_model_without_gradients_refuses_lists(name):
     rows = Rows(ids(20), torch.ones(20), bags=BAGS)
     with pytest.raises(ValueError, match="can't be fitted to fields that hold lists"):
         train(registry.create(name, FIELD_DIMS, {}, FIELDS), rows, rows, TrainingParams())

@@ -490,7 +490,7 @@ def test_each_l2_goes_to_its_part_of_the_model_and_none_to_the_bias(optimizer):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in registry.list_models() if not registry.is_closed_form(registry.get_model(name))]
+    "name", [name for name in registry.list_models() if registry.is_by_gradient(registry.get_model(name))]
 )
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_optimizer_has_every_parameter_once(name, optimizer):

@@ -18,10 +18,10 @@ FIELDS, FIELD_DIMS = ["user", "item", "tag"], [5, 4, 3]
 IDS = torch.tensor([[0, 5, 9], [4, 8, 11], [2, 6, 10]], dtype=torch.int32)
 
 
-def keep(folder, name="fm", seed=3, **changes):
-    """Write a bundle of an untrained model; return the model."""
+def keep(folder, name="fm", seed=3, trained=None, **changes):
+    """Write a bundle of an untrained model, or of a trained one; return the model."""
     arguments = small_arguments(name)
-    model = new_model(name, {"fields": FIELDS, "field_dims": FIELD_DIMS}, arguments, seed)
+    model = trained or new_model(name, {"fields": FIELDS, "field_dims": FIELD_DIMS}, arguments, seed)
     vocabulary = folder.with_suffix(".parquet")
     names = [(field, f"{field} {n}") for field, size in zip(FIELDS, FIELD_DIMS, strict=True) for n in range(size)]
     table = pl.DataFrame(names, ["field", "raw_value"], orient="row").with_row_index("feature_id")

@@ -20,7 +20,7 @@ from pipelines.export import Format, Vocabulary
 from pipelines.predict import corrected
 
 ROOT = Path(__file__).parents[2]
-NOT_IN_ONNX = ("lookup",)  # torch.searchsorted
+NOT_IN_ONNX = ("lookup", "catboost")  # torch.searchsorted
 MODELS = (
     [name for name in registry.list_models() if name not in NOT_IN_ONNX]
     if os.environ.get("EXPORT_ALL")

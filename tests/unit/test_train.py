@@ -131,7 +131,7 @@ def test_several_workers_can_not_compute_a_metric_by_group(call):
 
 def test_several_workers_can_not_share_a_closed_form_model(call):
     said = the_line(call("--set=training.num_workers=2", model="popularity"))
-    assert said == "error: training.num_workers is 2, but popularity is fitted at once: set it to 1\n"
+    assert said == "error: training.num_workers is 2, but popularity is not trained by gradients: set it to 1\n"
 
 
 def test_without_json_it_prints_words(call):
@@ -248,7 +248,7 @@ def test_every_model_trains_for_two_epochs(call, model):
         pytest.skip("it declines this data set")
     small = {"embed_dim": 8, "attention_dim": 8, "num_buckets": 10_000, "hidden_dims": [8]}
     small |= {"hidden_dims_2": [8], "num_heads": 2, "head_dim": 4, "num_attention_layers": 1, "num_neurons": 20}
-    small |= {"mlp_dropout": 0.0, "num_layers": 1, "num_rows": 2, "cin_dims": [8]}
+    small |= {"mlp_dropout": 0.0, "num_layers": 1, "num_rows": 2, "cin_dims": [8], "trees_per_epoch": 20}
     known = hyperparameters(model)
     options = [f"--set=model.{key}={value}" for key, value in small.items() if key in known]
     code, out, err = call("--json", *options, model=model)

@@ -43,6 +43,7 @@ from models.kernels.loops.pairs import (
     sum_over_pairs,
     sum_over_rows,
 )
+from models.kernels.loops.trees import sum_leaves
 
 __all__ = [
     "adagrad",
@@ -65,6 +66,7 @@ __all__ = [
     "relu_dot",
     "relu_dot_gradient",
     "settle",
+    "sum_leaves",
     "sum_masked",
     "sum_of_pairs",
     "sum_over_pairs",
