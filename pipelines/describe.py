@@ -17,7 +17,9 @@ FILES_HELP = (
 
 def main(
     files: Annotated[list[Path] | None, typer.Argument(help=FILES_HELP)] = None,
-    label: Annotated[str, typer.Option(help="The label, such as click or 'rating >= 4'. Default: guessed.")] = "",
+    label: Annotated[
+        str, typer.Option(help="The label, such as click or 'rating >= 4', or 'all positive'. Default: guessed.")
+    ] = "",
     columns: Annotated[str, typer.Option(help="Names for a file without a header: user,item,rating,time.")] = "",
     dataset_id: Annotated[str, typer.Option(help="Which data set of FuxiCTR's YAML.")] = "",
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of datasets/NAME.yaml.")] = False,

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pipelines.project.records import yaml_text
 
 MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
 LEAST_SECONDS = 5  # of a search
-START_SECONDS = 6  # of a stage, before it trains
+START_SECONDS = 6  # of a stage, before it trains; until it is measured
 SEARCH_SHARE = 0.55  # of the budget but for the starts; all else has the rest
 MAX_EPOCHS = 30  # of a run
 LEAST_EPOCHS = 10  # that a final run is expected to take
@@ -111,12 +112,12 @@ def fit(
     left = seconds - (time.monotonic() - start) - starts - len(suited) * each
     print(forecast(epoch, each, len(suited), left, seconds), flush=True)
 
-    def write_seeds(done: list[str]) -> None:
-        """Write how many final runs of each model the time that is left allows."""
+    def write_seeds(done: list[str], searches: list[float]) -> None:
+        """Write how many final runs of each model the time that is left allows, after searches of these seconds."""
         scale = max(1.0, num_rows / (sample or num_rows))
         expected = [scale * run_seconds(paths.results(dataset, name), name, dataset) for name in done]
         expected.append(max(expected, default=0.0))  # the paper's setting of the best model
-        left = seconds - (time.monotonic() - start) - START_SECONDS * len(expected)
+        left = seconds - (time.monotonic() - start) - start_seconds(searches, each) * len(expected)
         seeds = seeds_that_fit(sum(expected), left, num_seeds, os.cpu_count() or 1)
         if seeds < num_seeds:
             print(f"the time that is left allows {seeds} final runs of each model, not {num_seeds}", flush=True)
@@ -162,6 +163,15 @@ def run_seconds(folder: Path, model: str, dataset: str) -> float:
     (trial,) = trials.filter(trials["trial"] == best.trial).to_dicts()
     epochs = MAX_EPOCHS if trial["reason"] else trial["epochs"]
     return trial["seconds"] / trial["epochs"] * epochs
+
+
+def start_seconds(searches: Sequence[float], each: float) -> float:
+    """Estimate the seconds in which a stage does not train, from those of searches with `each` seconds for trials.
+
+    A search that ended before its time, of which nothing is known, tells nothing.
+    """
+    beside = [seconds - each for seconds in searches if seconds > each]
+    return statistics.median(beside) if beside else START_SECONDS
 
 
 def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
@@ -238,10 +248,12 @@ def epoch_seconds(dataset: str, params: Path, paths: Any) -> float:
     return epoch.seconds
 
 
-def fit_all(dataset: str, models: list[str], params: Path, searched: Callable[[list[str]], None]) -> dict[str, str]:
+def fit_all(
+    dataset: str, models: list[str], params: Path, searched: Callable[[list[str], list[float]], None]
+) -> dict[str, str]:
     """Search every model, then train each, and show how far each is.
 
-    `searched` is called with the models whose search ended well. Returns why models failed.
+    `searched` is called with the models whose search ended well, and the seconds of each. Returns why models failed.
     """
     from rich.console import Console
     from rich.live import Live
@@ -275,10 +287,13 @@ def fit_all(dataset: str, models: list[str], params: Path, searched: Callable[[l
             if not console.is_terminal and (name == "evaluate" or model in failed):
                 console.print(f"{model}: {state[model]}", highlight=False, soft_wrap=True)
 
+        seconds = {}
         for model in models:
+            begun = time.monotonic()
             run_stage("tune", model, "is searched")
+            seconds[model] = time.monotonic() - begun
         found = [model for model in models if model not in failed]
-        searched(found)
+        searched(found, [seconds[model] for model in found])
         for model in found:
             run_stage("evaluate", model, "final runs")
         if len(failed) < len(models):

@@ -32,6 +32,7 @@ def family_of(findings: Findings, family: str) -> dict[str, Any]:
         "other_data": card.notes if card else [],
         "table": table,
         "short": short_searches(findings, dataset),
+        "stopped": stopped_papers(findings, dataset),
         "all_pairs": all_sampled(findings, dataset),
         "statements": claims(findings, family, dataset),
         "luck": luck(findings, dataset),
@@ -76,6 +77,14 @@ def short_searches(findings: Findings, dataset: str | None) -> list[str]:
         if best and best["best_epoch"] == best["epochs"]:
             short.append(cell["model"])
     return short
+
+
+def stopped_papers(findings: Findings, dataset: str | None) -> list[str]:
+    """Name the models whose search stopped the paper's setting, which is its first trial."""
+    trials = {model: findings.csv(f"{dataset}/{model}/trials.csv") or [] for model in findings.params.models}
+    return [
+        model for model, rows in trials.items() if any(row["trial"] == 0 and row["state"] == "pruned" for row in rows)
+    ]
 
 
 def all_sampled(findings: Findings, dataset: str | None) -> int | None:

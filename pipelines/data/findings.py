@@ -9,7 +9,7 @@ import polars as pl
 from pipelines.data.cells import numbers_of
 from pipelines.data.fields import fit_field, values_of
 from pipelines.data.fitting import columns_of, labels_of, split_of
-from pipelines.data.own import Column, OwnDataset
+from pipelines.data.own import ALL_POSITIVE, Column, OwnDataset
 from pipelines.data.tables import PART
 
 LEAKS = 0.99  # AUC of a single column that can't be honest
@@ -30,15 +30,16 @@ def column_like(names: Sequence[str], columns: Sequence[str]) -> str | None:
 
 def findings(table: pl.DataFrame, dataset: OwnDataset, seed: int) -> list[str]:
     """Say what is remarkable in the rows: balance, repeated rows and events, leaks, unseen values."""
-    positive = labels_of(table, dataset) == 1
-    found = [f"{table.height:,} rows, {positive.mean():.1%} positive"]
+    implicit = dataset.label == ALL_POSITIVE
+    positive = np.ones(table.height, bool) if implicit else labels_of(table, dataset) == 1
+    found = [f"{table.height:,} rows, {'all' if implicit else format(positive.mean(), '.1%')} positive"]
     columns = columns_of(table)
     if repeated := table.height - table.select(columns).n_unique():
         found.append(f"WARNING: {repeated:,} rows ({percent(repeated, table.height)}) repeat another row")
     found += repeated_events(table, positive)
     rows = split_of(table, dataset, 0.7, 0.2, np.random.default_rng(seed))
     for part, at in rows.items():
-        if positive[at].all() or not positive[at].any():
+        if not implicit and (positive[at].all() or not positive[at].any()):
             found.append(f"WARNING: the {part} rows have no two labels: another split is needed")
     train, test = table[rows["train"]].select(columns), table[rows["test"]].select(columns)
     new = rows["test"]

@@ -32,7 +32,9 @@ def read_labels(table: Columns, dataset: OwnDataset) -> np.ndarray:
     name, sign, value = label_of(dataset.label, columns_of(table))
     texts = table[name]
     if count := texts.null_count():
-        raise ValueError(f"data set {dataset.name!r}: label {name} is missing in {count} of {len(texts)} rows")
+        first = int(texts.is_null().arg_max() or 0) + 1
+        where = f"in {count:,} of {len(texts):,} rows, the first of them row {first}"
+        raise ValueError(f"data set {dataset.name!r}: label {name} is missing {where}")
     if sign is None:
         found = set(texts.unique().to_list())
         positive = {text for text in found if text.lower() in POSITIVE or (is_number(text) and float(text) == 1)}

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
@@ -74,6 +75,10 @@ def explained(file: Path, layout: Layout) -> Iterator[None]:
     """Raise errors of Polars as ValueError that names file and line."""
     try:
         yield
+    except OSError as error:
+        if error.errno is not None:  # of the file system, and not of what the file has
+            raise
+        raise ValueError(f"{file}: damaged or cut off: {error}") from error
     except (pl.exceptions.PolarsError, UnicodeError) as error:
         reason = f"{str(error).splitlines()[0]}; where quotes are plain characters, say quotes: false"
         raise ValueError(place_of_mistake(file, layout) or f"{file}: {reason}") from error
@@ -102,9 +107,14 @@ def as_bytes(file: Path, layout: Layout) -> Path | io.BytesIO:
     return io.BytesIO(gzip.decompress(file.read_bytes()))
 
 
-def opened(file: Path) -> IO[bytes]:
-    """Open a text file, which may be compressed by gzip."""
-    return cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
+@contextlib.contextmanager
+def opened(file: Path) -> Iterator[IO[bytes]]:
+    """Open a text file, which may be compressed by gzip. Raises ValueError where it is damaged."""
+    try:
+        with cast(IO[bytes], gzip.open(file)) if file.suffix == ".gz" else file.open("rb") as raw:
+            yield raw
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{file}: damaged or cut off, as gzip says: {error}") from error
 
 
 def is_utf8(file: Path) -> bool:

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.cells import is_number, times_of
-from pipelines.data.findings import USERS, column_like
+from pipelines.data.findings import ITEMS, USERS, column_like
 from pipelines.data.fitting import columns_of
 from pipelines.data.formats import ELEMENTS
-from pipelines.data.own import INHERITED, RESERVED, Layout, OwnDataset, label_of
+from pipelines.data.own import ALL_POSITIVE, INHERITED, RESERVED, Layout, OwnDataset, label_of
 from pipelines.data.proposal import UNNUMBERED, Field, Proposal
 from pipelines.data.sniffing import Sniffed, parts_of, sort_files
 from pipelines.data.splitting import split_in_order
@@ -59,7 +59,7 @@ def propose(
         proposal.layout = proposal.layout.model_copy(update={"missing": marks})
         table = without(table.lazy(), marks).collect()
     proposal.label = label or guess_label(table, proposal, files[0])
-    used = label_of(proposal.label, columns_of(table))[0]
+    used = "" if label == ALL_POSITIVE else label_of(proposal.label, columns_of(table))[0]
     types = found.sniffed.types | {name: kind for _, side, _ in found.sides for name, kind in side.types.items()}
     num_distinct = table.n_unique()
     for column in table.iter_columns():
@@ -73,7 +73,19 @@ def propose(
     user = column_like(USERS, table.columns)
     if user and user != used and 1 < table[user].n_unique() <= table.height / 2:
         proposal.group = user
+    if label == ALL_POSITIVE:
+        proposal.negatives = guess_negatives(proposal, user, column_like(ITEMS, table.columns), files[0])
     return proposal, table
+
+
+def guess_negatives(proposal: Proposal, user: str | None, item: str | None, file: Path) -> dict[str, Any]:
+    """Propose negatives that replace the item. Raises ValueError where no two fields look like user and item."""
+    if not {user, item} <= proposal.fields.keys():
+        raise ValueError(
+            f"{file}: rows that are {ALL_POSITIVE} need negatives, and no two columns are called like user and item: "
+            "write label and negatives in the YAML (docs/own-data.md)"
+        )
+    return {"replace": item, "given": [user], "count": 2, "if_too_few": "fewer"}
 
 
 def rows_with_quotes(proposal: Proposal, folder: Path) -> pl.DataFrame:
@@ -158,8 +170,8 @@ def guess_label(table: pl.DataFrame, proposal: Proposal, file: Path) -> str:
         proposal.notes.append(f"label: {binary[0]} is a guess, as the only column with two numbers")
         return binary[0]
     raise ValueError(
-        f"{file}: no column is called {', '.join(LABELS[:6])} …: name it with --label, such as --label 'rating >= 4'; "
-        f"the columns are: {', '.join(columns)}"
+        f"{file}: no column is called {', '.join(LABELS[:6])} …: name it with --label, such as --label 'rating >= 4', "
+        f"or --label '{ALL_POSITIVE}' for a log of plays or purchases; the columns are: {', '.join(columns)}"
     )
 
 

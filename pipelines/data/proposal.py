@@ -36,6 +36,7 @@ class Proposal:
     label: str
     split: dict[str, str]
     group: str = ""
+    negatives: dict[str, Any] = field(default_factory=dict)
     fields: dict[str, Field] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)  # by column: why
     notes: list[str] = field(default_factory=list)  # what describe says of its guesses
@@ -53,6 +54,8 @@ class Proposal:
             lines.append("joins: # side tables")
             lines += [f"  - {flow(join)}" for join in self.joins]
         lines.append(f"label: {quoted(self.label)} # a column with two values, or a comparison such as rating >= 4")
+        if self.negatives:
+            lines.append(f"negatives: {flow(self.negatives)} # of each row, with another value of `replace`")
         if isinstance(self.files, list):
             split = flow(self.split) if self.split else "random"
             lines.append(f"split: {split} # random, order, or {{by: time | group | last | fold, column: NAME}}")

@@ -25,6 +25,7 @@ PARTS = {
 PART_WORD = re.compile(rf"(?:^|(?<=[._-]))({'|'.join(word for words in PARTS.values() for word in words)})(?=[._-]|$)")
 SIDES = (".user", ".item")  # RecBole's side tables of a .inter file
 UNIX = 1e8  # seconds since 1970 are more
+LABEL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"  # of libfm and libffm
 
 
 @dataclass
@@ -79,10 +80,11 @@ def first_lines(text: str) -> list[str]:
 
 
 def is_indexed(lines: Sequence[str], pattern: str) -> bool:
-    """Tell whether lines are a label and features of a pattern."""
-    words = [line.partition("#")[0].split() for line in lines]
+    """Tell whether lines are a label, which is a number, and features of a pattern."""
+    words = [row for line in lines if (row := line.partition("#")[0].split())]
     features = [word for row in words for word in row[1:]]
-    return bool(features) and all(re.fullmatch(pattern, feature) for feature in features)
+    labelled = all(re.fullmatch(LABEL, row[0]) for row in words)
+    return labelled and bool(features) and all(re.fullmatch(pattern, feature) for feature in features)
 
 
 def separator_of(lines: Sequence[str], file: Path) -> tuple[str, bool]:

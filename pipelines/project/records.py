@@ -171,7 +171,10 @@ def command(stage: str, model: str, dataset: str) -> str:
 
 def explain(error: ValidationError, schema: Any = None) -> str:
     """Put the first problem of a validation into one line: key, what is wrong, which values are allowed."""
-    first = error.errors(include_url=False)[0]
+    first, *others = error.errors(include_url=False)
+    if first["type"] == "missing":  # the key may be there, but misspelt
+        beside = (each for each in others if each["loc"][:-1] == first["loc"][:-1])
+        first = next((each for each in beside if each["type"] == "extra_forbidden"), first)
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         for part in first["loc"][:-1]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models import registry
 from pipelines.project.settings import Setting, resolve
@@ -76,4 +76,8 @@ def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
         return distribution.choices
     if isinstance(distribution, IntDistribution):
         return range(distribution.low, distribution.high + 1, distribution.step)
+    if isinstance(distribution, FloatDistribution) and distribution.step:
+        num_steps = round((distribution.high - distribution.low) / distribution.step)
+        steps = (step * distribution.step + distribution.low for step in range(num_steps + 1))
+        return [min(value, distribution.high) for value in steps]
     return None

@@ -1,10 +1,13 @@
 """Let Ray Tune draw settings from an Optuna study, and record there how trials end."""
 
 import itertools
+import math
 import random
 from collections.abc import Collection
 from typing import Any
 
+import optuna
+from optuna.samplers import RandomSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from ray.tune.search import Searcher
@@ -21,7 +24,7 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.scheduling import METRIC
-from pipelines.search.spaces import settings_left
+from pipelines.search.spaces import num_settings, settings_left
 from search_spaces.shared import Space
 
 OF_SETTING = "of_setting"  # in a trial's result: it failed for its setting, wherever it runs
@@ -60,7 +63,7 @@ class StudySearch(Searcher):
         return self.trials[trial_id].params
 
     def draw(self) -> Trial:
-        """Draw a setting that was not tried before, if there is one."""
+        """Draw a setting that was not tried before, if there is one; at random where the sampler draws none."""
         tried = tried_settings(self.study)
         for _ in range(MOST_DRAWS):
             trial = self.study.ask(self.space)
@@ -68,7 +71,9 @@ class StudySearch(Searcher):
                 return trial
             self.drop(trial)
         left = list(itertools.islice(settings_left(self.space, tried), MOST_SETTINGS))
-        if left:
+        if num_settings(self.space) == math.inf:  # a Gaussian process may stay at an end of a range
+            self.study.enqueue_trial(optuna.create_study(sampler=RandomSampler(len(tried))).ask(self.space).params)
+        elif left:
             self.study.enqueue_trial(random.Random(len(tried)).choice(left))
         return self.study.ask(self.space)
 

@@ -106,7 +106,7 @@ OWN = {"format": "table", "files": ["a.csv"], "label": "click", "fields": {"user
     ("changes", "problem"),
     [
         ({"fields": {"user": {"knd": "number"}}}, "fields.user.knd: no such key; the keys here are: kind, column, "),
-        ({"joins": [{"files": ["b.csv"], "ky": "user"}]}, "joins.0.key: Field required"),
+        ({"joins": [{"files": ["b.csv"], "ky": "user"}]}, "joins.0.ky: no such key; the keys here are: layout, "),
         (
             {"joins": [{"files": ["b.csv"], "key": "u", "kind": 1}]},
             "joins.0.kind: no such key; the keys here are: layout, ",

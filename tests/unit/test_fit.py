@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from pipelines.fit import forecast, params_text, run_seconds, seeds_that_fit
+from pipelines.fit import START_SECONDS, forecast, params_text, run_seconds, seeds_that_fit, start_seconds
 from pipelines.project.params import EvaluateParams, TuneParams
 from pipelines.project.provenance import made_by
 from pipelines.project.records import parse_yaml
@@ -26,6 +26,13 @@ def test_a_budget_that_leaves_too_little_for_final_runs_is_refused_before_any_se
 )
 def test_as_many_final_runs_as_the_time_allows(left, most, at_once, seeds):
     assert seeds_that_fit(10, left, most, at_once) == seeds
+
+
+@pytest.mark.parametrize(
+    ("searches", "seconds"), [([52.0, 70.0, 61.0], 11.0), ([31.0, 59.0], 9.0), ([31.0, 50.0], START_SECONDS), ([], 6)]
+)
+def test_the_start_of_a_stage_is_measured_by_the_searches_that_took_all_their_time(searches, seconds):
+    assert start_seconds(searches, 50.0) == seconds
 
 
 @pytest.mark.parametrize(("reason", "seconds"), [("", 8), ("ended by tune.time_budget_s", 60)])

@@ -256,6 +256,28 @@ def test_other_formats_say_the_same(folder, own, kind):
     assert numbers.equals(expected.with_columns(pl.col("rating").cast(pl.Float64)))
 
 
+def test_a_needed_key_that_is_misspelt_is_named_as_it_stands(folder, own):
+    own("user,click\nu,1\nu,0\n")
+    file = folder / "datasets" / "clicks.yaml"
+    file.write_text(file.read_text().replace("label:", "lable:"))
+    with pytest.raises(ValueError, match=r"clicks\.yaml: lable: no such key; .* \(nearest: label\)"):
+        get_dataset("clicks", folder)
+
+
+@pytest.mark.parametrize("pack", ["gz", "zst"])
+def test_a_compressed_file_that_is_cut_off_is_named(folder, own, pack):
+    text, file = clicks(), folder / f"clicks.csv.{pack}"
+    if pack == "gz":
+        file.write_bytes(gzip.compress(text.encode()))
+    else:
+        pl.read_csv(text.encode()).lazy().sink_csv(file, compression="zstd", check_extension=False)
+    dataset = own(files=[file.name])
+    assert read_table(dataset).height == 200
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=rf"clicks\.csv\.{pack}: damaged or cut off"):
+        read_table(dataset)
+
+
 TIME = {"user": "category", "hour": {"kind": "time", "column": "when", "format": "%Y-%m-%d"}}
 UNIX = {"user": "category", "hour": {"kind": "time", "column": "when"}}
 NUMBER = {"fields": {"user": "number"}}
@@ -268,7 +290,7 @@ NUMBER = {"fields": {"user": "number"}}
         ("user,click\nu,1\nu,2\nu,3\n", {}, "label click has the values 1, 2, 3; write which are positive"),
         ("user,click\nu,1\nu,1\n", {}, "label click: all 2 rows are positive"),
         ("user,click\nu,1\nu,2\n", {"label": "click > 2"}, "label click > 2: all 2 rows are negative"),
-        ("user,click\nu,1\nu,\n", {}, "label click is missing in 1 of 2 rows"),
+        ("user,click\nu,1\nu,\n", {}, "label click is missing in 1 of 2 rows, the first of them row 2"),
         # names
         (
             "user,click\nu,1\nu,0\n",

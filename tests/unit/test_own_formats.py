@@ -12,7 +12,7 @@ import pytest
 from pipelines.data.catalog import FOLDER, get_dataset, json_schema
 from pipelines.data.findings import findings
 from pipelines.data.guessing import propose
-from pipelines.data.own import OwnDataset
+from pipelines.data.own import Negatives, OwnDataset
 from pipelines.data.sniffing import beside, name_of
 from pipelines.data.splits import splits_of_table
 from pipelines.data.tables import read_table
@@ -107,6 +107,20 @@ def test_names_can_be_given_for_a_file_without_a_header(describe):
     found = describe({"log.csv": joined(RATINGS, ",")}, columns=["who", "what", "stars", "time"])
     assert found.dataset.label == "stars >= 4"
     assert [*found.dataset.fields][:2] == ["who", "what"]
+
+
+def test_a_log_of_plays_has_negatives_and_its_times_are_no_features_of_libffm(describe):
+    plays = [(f"u{row % 20}", f"i{RNG.integers(30)}", f"2024-01-{1 + row % 28:02d} 10:00:00") for row in range(200)]
+    text = joined(plays, ",", "user_id,item_id,played_at\n")
+    found = describe({"plays.csv": text}, label="all positive")
+    assert found.dataset.negatives == Negatives(replace="item_id", given=["user_id"], count=2, if_too_few="fewer")
+    assert "200 rows, all positive" in found.notes
+    positives = sum(split.num_positives for split in found.prepared()[1].values())
+    assert (positives, sum(split.num_rows for split in found.prepared()[1].values())) == (200, 600)
+    with pytest.raises(ValueError, match="--label 'all positive' for a log of plays or purchases; the columns are: us"):
+        describe({"plays.csv": text})
+    with pytest.raises(ValueError, match=r"plays\.csv: rows that are all positive need negatives, and no two columns"):
+        describe({"plays.csv": text.replace("item_id", "what")}, label="all positive")
 
 
 def test_a_click_log_without_a_header_has_its_label_first_and_ranges_of_fields(describe):

@@ -110,6 +110,16 @@ def test_models_whose_best_trial_ran_out_of_epochs_are_named(study):
     assert "Short searches: fm, ifm. The best trial of each was still learning in its last epoch." in study.text()
 
 
+def test_models_whose_paper_setting_a_search_stopped_are_named(study):
+    for model in MODELS:
+        study.add(model, 0.33)
+        first = ("PRUNED" if model == "nfm" else "COMPLETE", 4, 4, 0.2)
+        write_trials(
+            study.root / "results" / "frappe-nfm" / model, first, ("PRUNED", 1, 1, 0.4), ("COMPLETE", 4, 5, 0.3)
+        )
+    assert "Searches that stopped the paper's setting early: nfm. They" in study.text()
+
+
 def test_the_best_trial_is_shown_beside_the_seeds_of_its_setting(study):
     study.add("inn", 0.31, std=0.001)
     row = next(row for row in study.rows("### frappe") if row[:2] == ["inn", "0.3000"])

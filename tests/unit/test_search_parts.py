@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import TPESampler
+from optuna.samplers import PartialFixedSampler, RandomSampler, TPESampler
 from optuna.trial import TrialState, create_trial
 from searches import cell_of, made_trial
 
@@ -269,6 +269,20 @@ def test_no_setting_is_drawn_twice_while_there_are_others():
     assert len(study_record.finished_trials(study)) == 6
     assert not list(spaces.settings_left(FINITE, study_record.tried_settings(study)))
     assert spaces.num_settings({**FINITE, "c": FloatDistribution(0.0, 1.0)}) == float("inf")
+
+
+@pytest.mark.parametrize("c", [FloatDistribution(0.0, 1.0), FloatDistribution(0.1, 0.7, step=0.1)])
+def test_where_the_sampler_draws_one_setting_again_and_again_others_are_tried(c):
+    space = {"a": CategoricalDistribution(("x", "y")), "c": c}
+    stubborn = PartialFixedSampler({"a": "x", "c": 0.7}, RandomSampler(1))
+    study, drawn = optuna.create_study(sampler=stubborn), []
+    for number in range(14):
+        search = searcher(study, space)
+        drawn.append(search.suggest(str(number)))
+        search.on_trial_complete(str(number), {METRIC: 0.5, "epoch": 1, "done": True})
+    assert drawn[0] == {"a": "x", "c": 0.7}
+    assert len({tuple(setting.items()) for setting in drawn}) == 14 == len(study_record.finished_trials(study))
+    assert spaces.num_settings(space) == (14 if c.step else float("inf"))
 
 
 def test_the_seconds_of_a_trial_are_those_of_its_training_without_its_wait_for_a_worker():
