@@ -98,7 +98,10 @@ def quiet() -> Iterator[None]:
 
 
 def program_of(module: "nn.Module", given: tuple["Tensor", ...], lists: list[int]) -> Any:
-    """Trace a module with any number of rows, and lists of any length in the last dimension of tensors `lists`."""
+    """Trace a module with any number of rows.
+
+    Lists may have any length, the last dimension of tensors `lists`.
+    """
     import torch
 
     rows = torch.export.Dim("rows")

@@ -113,7 +113,10 @@ def fit(
     print(forecast(epoch, each, len(suited), left, seconds), flush=True)
 
     def write_seeds(done: list[str], searches: list[float]) -> None:
-        """Write how many final runs of each model the time that is left allows, after searches of these seconds."""
+        """Write how many final runs of each model the time left allows.
+
+        The searches took so many seconds.
+        """
         scale = max(1.0, num_rows / (sample or num_rows))
         expected = [scale * run_seconds(paths.results(dataset, name), name, dataset) for name in done]
         expected.append(max(expected, default=0.0))  # the paper's setting of the best model
@@ -166,9 +169,9 @@ def run_seconds(folder: Path, model: str, dataset: str) -> float:
 
 
 def start_seconds(searches: Sequence[float], each: float) -> float:
-    """Estimate the seconds in which a stage does not train, from those of searches with `each` seconds for trials.
+    """Estimate the seconds in which a stage does not train.
 
-    A search that ended before its time, of which nothing is known, tells nothing.
+    They are those that searches took beyond the `each` seconds of their trials. A search that ended before its time, of which nothing is known, tells nothing.
     """
     beside = [seconds - each for seconds in searches if seconds > each]
     return statistics.median(beside) if beside else START_SECONDS

@@ -135,7 +135,7 @@ def best_value(by_x: dict[float, Table]) -> float:
 
 
 def good_values(by_x: dict[float, Table]) -> list[float]:
-    """List the values whose runs are about as good as the best, the best one first."""
+    """List the values that are about as good as the best, best first."""
     found = {x: lowest(curve) for x, curve in by_x.items()}
     best = min(found.values())
     good = [x for x in found if is_equal((found[x] - best, found[x] - best), best)]

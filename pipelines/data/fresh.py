@@ -83,7 +83,9 @@ def list_places(fields: Sequence[str], fitted: Mapping[str, Fitted]) -> list[int
 
 
 def padded(ids: np.ndarray, lists: pl.Series, first: int) -> np.ndarray:
-    """Write out the lists that `ids` from `first` on stand for, with −1 after the shorter ones.
+    """Write out the lists that `ids` from `first` on stand for.
+
+    Shorter ones end with −1.
 
     Shape: `[rows, list fields]` → `[rows, list fields, length]`.
     """

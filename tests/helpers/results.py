@@ -51,7 +51,7 @@ def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, inte
 
 
 def write_card(folder, split):
-    """Write the card of a data set one of whose sources is not the released file."""
+    """Write the card of a data set with a file that is not released."""
     pairs = KnownPairs(fields=["user", "item"], positives=Known(known=7, rows=8), negatives=Known(known=0, rows=9))
     files = [RawFile(name="a.csv", sha256="0", source="a.zip", released=False, difference="it is shorter")]
     sizes = {"field_dims": {}, "num_rows": {}, "num_positives": {}}
