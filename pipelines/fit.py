@@ -171,7 +171,8 @@ def run_seconds(folder: Path, model: str, dataset: str) -> float:
 def start_seconds(searches: Sequence[float], each: float) -> float:
     """Estimate the seconds in which a stage does not train.
 
-    They are those that searches took beyond the `each` seconds of their trials. A search that ended before its time, of which nothing is known, tells nothing.
+    They are those that searches took beyond the `each` seconds of their trials. A search that ended before its time
+    tells nothing.
     """
     beside = [seconds - each for seconds in searches if seconds > each]
     return statistics.median(beside) if beside else START_SECONDS

@@ -86,7 +86,6 @@ def padded(ids: np.ndarray, lists: pl.Series, first: int) -> np.ndarray:
     """Write out the lists that `ids` from `first` on stand for.
 
     Shorter ones end with −1.
-
     Shape: `[rows, list fields]` → `[rows, list fields, length]`.
     """
     sizes = lists.list.len().to_numpy()
