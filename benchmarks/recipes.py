@@ -17,8 +17,8 @@ from report import ROOT, write
 
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.settings import RECIPES
-from pipelines.search.recipes import KEY, first_setting
+from pipelines.project.settings import RECIPE, RECIPES
+from pipelines.search.recipes import first_setting
 from pipelines.training import loop
 from pipelines.training.cell import load_cell
 from pipelines.training.process import prepare_process
@@ -26,13 +26,13 @@ from pipelines.training.process import prepare_process
 DATASET, MODELS, SIZES = "frappe-nfm", ("fm", "deepfm", "dcnv2"), (10, 32)
 MAX_EPOCHS = {"paper": 30, "ctr": 100}  # an epoch of batches of 128 takes ten times as long as one of 4096
 RACES = [*itertools.product(MODELS, SIZES, RECIPES)]
-KEYS = ("model", "embed_dim", "recipe")
+RECIPES = ("model", "embed_dim", "recipe")
 
 
 def measure(model: str, embed_dim: int, recipe: str, params: Params) -> dict[str, Any]:
     """Train a model by a recipe, and return its best epoch's metrics and CPU seconds."""
     cell = load_cell(model, DATASET, params, Paths(ROOT.parent))
-    own = {KEY: recipe, "model.embed_dim": embed_dim, "training.max_epochs": MAX_EPOCHS[recipe]}
+    own = {RECIPE: recipe, "model.embed_dim": embed_dim, "training.max_epochs": MAX_EPOCHS[recipe]}
     setting = {**first_setting(recipe, model, "frappe"), **own}
     start = time.process_time()
     epochs = cell.train(setting, cell.seed("recipes"))[1]
@@ -45,7 +45,7 @@ def main() -> None:
     """Measure what is not measured yet, and write the table."""
     path = ROOT / "recipes.json"
     records = json.loads(path.read_text("utf-8"))["records"] if path.exists() else []
-    measured = {tuple(record[key] for key in KEYS): record for record in records}
+    measured = {tuple(record[key] for key in RECIPES): record for record in records}
     params = load_params(Path(ROOT.parent / "params.yaml"))
     training = params.training.model_copy(update={"metric": "auc"})
     prepare_process(1)
@@ -58,7 +58,7 @@ def main() -> None:
 
 def rows(records: list[dict[str, Any]]) -> list[list[Any]]:
     """Build a row for each model and size."""
-    measured = {tuple(record[key] for key in KEYS): record for record in records}
+    measured = {tuple(record[key] for key in RECIPES): record for record in records}
     return [
         [model, embed_dim, *(cell for recipe in RECIPES for cell in cells(measured[model, embed_dim, recipe]))]
         for model, embed_dim in itertools.product(MODELS, SIZES)

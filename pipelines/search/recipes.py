@@ -6,7 +6,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from pipelines.project.settings import CTR, RECIPE, Setting
-from search_spaces.shared import Space, contains, paper_setting
+from search_spaces.shared import Space, contains, load, paper_setting
 
 # λ of the published logs on Frappe: a batch's mean loss + λ ‖V‖² / 2 (BARS, Zhu et al. 2022). Models whose first
 # setting is of such a log have it in PAPER. Batch norm makes what small embeddings give large again. Without it, 0.05
@@ -25,7 +25,7 @@ def first_setting(recipe: str, model: str, family: str, batch_size: int = CTR["b
     setting = paper_setting(model, family)
     if recipe != "ctr" or "training.l2" not in setting:  # a model without L2 is not trained by gradients
         return setting
-    of_log = setting.get("training.batch_size") == CTR["batch_size"]
+    of_log = load(model)[1].get("training.batch_size") == CTR["batch_size"]
     l2 = L2.get(model, setting["training.l2"] if of_log else L2_OF_OTHERS)
     return {
         **setting,

@@ -154,3 +154,10 @@ def test_the_recipe_ctr_is_the_training_of_fuxictr():
             adam.step()
     for name, weight in plain.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], weight, rtol=1e-2, atol=1e-5)
+
+
+def test_the_penalty_of_the_recipe_is_the_same_for_all_families_of_data():
+    for model in ("fm", "ifm", "deepfm", "nfm", "dcnv2", "dual_mlp"):
+        first, other = (first_setting("ctr", model, family)["training.l2"] for family in ("frappe", "movielens"))
+        assert first == other
+    assert first_setting("ctr", "ifm", "movielens")["training.l2"] == pytest.approx(5e-6 * 4096)
