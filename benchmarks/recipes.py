@@ -17,8 +17,8 @@ from report import ROOT, write
 
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.settings import RECIPES
-from pipelines.search.recipes import KEY, first_setting
+from pipelines.project.settings import RECIPE, RECIPES
+from pipelines.search.recipes import first_setting
 from pipelines.training import loop
 from pipelines.training.cell import load_cell
 from pipelines.training.process import prepare_process
@@ -32,7 +32,7 @@ KEYS = ("model", "embed_dim", "recipe")
 def measure(model: str, embed_dim: int, recipe: str, params: Params) -> dict[str, Any]:
     """Train a model by a recipe, and return its best epoch's metrics and CPU seconds."""
     cell = load_cell(model, DATASET, params, Paths(ROOT.parent))
-    own = {KEY: recipe, "model.embed_dim": embed_dim, "training.max_epochs": MAX_EPOCHS[recipe]}
+    own = {RECIPE: recipe, "model.embed_dim": embed_dim, "training.max_epochs": MAX_EPOCHS[recipe]}
     setting = {**first_setting(recipe, model, "frappe"), **own}
     start = time.process_time()
     epochs = cell.train(setting, cell.seed("recipes"))[1]
