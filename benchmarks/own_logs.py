@@ -83,7 +83,8 @@ def values(tried: dict[str, dict[str, Any]]) -> dict[str, Any]:
         auc = {row["model"]: (row["test_auc_mean"], row["test_auc_std"]) for row in record["board"]}
         counts, fields = record["card"]["num_rows"], len(record["card"]["field_dims"])
         cells = [figure(*auc[model]) if model in auc else "–" for model in MODELS]
-        rows.append([title, f"{counts['total']:,}", fields, *cells, f"{record['seconds']:.0f}"])
+        seeds = min(row["num_seeds"] for row in record["board"] if row["model"] in MODELS)
+        rows.append([title, f"{counts['total']:,}", fields, *cells, seeds, f"{record['seconds']:.0f}"])
     return {"models": list(MODELS), "rows": rows, "seconds": SECONDS, "seeds": SEEDS}
 
 
