@@ -98,7 +98,10 @@ def quiet() -> Iterator[None]:
 
 
 def program_of(module: "nn.Module", given: tuple["Tensor", ...], lists: list[int]) -> Any:
-    """Trace a module with any number of rows, and lists of any length in the last dimension of tensors `lists`."""
+    """Trace a module for any number of rows.
+
+    Tensors number `lists` have lists of any length in their last dimension.
+    """
     import torch
 
     rows = torch.export.Dim("rows")

@@ -1,4 +1,4 @@
-"""Make modules of a bundle's model that `torch.export` and ONNX can express, and rows to compare them on."""
+"""Turn a bundle's model into modules for `torch.export` and ONNX, and draw rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -196,7 +196,10 @@ def numbers_of(given: Mapping[str, np.ndarray], texts: Mapping[str, Mapping[str,
 
 
 def with_texts(model: Any, texts: Mapping[str, Mapping[str, int]], fields: Sequence[str]) -> bytes:
-    """Name the inputs of an ONNX model of `FromCells` as the fields, and let it find the numbers of texts."""
+    """Let an ONNX model of `FromCells` find the numbers of texts.
+
+    Its inputs get the names of the fields.
+    """
     import onnx
     from onnx import TensorProto, helper
 
