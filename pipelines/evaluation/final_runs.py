@@ -30,8 +30,9 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import Params
 from pipelines.project.records import command, read_record, write_record
 from pipelines.project.seeds import seed_for
-from pipelines.project.settings import Setting, resolve
+from pipelines.project.settings import RECIPE, Setting, resolve
 from pipelines.training import loop, start
+from pipelines.training.behaviour import digest
 from pipelines.training.cell import Cell, fingerprint
 from pipelines.training.metrics import compute_metrics, defined, on_resamples
 from pipelines.training.process import forget_peak_memory, peak_memory_mb, prepare_process
@@ -58,7 +59,8 @@ def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, fol
 
 def run_files(cell: Cell, setting: Setting, params: Params, folder: Path) -> dict[int, Path]:
     """Name the file of each run, by seed."""
-    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES})
+    recipe = {"recipes": digest("recipes")} if RECIPE in setting else {}
+    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES, **recipe})
     return {seed: folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)}
 
 
