@@ -98,9 +98,9 @@ def quiet() -> Iterator[None]:
 
 
 def program_of(module: "nn.Module", given: tuple["Tensor", ...], lists: list[int]) -> Any:
-    """Trace a module with any number of rows.
+    """Trace a module for any number of rows.
 
-    Lists may have any length, the last dimension of tensors `lists`.
+    Tensors number `lists` have lists of any length in their last dimension.
     """
     import torch
 

@@ -12,7 +12,7 @@ from models.layers.pairs import field_pairs
 
 
 class PaddedLists(NamedTuple):
-    """Hold each row's lists of features, padded to one length for `torch.export`.
+    """Hold the lists of each row, with the same length for `torch.export`.
 
     `elements` `[batch, lists, length]` are features, and −1 where a list has no more; no list is empty. `places` are
     the fields that hold the lists.
@@ -22,10 +22,7 @@ class PaddedLists(NamedTuple):
     places: Sequence[int]
 
     def put(self, rows: Tensor, weight: Tensor) -> Tensor:
-        """Replace the vectors of fields that hold lists by their elements' means.
-
-        Shape: `[batch, n, K]` → `[batch, n, K]`.
-        """
+        """Put the means of elements' weights in the places of lists. Shape: rows `[batch, n, K]`."""
         there = (self.elements >= 0)[..., None]
         of_elements = nn.functional.embedding(self.elements.clamp(min=0), weight) * there
         means = of_elements.sum(2) / there.sum(2)

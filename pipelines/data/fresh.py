@@ -83,10 +83,9 @@ def list_places(fields: Sequence[str], fitted: Mapping[str, Fitted]) -> list[int
 
 
 def padded(ids: np.ndarray, lists: pl.Series, first: int) -> np.ndarray:
-    """Write out the lists that `ids` from `first` on stand for.
+    """Write out the lists of rows, with −1 after the shorter ones.
 
-    Shorter ones end with −1.
-    Shape: `[rows, list fields]` → `[rows, list fields, length]`.
+    `ids` from `first` on stand for lists. Shape: `[rows, list fields]` → `[rows, list fields, length]`.
     """
     sizes = lists.list.len().to_numpy()
     table = np.full((len(lists), sizes.max()), -1, np.int32)

@@ -1,4 +1,4 @@
-"""Make modules that `torch.export` and ONNX can express, and rows to compare them on."""
+"""Turn a bundle's model into modules for `torch.export` and ONNX, and draw rows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -196,9 +196,9 @@ def numbers_of(given: Mapping[str, np.ndarray], texts: Mapping[str, Mapping[str,
 
 
 def with_texts(model: Any, texts: Mapping[str, Mapping[str, int]], fields: Sequence[str]) -> bytes:
-    """Give an ONNX model of `FromCells` an input for each field.
+    """Let an ONNX model of `FromCells` find the numbers of texts.
 
-    It finds the numbers of texts itself.
+    Its inputs get the names of the fields.
     """
     import onnx
     from onnx import TensorProto, helper
