@@ -44,6 +44,10 @@ LONG = (
     "test_two_nodes.py",
     "test_disks.py",
 )  # these files have a cluster each; the other files share one
+FORKS = (  # these files share a process that has imported the large packages (helpers/trees.py)
+    *("test_behaviour.py", "test_cli.py", "test_dvc.py", "test_new_model.py"),
+    "test_data_parallel.py",
+)
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
 
@@ -68,7 +72,7 @@ def pytest_collection_finish():
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Send tests of one cluster, or else of one file, to one worker of pytest-xdist."""
+    """Send tests of one cluster, file or forking process to one worker of pytest-xdist."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):
@@ -76,6 +80,8 @@ def pytest_xdist_make_scheduler(config, log):
             path = Path(nodeid.split("::")[0])
             if path.name in EACH_A_CLUSTER:
                 return nodeid
+            if path.name in FORKS:
+                return "forks"
             return "cluster" if path.parent.name in WITH_RAY and path.name not in LONG else str(path)
 
     config.option.loadscopereorder = False
@@ -151,10 +157,12 @@ def searched(prepared, made_once, ray_address):
 
     def make(folder):
         project = Project(shutil.copytree(prepared.root, folder))
+        project.set(tune={"deterministic": True})  # for the test that repeats the search
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAY_ADDRESS", ray_address)
             project.tune("fm")
             project.evaluate("fm")
+        shutil.copy(prepared.params, project.params)
 
     return Project(made_once("searched", make))
 

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import functools
+import gc
 import io
 import os
 import re
@@ -45,6 +46,7 @@ def run_any(commands: Mapping[str, Callable[..., Any]]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without – or ± shows a question mark
+    gc.set_threshold(1_000_000)  # torch and Ray import half a million objects that stay: to look at them takes 0.5 s
     code.at_start()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help="" not in commands)
     for name, command in commands.items():

@@ -8,7 +8,9 @@ from http.server import HTTPServer, SimpleHTTPRequestHandler
 from threading import Thread
 
 import pytest
+import ray
 
+from pipelines import ray_cluster
 from pipelines.project.cluster import CHECKED
 
 PROGRAM = [sys.executable, "-m", "pipelines.ray_cluster", "true"]
@@ -22,8 +24,29 @@ def connect(**environment):
     return done.returncode, done.stderr, time.monotonic() - start
 
 
-def refused(environment, *words):
-    code, err, seconds = connect(**environment)
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Return a function that asserts that a cluster is refused before Ray connects to it."""
+
+    def refused(environment, *words):
+        monkeypatch.setattr(sys, "argv", ["pipelines.ray_cluster", "true"])
+        monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was asked to connect"))
+        monkeypatch.delenv(CHECKED, raising=False)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        start = time.monotonic()
+        code = ray_cluster.main()
+        assert_refused(code, capsys.readouterr().err, time.monotonic() - start, *words)
+
+    return refused
+
+
+def refused_by_ray(environment, *words):
+    assert_refused(*connect(**environment), *words)
+
+
+def assert_refused(code, err, seconds, *words):
     assert code == 1
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -31,11 +54,11 @@ def refused(environment, *words):
     assert seconds < 20
 
 
-def test_an_address_where_nothing_answers_is_named_with_the_reason():
+def test_an_address_where_nothing_answers_is_named_with_the_reason(refused):
     refused({"RAY_ADDRESS": "127.0.0.1:1"}, "RAY_ADDRESS is 127.0.0.1:1", "Connection refused")
 
 
-def test_so_is_one_where_something_else_answers():
+def test_so_is_one_where_something_else_answers(refused):
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *words):
             pass
@@ -48,13 +71,13 @@ def test_so_is_one_where_something_else_answers():
 
 
 @pytest.mark.fault("network")
-def test_a_cluster_that_asks_for_another_token_is_refused(ray_address):
+def test_a_cluster_that_asks_for_another_token_is_refused(refused, ray_address):
     refused({"RAY_ADDRESS": ray_address, "RAY_AUTH_TOKEN": "another"}, f"RAY_ADDRESS is {ray_address}", "token")
 
 
 @pytest.mark.fault("network")
 def test_without_a_token_the_reason_is_rays(ray_address):
-    refused({"RAY_ADDRESS": ray_address, "HOME": "/proc"}, "no authentication token was found")
+    refused_by_ray({"RAY_ADDRESS": ray_address, "HOME": "/proc"}, "no authentication token was found")
 
 
 def test_with_the_token_it_is_used(ray_address):
@@ -87,12 +110,12 @@ def test_a_cluster_that_asks_for_no_token_is_refused():
 
 
 def test_a_home_that_can_t_be_written_names_the_variable_that_helps():
-    refused({"HOME": "/proc"}, "RAY_AUTH_TOKEN", "/proc/.ray")
-    refused({"HOME": "/proc/none"}, "RAY_AUTH_TOKEN", "/proc/none")
+    refused_by_ray({"HOME": "/proc"}, "RAY_AUTH_TOKEN", "/proc/.ray")
+    refused_by_ray({"HOME": "/proc/none"}, "RAY_AUTH_TOKEN", "/proc/none")
 
 
 @pytest.mark.parametrize("name", ["a" * 110, "tmpé"])
-def test_a_temporary_folder_without_room_for_sockets_is_named(tmp_path, name):
+def test_a_temporary_folder_without_room_for_sockets_is_named(refused, tmp_path, name):
     folder = tmp_path / name
     folder.mkdir()
     refused({"TMPDIR": str(folder)}, f"sockets in {folder}: set TMPDIR")

@@ -38,8 +38,15 @@ def test_the_example_of_a_model_can_be_pasted_and_run(project):
     accepted = run_python(project, "-m", "pipelines.behaviour", "--accept", "my_model")
     assert accepted.returncode == 0, accepted.stderr
     assert {file.name for file in (project.root / "behaviour").rglob("*.json")} == {"my_model.json"}
-    project.set(tune={"num_trials": 1})
+    project.set(tune={"num_trials": 2, "fixed": {}})
     done = run_python(project, "-m", "pipelines.tune", "--model", "my_model", "--dataset", "synthetic")
     assert done.returncode == 0, done.stderr
     best = json.loads((project.results("my_model") / "best.json").read_text())
-    assert best["setting"].keys() >= {"model.embed_dim", "training.l2"}
+    trials = pl.read_csv(project.results("my_model") / "trials.csv")
+    names = {}
+    exec(space, names)
+    assert trials.row(0, named=True).items() >= names["PAPER"].items()
+    assert trials["model.embed_dim"][1] in names["SPACE"]["model.embed_dim"].choices
+    assert trials["state"].to_list() == ["complete"] * 2
+    assert best["setting"].keys() == names["SPACE"].keys()
+    assert best["valid_rmse"] == trials["valid"].min()

@@ -1,6 +1,7 @@
-import itertools
 import json
 import shutil
+import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from searches import best, cell_of, made_trial, table
+from searches import best, cell_of, check_whole, made_trial, num_ended, table
 
 from pipelines.project import code
 from pipelines.project.golden_files import accepted_behaviour
@@ -248,15 +249,13 @@ def test_a_whole_journal_is_left_as_it_is(searched_project, caplog):
     assert not journal.with_name("journal.log.lock").exists()
 
 
-def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(project):
-    project.set(tune={"num_trials": 4, "deterministic": True, "cpus_per_trial": 1})
-    tables = []
-    for _ in range(2):
-        project.tune("fm")
-        tables.append(table(project, "fm").drop("seconds"))
-        shutil.rmtree(project.study("fm"))
-    assert tables[0].equals(tables[1])
-    assert tables[0]["training.learning_rate"].n_unique() == 4
+def test_a_deterministic_search_gives_the_same_trials_twice_in_parallel(searched_project):
+    first = table(searched_project, "fm").drop("seconds")
+    searched_project.set(tune={"cpus_per_trial": 1, "deterministic": True})
+    shutil.rmtree(searched_project.study("fm"))
+    searched_project.tune("fm")
+    assert table(searched_project, "fm").drop("seconds").equals(first)
+    assert first["training.learning_rate"].n_unique() == 3
 
 
 def test_a_time_budget_ends_the_search_and_counts_the_time_of_earlier_trials(searched_project, monkeypatch):
@@ -335,16 +334,16 @@ def test_a_lowered_number_of_trials_has_the_best_of_as_many(searched_project, no
     assert table(searched_project, "fm").equals(before)
 
 
-def test_a_search_whose_code_is_edited_is_an_error_and_nothing_is_recorded(project, monkeypatch):
+def test_a_search_whose_code_is_edited_is_an_error_and_nothing_is_recorded(searched_project, no_cluster, monkeypatch):
     kept = code.on_disk()
-    calls = itertools.count()
-    monkeypatch.setattr(code, "on_disk", lambda: kept if next(calls) < 3 else {**kept, "models/fm.py": "0"})
+    monkeypatch.setattr(code, "on_disk", lambda: {**kept, "models/fm.py": "0"})
     monkeypatch.setattr(code, "at_start", lambda: kept)
+    (searched_project.results("fm") / "best.json").unlink()
     with pytest.raises(
         ValueError, match=r"^models/fm\.py changed while this ran, so nothing is recorded: run it again"
     ):
-        project.tune("fm")
-    assert not (project.results("fm") / "best.json").exists()
+        searched_project.tune("fm")
+    assert not (searched_project.results("fm") / "best.json").exists()
 
 
 def test_a_worker_with_other_code_trains_nothing(project, monkeypatch):
@@ -355,3 +354,22 @@ def test_a_worker_with_other_code_trains_nothing(project, monkeypatch):
         project.tune("fm")
     assert {trial.state.name for trial in trials(project, "fm")} == {"FAIL"}
     assert all("interrupted" in trial.user_attrs for trial in trials(project, "fm"))
+
+
+@pytest.mark.fault("twice")
+def test_a_second_run_of_a_cell_at_work_says_who_holds_it_and_stops(project, no_cluster):
+    project.set(training={"max_epochs": 60, "patience": 60}, tune={"num_trials": 6})
+    with subprocess.Popen(project.command("tune", "lr")) as first:
+        while not num_ended(project):
+            assert first.poll() is None
+            time.sleep(0.1)
+        holder = f"process {first.pid} on {socket.gethostname()} holds {project.study('lr') / 'lock'}"
+        first.send_signal(signal.SIGSTOP)  # else it may end before the second run starts
+        try:
+            with pytest.raises(ValueError, match="at work") as raised:
+                project.tune("lr")
+        finally:
+            first.send_signal(signal.SIGCONT)
+        assert str(raised.value) == f"lr on synthetic is at work already: {holder}"
+        assert first.wait(600) == 0
+    check_whole(project, {})

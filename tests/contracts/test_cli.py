@@ -1,3 +1,4 @@
+import gc
 import importlib
 import os
 import subprocess
@@ -46,6 +47,21 @@ def test_a_command_that_ends_well(program):
         print(count + 1)
 
     assert program(command, "--count", "4") == (0, "5\n", "")
+
+
+def test_a_command_looks_for_no_garbage_in_half_a_million_imported_objects(program):
+    def command() -> None:
+        started = []
+        gc.callbacks.append(lambda phase, _: started.append(phase))
+        imported = [[] for _ in range(500_000)]
+        gc.callbacks.pop()
+        print(len(imported), started)
+
+    before = gc.get_threshold()
+    try:
+        assert program(command) == (0, "500000 []\n", "")
+    finally:
+        gc.set_threshold(*before)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from trees import run_module
 
 @pytest.fixture(scope="module")
 def copy(prepared, tmp_path_factory):
-    """Copy the code into a prepared project, and add right and wrong models."""
+    """Copy the code into a prepared project, and add models and wrong files."""
     project = Project(shutil.copytree(prepared.root, tmp_path_factory.mktemp("copy") / "project"))
     add_model(project, "toy", TOY, TOY_SPACE)
     (project.root / "search_spaces" / "toy.py").unlink()

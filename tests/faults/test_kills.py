@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -240,18 +239,3 @@ def test_ctrl_c_is_an_error_to_dvc_too_and_the_search_goes_on_when_run_again(dvc
     assert run(REPRO).end()[0] == 0
     assert is_recorded(dvc)
     check_whole(dvc, kept)
-
-
-@pytest.mark.fault("twice")
-@pytest.mark.usefixtures("one_at_a_time")
-def test_a_second_run_of_a_cell_at_work_says_who_holds_it_and_stops(project, run):
-    first = run()
-    assert first.wait_for(lambda: num_ended(project) > 0)
-    holder = f"process {first.process.pid} on {socket.gethostname()} holds {project.study('lr') / 'lock'}"
-    first.process.send_signal(signal.SIGSTOP)  # else it may end before the second run starts
-    second = subprocess.run(project.command("tune", "lr"), capture_output=True, text=True, timeout=WAIT)
-    first.process.send_signal(signal.SIGCONT)
-    assert (second.returncode, second.stdout) == (1, "")
-    assert second.stderr == f"error: lr on synthetic is at work already: {holder}\n"
-    assert first.end()[0] == 0
-    check_whole(project, {})
