@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes export-speed
+.PHONY: help setup demo benchmark paper board bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes export-speed
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -37,6 +37,9 @@ benchmark: setup ## run the benchmark on the real data (params.yaml)
 
 paper: setup ## reproduce the paper (paper/params.yaml) and write docs/reproduction.md
 	cd paper && python -m pipelines.ray_cluster dvc repro
+
+board: setup ## run what is missing of the board of record (board/params.yaml), and its pages
+	cd board && python -m pipelines.ray_cluster dvc repro
 
 bench-peers: setup $(PEERS:%=benchmarks/.venv/%/.done) ## compare the speed with other packages
 	python benchmarks/bench_peers.py

@@ -22,7 +22,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from pipelines.data.fields import Fitted
-from pipelines.data.fresh import features_of_fresh, names_by_field, sources_of
+from pipelines.data.fresh import features_of_fresh, list_places, names_by_field, padded, sources_of
 
 MOST_ROWS, MOST_BYTES = 1000, 1 << 20  # of a request
 
@@ -32,8 +32,7 @@ def make_app(folder: Path) -> FastAPI:
     about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     fields, fitted = about["fields"], {field: Fitted(**each) for field, each in about["fitted"].items()}
     kinds = {field: fitted[field].column.kind if field in fitted else "category" for field in fields}
-    if lists := [field for field, kind in kinds.items() if kind == "list"]:
-        raise ValueError(f"{folder}: field {lists[0]} holds lists, which the exported model does not take")
+    places = list_places(fields, fitted)
     sources = sources_of(fields, fitted)
     texts = {sources[field] for field, kind in kinds.items() if kind != "number"}
     missing = {"", *about["layout"]["missing"]}
@@ -45,6 +44,11 @@ def make_app(folder: Path) -> FastAPI:
     Number = Annotated[float | None, AfterValidator(cell)]
     Text = Annotated[str | None, Field(coerce_numbers_to_str=True), AfterValidator(cell)]
     columns = {column: Text if column in texts else Number for column in sources.values()}
+    for place in places:
+        join = fitted[fields[place]].column.separator.join
+        columns[sources[fields[place]]] = Annotated[
+            Text | Annotated[list[str], AfterValidator(join)], AfterValidator(cell)
+        ]
     row: Any = TypedDict("row", columns)  # pyright: ignore[reportArgumentType]
     batch: Any = Annotated[list[row], Field(min_length=1, max_length=MOST_ROWS)]
     rows = TypeAdapter(batch)
@@ -65,13 +69,16 @@ def make_app(folder: Path) -> FastAPI:
                 raise HTTPException(413, f"a request has at most {MOST_BYTES:,} bytes")
         try:
             table = pl.DataFrame(rows.validate_json(bytes(body)), dict.fromkeys(columns, pl.String))
-            ids, values, _ = features_of_fresh(table, fields, fitted, names)
+            ids, values, lists = features_of_fresh(table, fields, fitted, names)
         except ValidationError as error:
             wrong: list[Any] = error.errors(include_url=False, include_context=False, include_input=False)
             raise HTTPException(422, wrong[:10]) from error
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
-        (found,) = session.run(["probability"], {"ids": ids, "values": values})
+        given = {"ids": ids, "values": values}
+        if lists is not None:
+            given["lists"] = padded(ids[:, places], lists, sum(about["field_dims"]))
+        (found,) = session.run(["probability"], given)
         return {"probability": np.asarray(found).tolist()}
 
     return app

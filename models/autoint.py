@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
+from models.layers.attention import SelfAttention
 from models.layers.batch import Batch
 from models.layers.checks import positive
 from models.layers.embeddings import FeatureEmbedding, written_out
-from models.layers.networks import ConcatenatedLinear, Dropout, mlp
+from models.layers.networks import ConcatenatedLinear, mlp
 from models.registry import register_model
 
 
@@ -60,20 +60,3 @@ class AutoInt(nn.Module):
         V = self.embedding(batch)
         logit = self.w(self.attention(written_out(V)).flatten(1))
         return (logit if self.mlp is None else logit + self.mlp(V)).squeeze(-1)
-
-
-class SelfAttention(nn.Module):
-    """Compute one layer of attention among fields. Shape: `[batch, n, inputs]` → `[batch, n, heads · head_dim]`."""
-
-    def __init__(self, input_dim: int, num_heads: int, head_dim: int, dropout: float) -> None:
-        super().__init__()
-        self.heads, size = (num_heads, head_dim), num_heads * head_dim
-        self.W_Q, self.W_K, self.W_V = (nn.Linear(input_dim, size, bias=False) for _ in range(3))
-        self.W_Res = nn.Identity() if input_dim == size else nn.Linear(input_dim, size, bias=False)
-        self.dropout = Dropout(dropout)
-
-    def forward(self, e: Tensor) -> Tensor:
-        Q, K, V = (W(e).unflatten(-1, self.heads).transpose(1, 2) for W in (self.W_Q, self.W_K, self.W_V))
-        alpha = self.dropout(torch.softmax(Q @ K.mT, dim=-1))  # [batch, heads, n, n]
-        attended = (alpha @ V).transpose(1, 2).flatten(2)
-        return torch.relu(attended + self.W_Res(e))

@@ -48,6 +48,8 @@ class PairWeights(Table):
         super().__init__(torch.zeros(num_buckets))
 
     def forward(self, batch: Batch) -> Tensor:
+        if batch.bags or batch.padded:
+            raise ValueError("poly2 hashes pairs of features, and a list is none: give each field one value a row")
         i, j = field_pairs(batch.num_fields)
         buckets = Batch(bucket(batch.ids[:, i], batch.ids[:, j], len(self.weight)), kernels=batch.kernels)
         weight = self.rows(buckets)  # [batch, P]

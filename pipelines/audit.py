@@ -22,7 +22,7 @@ from pipelines.reporting.pages import TEMPLATES, render
 
 PAGE = Path("docs/audit.md")
 SAME_SPLIT = ("frappe-nfm", "movielens-nfm")  # data sets whose split is that of the published figures
-FOLDERS = (Path(), Path("paper"))  # each with results/significance.json
+FOLDERS = (Path(), Path("paper"), Path("board"))  # each with results/significance.json
 BY = ("rmse", "auc", "logloss")  # the first that a source has of both models decides
 VERDICTS = ("holds", "not shown", "reversed", "not measured")
 
@@ -46,7 +46,7 @@ def main() -> None:
 
     The claims are in datasets/published.csv, and Table 2 of the IFM paper: of two
     models with figures of the same source, the source says that one is better. The results are those of
-    significance.json in results/ and paper/results/.
+    significance.json in results/, paper/results/ and board/results/.
 
     Writes docs/audit.md.
     """

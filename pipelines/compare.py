@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from pipelines.data.card import read_card
 from pipelines.project.cli import DatasetOption, ParamsOption, run
 from pipelines.project.files import write_json, write_text
 from pipelines.project.metric import METRICS
@@ -55,13 +56,15 @@ def main(dataset: DatasetOption = "frappe-nfm", params: ParamsOption = Path("par
     declined = {model: reason for model in models if (reason := why_declined(model, cell.schema["fields"]))}
     left = [model for model in models if model not in declined]
     costs = {model: 0.0 if all(each.file.exists() for each in runs[model]) else runs[model][0].cost() for model in left}
+    card = read_card(paths, dataset)
+    notes = card.notes if card else []
     rows: Rows = {}
     for model in sorted(left, key=costs.__getitem__):
         rows[model] = {each.recipe: each.row() for each in runs[model]}
         print(model, *(" ".join(cells(row)) for row in rows[model].values()), sep="  ", flush=True)
         waiting = [name for name in left if name not in rows]
         write_json(paths.root / "results" / "models.json", rows)
-        write_text(paths.root / "results" / "models.md", markdown(dataset, rows, declined, waiting, config.seed))
+        write_text(paths.root / "results" / "models.md", markdown(dataset, rows, declined, waiting, notes, config.seed))
 
 
 class Run:
@@ -105,8 +108,10 @@ class Run:
         return epochs[-1].seconds
 
 
-def markdown(dataset: str, rows: Rows, declined: dict[str, str], waiting: list[str], seed: int) -> str:
-    """Render the table, best AUC first, and name the models behind the baseline."""
+def markdown(
+    dataset: str, rows: Rows, declined: dict[str, str], waiting: list[str], notes: list[str], seed: int
+) -> str:
+    """Render the table, best AUC first, and name the models behind the baseline. `notes` are on the data."""
     auc = METRICS["auc"]
     best = {model: min(auc.score(row["valid_auc"]) for row in found.values()) for model, found in rows.items()}
     behind = {
@@ -134,6 +139,7 @@ def markdown(dataset: str, rows: Rows, declined: dict[str, str], waiting: list[s
         baseline=BASELINE,
         declined=declined,
         waiting=waiting,
+        notes=notes,
         seed=seed,
         sizes=", ".join(f"{key.removeprefix('model.')} {value}" for key, value in SIZES.items()),
         num_epochs=NUM_EPOCHS,

@@ -14,6 +14,7 @@ from rich.markdown import Markdown
 
 from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import PUBLISHED, get_dataset
+from pipelines.evaluation.published import Figure, published
 from pipelines.evaluation.results import Best, Declined, Mixture, Mixtures, Summary, read_best, read_summary
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import failure, file_digest, write_json, write_text
@@ -28,15 +29,17 @@ from pipelines.reporting.tables import console, figure
 COLUMNS = {  # after the columns of the metrics
     "num_params": "parameters",
     "seconds_per_epoch": "s / epoch",
+    "search_seconds": "search min",
     "num_trials": "trials",
     "num_seeds": "seeds",
 }
 FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
 DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
-FORMATS = {  # of columns that are no metrics; the published RMSE has four decimals
+FORMATS = {  # of columns that are no metrics; published figures have four decimals
     "model": str,
     "num_params": "{:,}".format,
     "seconds_per_epoch": "{:.2f}".format,
+    "search_seconds": lambda seconds: f"{seconds / 60:.1f}",
     "num_trials": str,
     "num_seeds": str,
 }
@@ -56,14 +59,16 @@ def main(
     Writes results/leaderboard.md, leaderboard.csv and leaderboard.json.
     """
     config, paths = load_params(params), Paths(params.parent)
-    for dataset in config.datasets:
-        get_dataset(dataset, paths.root)
     cards = {dataset: read_card(paths, dataset) for dataset in config.datasets}
-    rows, missing = [], []
+    metric, rows, missing = METRICS[config.training.metric], [], []
+    others = {
+        dataset: published(get_dataset(dataset, paths.root), cards[dataset]).get(metric.name, {})
+        for dataset in config.datasets
+    }
     failed: dict[str, str] = {}  # by cell, why there is no result
     for dataset, model in product(config.datasets, config.models):
         try:
-            rows.append(read_row(paths, dataset, model, config.training, cards[dataset]))
+            rows.append(read_row(paths, dataset, model, config.training, others[dataset]))
         except Missing:
             if reason := why_missing(paths, dataset, model):
                 failed[f"{model} on {dataset}"] = reason
@@ -72,26 +77,28 @@ def main(
             else:
                 raise
     for dataset in config.datasets:
-        found, reason = read_mixtures(paths, dataset, config.training.metric)
+        found, reason = read_mixtures(paths, dataset, metric.name)
         rows += found
         if reason:
             failed[f"ensembles on {dataset}"] = reason
-    metric = METRICS[config.training.metric]
     rows.sort(key=lambda row: (config.datasets.index(row["dataset"]), rank(row, metric)))
     shown = columns(rows, config, all_metrics)
-    text = markdown(rows, config, cards, shown, missing, failed)
+    best = {dataset: figures[""] for dataset, figures in others.items() if "" in figures}
+    text = markdown(rows, config, cards, shown, missing, failed, best)
     write_json(paths.leaderboard.with_suffix(".json"), rows)
     write_text(paths.leaderboard.with_suffix(".csv"), pl.DataFrame(rows, infer_schema_length=None).write_csv())
     write_text(paths.leaderboard.with_suffix(".md"), text)
     screen = console()
     fitting = columns_that_fit(rows, shown, screen.width)
-    screen.print(Markdown(markdown(rows, config, cards, fitting, missing, failed)))
+    screen.print(Markdown(markdown(rows, config, cards, fitting, missing, failed, best)))
     if left := len(shown) - len(fitting):
         screen.print(f"{left} more columns in {paths.leaderboard.with_suffix('.md')}", soft_wrap=True, highlight=False)
 
 
-def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, card: Card | None) -> dict[str, Any]:
-    """Read one cell's row of the leaderboard.
+def read_row(
+    paths: Paths, dataset: str, model: str, training: TrainingParams, others: Mapping[str, Figure]
+) -> dict[str, Any]:
+    """Read one cell's row of the leaderboard, with the figure that others published.
 
     `other_behaviour` is true if the code that made its search or final runs behaved differently from the golden files.
     Raises ValueError that names the stage to run if a result is missing.
@@ -119,10 +126,11 @@ def read_row(paths: Paths, dataset: str, model: str, training: TrainingParams, c
         **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in validated},
         "num_params": summary.num_params,
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
+        "search_seconds": search_seconds(folder),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
         **luck_of_searches(summary, training.metric),
-        "published_rmse": published(paths, dataset, card).get(model),
+        "published": others[model].value if model in others else None,
         "declined": declined,
         "other_behaviour": isinstance(best, Best)
         and {accepted_behaviour(model, training)}
@@ -144,11 +152,21 @@ def read_mixtures(paths: Paths, dataset: str, metric: str) -> tuple[list[dict[st
         not path.exists() or file_digest(path) != record.of[model] for model, path in files.items()
     ):
         return [], f"they are of other final runs; run {again}"
-    return [mixture_row(dataset, each) for each in record.mixtures], None
+    searches = {model: search_seconds(paths.results(dataset, model)) for model in record.of}
+    return [mixture_row(dataset, each, searches) for each in record.mixtures], None
 
 
-def mixture_row(dataset: str, mixture: Mixture) -> dict[str, Any]:
-    """Make an ensemble's row of the leaderboard."""
+def search_seconds(folder: Path) -> float | None:
+    """Sum the seconds of all trials of a cell. Returns None where it has no table of trials."""
+    file = folder / "trials.csv"
+    if not file.exists() or not file.read_text(encoding="utf-8"):  # as of a model that declines the data set
+        return None
+    return float(pl.read_csv(file, columns=["seconds"])["seconds"].fill_null(0).sum())
+
+
+def mixture_row(dataset: str, mixture: Mixture, searches: Mapping[str, float | None]) -> dict[str, Any]:
+    """Make an ensemble's row of the leaderboard. Its search took as long as those of its models."""
+    models = {member.rpartition(" ")[0] for member in mixture.members}
     figures = [
         (f"test_{name}_{part}", values.get(name))
         for name in mixture.test
@@ -162,9 +180,10 @@ def mixture_row(dataset: str, mixture: Mixture) -> dict[str, Any]:
         **{f"valid_{name}": value for name, value in mixture.valid.items()},
         "num_params": mixture.num_params,
         "seconds_per_epoch": mixture.seconds_per_epoch,
+        "search_seconds": None if mixture.kind == "default" else sum(searches.get(model) or 0.0 for model in models),
         "num_trials": mixture.num_trials,
         "num_seeds": len(mixture.members),
-        "published_rmse": None,
+        "published": None,
         "declined": None,
         "other_behaviour": False,
     }
@@ -183,11 +202,6 @@ def why_missing(paths: Paths, dataset: str, model: str) -> str | None:
     folder = paths.results(dataset, model)
     whole = (folder / "best.json").exists() and (folder / "metrics.json").exists()
     return None if whole else failure(paths.study(dataset, model))
-
-
-def published(paths: Paths, dataset: str, card: Card | None) -> dict[str, float]:
-    """Return the published figures of a data set; none for a split into new pairs."""
-    return {} if card and card.split == "new_pairs" else get_dataset(dataset, paths.root).published_rmse
 
 
 def rank(row: dict[str, Any], metric: Metric) -> float:
@@ -213,6 +227,7 @@ def markdown(
     shown: Mapping[str, str],
     missing: Sequence[str] = (),
     failed: Mapping[str, str] = MappingProxyType({}),
+    best: Mapping[str, Figure] = MappingProxyType({}),
 ) -> str:
     """Render the page: each data set's table, best model first, and its card."""
     boards: dict[str, dict[str, list[Any]]] = {}
@@ -232,7 +247,8 @@ def markdown(
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
-        published=PUBLISHED if any(row["published_rmse"] is not None for row in rows) else None,
+        published=PUBLISHED if any(row["published"] is not None for row in rows) else None,
+        best=best,
         missing=missing,
         failed=failed,
         mixtures=any("kind" in row for row in rows),
@@ -261,17 +277,18 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
         for metric in tested
         if metric == decides or metric.every_epoch or (all_metrics and has_all(ranked, metric))
     ]
-    size = PUBLISHED["embed_dim"]
-    other = f" (K = {size})" if config.tune.fixed.get("model.embed_dim") != size else ""
-    published = any(row["published_rmse"] is not None for row in rows)
+    size, published = PUBLISHED["embed_dim"], f"published {decides.title}"
+    if decides.name == "rmse" and config.tune.fixed.get("model.embed_dim") != size:
+        published += f" (K = {size})"
+    known = {key for row in rows for key, value in row.items() if value is not None}
     repeated = [row["num_searches"] for row in rows if "num_searches" in row]
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
         **({"searches": f"over {max(repeated)} searches"} if repeated else {}),
-        **COLUMNS,
-        **({"published_rmse": f"published RMSE{other}"} if published else {}),
+        **{key: title for key, title in COLUMNS.items() if key in known or key != "search_seconds"},
+        **({"published": published} if "published" in known else {}),
     }
 
 

@@ -41,15 +41,15 @@ def main(
     are: --prior says how many there are, and corrects the probabilities.
     """
     import polars as pl  # and torch take seconds to import
-    import torch
 
     from pipelines.data.fresh import sources_of
     from pipelines.data.own import OwnDataset, column_of
-    from pipelines.data.tables import scan_as_text, sink
+    from pipelines.data.tables import scan_fresh, sink
     from pipelines.evaluation.bundles import read_bundle
 
     kept, model = read_bundle(bundle)
-    corrected(torch.zeros(0), kept, prior)  # says what is wrong with it before any row is read
+    if prior is not None:
+        rates_of(kept, prior)  # says what is wrong with it before any row is read
     with tempfile.TemporaryDirectory(prefix="factorbench-") as scratch:
         file = Path(rows)
         if rows == "-":
@@ -57,7 +57,7 @@ def main(
             with file.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         stored = Path(scratch, "rows.parquet")
-        sink(scan_as_text(file, kept.layout), stored)
+        sink(scan_fresh(file, kept.layout), stored)
         table = pl.scan_parquet(stored)
         columns = table.collect_schema().names()
         joined = with_sides(table, kept, bundle, file.name)
@@ -121,15 +121,23 @@ def score(
 
 
 def corrected(probabilities: "Tensor", kept: "Bundle", prior: float | None) -> "Tensor":
-    """Correct probabilities for a share of positives. Raises ValueError for a bundle that doesn't know its own."""
+    """Correct probabilities for a share of positives. Raises ValueError as `rates_of` does."""
     from pipelines.evaluation.calibration import with_prior
 
-    if prior is None:
-        return probabilities
+    return probabilities if prior is None else with_prior(probabilities, *rates_of(kept, prior))
+
+
+def rates_of(kept: "Bundle", prior: float) -> tuple[float, float]:
+    """Return the shares of positives that probabilities are of, and are corrected for.
+
+    Raises ValueError for a bundle that doesn't know its own, and for a prior that is no share.
+    """
+    if not 0 < prior < 1:
+        raise ValueError(f"--prior {prior}: write the share of positives, a number between 0 and 1")
     rate = kept.calibration.rate if kept.calibration else kept.rate
     if rate is None:
         raise ValueError("--prior: the bundle does not say which share of its rows is positive; bundle the model again")
-    return with_prior(probabilities, rate, prior)
+    return rate, prior
 
 
 def write(table: "pl.LazyFrame", out: Path) -> None:

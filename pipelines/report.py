@@ -136,11 +136,11 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     from models.registry import about  # torch takes seconds to import
 
     card, metric, entry = read_card(paths, dataset), METRICS[config.training.metric], get_dataset(dataset, paths.root)
-    num_random = config.tune.num_random
+    num_random, figures = config.tune.num_random, published(entry, card)
     rows, missing, begun = [], {}, []
     for model in config.models:
         try:
-            rows.append(read_row(paths, dataset, model, config.training, card))
+            rows.append(read_row(paths, dataset, model, config.training, figures.get(metric.name, {})))
         except Missing:
             trials = unfinished(paths, dataset, model, metric, num_random)
             begun += trials
@@ -149,7 +149,6 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
     result = compare(paths, dataset, config.models, metric)
     tested = [row for row in rows if row[f"test_{metric.name}_mean"] is not None]
     cells = {row["model"]: cell(paths, dataset, row["model"], metric, num_random) for row in tested}
-    figures = published(entry, card)
     shown = board_columns(columns(rows, config), figures, [row["model"] for row in tested], card, metric)
     listed = [table_row(row, shown, about(row["model"]), figures, card, metric) for row in tested]
     sent = [each for each in read_submissions(paths, dataset) if each.values(metric.name)]
@@ -215,7 +214,7 @@ def board_columns(
     metric: Metric,
 ) -> dict[str, str]:
     """Add family, year, published figures and the way to the best to the board's columns."""
-    rest = {name: title for name, title in shown.items() if name not in ("model", "published_rmse")}
+    rest = {name: title for name, title in shown.items() if name not in ("model", "published")}
     first = f"test_{metric.name}"
     found = {"model": "model", first: rest.pop(first)}
     if card and card.planted and metric.name in card.planted.reachable.best:
@@ -357,6 +356,7 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric, num_random: flo
         "made_by": summary.made_by,
         "search_seconds": float(trials["seconds"].fill_null(0).sum()),
         "final_seconds": float(curves["seconds"].sum()) if "seconds" in curves.columns else 0.0,
+        "peak_memory_mb": summary.mean("peak_memory_mb"),
         "space": space,
         "paper": {key: each for key, each in trials.row(0, named=True).items() if key not in KNOWN}
         if len(trials)

@@ -1,8 +1,10 @@
 """Test which models of a data set differ."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.data.card import read_card
 from pipelines.data.catalog import get_dataset
 from pipelines.evaluation.comparisons import LEVEL, compare
 from pipelines.project.cli import ParamsOption, run
@@ -31,15 +33,17 @@ def main(params: ParamsOption = Path("params.yaml")) -> None:
     chart = charts.interval_chart(results, metric)
     title = f"Test {metric.title} of each model, and which models differ"
     charts.save(chart, paths.significance.with_suffix(".svg"), title)
-    write_text(paths.significance.with_suffix(".md"), markdown(results, metric))
+    cards = {dataset: read_card(paths, dataset) for dataset in config.datasets}
+    notes = {dataset: card.notes for dataset, card in cards.items() if card}
+    write_text(paths.significance.with_suffix(".md"), markdown(results, metric, notes))
     for dataset, result in results.items():
         print(f"{dataset}: {sum(pair['differ'] for pair in result['pairs'])} of {len(result['pairs'])} pairs differ")
 
 
-def markdown(results: dict[str, dict[str, Any]], metric: Metric) -> str:
-    """Render the page with two tables for each data set: its models and its pairs."""
+def markdown(results: dict[str, dict[str, Any]], metric: Metric, notes: Mapping[str, list[str]]) -> str:
+    """Render the page with two tables for each data set: its models and its pairs. `notes` are on the data."""
     shown = {dataset: {**result, **tables(result, metric)} for dataset, result in results.items()}
-    return render(TEMPLATES / "significance.md.j2", results=shown, level=LEVEL, metric=metric)
+    return render(TEMPLATES / "significance.md.j2", results=shown, level=LEVEL, metric=metric, notes=notes)
 
 
 def tables(result: dict[str, Any], metric: Metric) -> dict[str, list[tuple[str, ...]]]:

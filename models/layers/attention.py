@@ -1,4 +1,4 @@
-"""Weigh pair-wise interactions by attention, and pool them."""
+"""Weigh pair-wise interactions by attention, and let fields attend to each other."""
 
 import math
 from typing import Literal
@@ -113,3 +113,35 @@ def attentional_pooling(
         return (T * effect).sum(-1)
     T = attention and attention(V if isinstance(V, Embeddings) else pair_products(V), batch.absent())
     return batch_norm(pool_pairs(V, dropout, T)) @ p
+
+
+class SelfAttention(nn.Module):
+    """Compute one layer of attention among fields.
+
+    Head h has α_mk = softmax_k ⟨W_Q^h e_m, W_K^h e_k⟩ and ẽ_m^h = Σ_k α_mk W_V^h e_k; all heads together give
+    relu([ẽ_m^1 … ẽ_m^H] + W_Res e_m). If `scaled`, the inner products are divided by √head_dim. If `identity`, W_Res is
+    the identity where sizes agree. Shape: `[batch, n, inputs]` → `[batch, n, heads · head_dim]`.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        num_heads: int,
+        head_dim: int,
+        dropout: float = 0.0,
+        scaled: bool = False,
+        identity: bool = True,
+    ) -> None:
+        super().__init__()
+        positive(num_heads=num_heads, head_dim=head_dim)
+        self.heads, size = (num_heads, head_dim), num_heads * head_dim
+        self.scale = head_dim**-0.5 if scaled else 1.0
+        self.W_Q, self.W_K, self.W_V = (nn.Linear(input_dim, size, bias=False) for _ in range(3))
+        self.W_Res = nn.Identity() if identity and input_dim == size else nn.Linear(input_dim, size, bias=False)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, e: Tensor) -> Tensor:
+        Q, K, V = (W(e).unflatten(-1, self.heads).transpose(1, 2) for W in (self.W_Q, self.W_K, self.W_V))
+        alpha = self.dropout(torch.softmax(Q @ K.mT * self.scale, dim=-1))  # [batch, heads, n, n]
+        attended = (alpha @ V).transpose(1, 2).flatten(2)
+        return torch.relu(attended + self.W_Res(e))

@@ -1,11 +1,35 @@
 """Hold the rows that a model is called with."""
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from models.kernels.features import Bags, BagsOfBatch, Occurrences, grouped
 from models.layers.pairs import field_pairs
+
+
+class PaddedLists(NamedTuple):
+    """Hold the lists of features of each row, for `torch.export`, which knows no lists of different lengths.
+
+    `elements` `[batch, lists, length]` are features, and −1 where a list has no more; no list is empty. `places` are
+    the fields that hold the lists.
+    """
+
+    elements: Tensor
+    places: Sequence[int]
+
+    def put(self, rows: Tensor, weight: Tensor) -> Tensor:
+        """Replace the rows `[batch, n, K]` of fields that hold lists by the means of their elements' weights."""
+        there = (self.elements >= 0)[..., None]
+        of_elements = nn.functional.embedding(self.elements.clamp(min=0), weight) * there
+        means = of_elements.sum(2) / there.sum(2)
+        columns = list(rows.unbind(1))
+        for number, place in enumerate(self.places):
+            columns[place] = means[:, number]
+        return torch.stack(columns, 1)
 
 
 class Batch:
@@ -14,13 +38,18 @@ class Batch:
     `ids` `[batch, n]` are global feature ids (int). `values` `[batch, n]` are the features' values; None if all are 1.
     With `kernels`, tables of weights have sparse gradients, and on a CPU layers compute each distinct feature once.
     Without, they compute the same in more time. Ids from `bags.first` on stand for lists of features, whose weights are
-    means over the list.
+    means over the list. `padded` are the lists instead where a model is exported; ids of their fields then don't count.
     """
 
     def __init__(
-        self, ids: Tensor, values: Tensor | None = None, kernels: bool = False, bags: Bags | None = None
+        self,
+        ids: Tensor,
+        values: Tensor | None = None,
+        kernels: bool = False,
+        bags: Bags | None = None,
+        padded: PaddedLists | None = None,
     ) -> None:
-        self.ids, self.values, self.kernels, self.bags = ids, values, kernels, bags
+        self.ids, self.values, self.kernels, self.bags, self.padded = ids, values, kernels, bags, padded
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -57,7 +86,8 @@ class Batch:
 
     def columns(self, columns: list[int], shift: Tensor | int = 0) -> "Batch":
         """Pick fields, and subtract `shift` `[fields]` from their ids."""
-        if self.bags and (self.ids[:, columns] >= self.bags.first).any():
+        padded = bool(self.padded and {*columns} & {*self.padded.places})
+        if padded or (self.bags and (self.ids[:, columns] >= self.bags.first).any()):
             raise ValueError("this model needs a field by name that holds lists: give it one value a row")
         values = None if self.values is None else self.values[:, columns]
         return Batch(self.ids[:, columns] - shift, values, self.kernels)
@@ -66,12 +96,13 @@ class Batch:
 class OnTensors(nn.Module):
     """Call a model with tensors instead of a batch, for `torch.export` and ONNX.
 
-    The wrapped model computes the plain formulas. Shape: ids and values `[batch, n]` → logits `[batch]`.
+    The wrapped model computes the plain formulas. Fields number `places` hold lists. Shape: ids and values
+    `[batch, n]`, lists as in `PaddedLists` → logits `[batch]`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, places: Sequence[int] = ()) -> None:
         super().__init__()
-        self.model = model.eval()
+        self.model, self.places = model.eval(), places
 
-    def forward(self, ids: Tensor, values: Tensor | None = None) -> Tensor:
-        return self.model(Batch(ids, values))
+    def forward(self, ids: Tensor, values: Tensor | None = None, lists: Tensor | None = None) -> Tensor:
+        return self.model(Batch(ids, values, padded=None if lists is None else PaddedLists(lists, self.places)))

@@ -53,7 +53,10 @@ class Table(nn.Module):
             bags = batch.bags
             means = nn.functional.embedding_bag(bags.elements.long(), weight, bags.offsets[:-1], mode="mean")
             weight = torch.cat([weight[: bags.first], means])
-        return nn.functional.embedding(batch.ids, weight).view(*batch.ids.shape, *self.weight.shape[1:])
+        rows = nn.functional.embedding(batch.ids, weight)
+        if batch.padded:
+            rows = batch.padded.put(rows, weight)
+        return rows.view(*batch.ids.shape, *self.weight.shape[1:])
 
 
 def settle_before(table: Any, prefix: str, keep_vars: bool) -> None:

@@ -79,19 +79,20 @@ def hidden_layers(
     dropout: float = 0.0,
     batch_norm: bool = False,
     linear: type[nn.Linear] = Linear,
+    activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Build the hidden layers of an MLP.
 
-    A hidden layer has a linear layer, batch norm (if asked for), ReLU and dropout. `linear` is the class of the first
-    linear layer. Weights have torch's initial values. Raises ValueError for a size that is not positive. Shape:
-    `[…, input_dim]` → `[…, hidden_dims[-1]]`.
+    A hidden layer has a linear layer, batch norm (if asked for), ReLU (or another activation) and dropout. `linear` is
+    the class of the first linear layer. Weights have torch's initial values. Raises ValueError for a size that is not
+    positive. Shape: `[…, input_dim]` → `[…, hidden_dims[-1]]`.
     """
     layers: list[nn.Module] = []
     for hidden_dim in hidden_dims:
         positive(hidden_dims=hidden_dim)
         layers += [linear(input_dim, hidden_dim)]
         layers += [nn.BatchNorm1d(hidden_dim)] if batch_norm else []
-        layers += [nn.ReLU()] + ([Dropout(dropout)] if dropout else [])
+        layers += [activation()] + ([Dropout(dropout)] if dropout else [])
         input_dim, linear = hidden_dim, Linear
     return nn.Sequential(*layers)
 
@@ -103,8 +104,9 @@ def mlp(
     batch_norm: bool = False,
     linear: type[nn.Linear] = Linear,
     output_dim: int = 1,
+    activation: type[nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Build an MLP: `hidden_layers`, then a linear layer. Shape: `[…, input_dim]` → `[…, output_dim]`."""
-    layers = hidden_layers(input_dim, hidden_dims, dropout, batch_norm, linear)
+    layers = hidden_layers(input_dim, hidden_dims, dropout, batch_norm, linear, activation)
     last = Linear if hidden_dims else linear
     return layers.append(last((input_dim, *hidden_dims)[-1], output_dim))

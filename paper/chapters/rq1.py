@@ -14,7 +14,9 @@ from pipelines.reporting.tables import figure as shown
 
 def rq1(findings: Findings) -> dict[str, Any]:
     """Compare Table 2 with our figures, test the order of models, and check pretraining."""
-    tests = nested(significance.markdown(findings.significance, findings.metric), 2) if findings.significance else None
+    tests = (
+        nested(significance.markdown(findings.significance, findings.metric, {}), 2) if findings.significance else None
+    )
     families = [family_of(findings, family) for family in findings.published["test_rmse"]]
     return {"families": families, "tests": tests, "pretrained": pretrained(findings)}
 

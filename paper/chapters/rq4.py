@@ -3,7 +3,18 @@
 from typing import Any
 
 from chapters.findings import Findings
-from chapters.verdicts import MARGIN, Statement, best_value, compared, inner, lowest, nearly_all, still_learning
+from chapters.verdicts import (
+    MARGIN,
+    Statement,
+    best_value,
+    compared,
+    good_values,
+    inner,
+    lower,
+    lowest,
+    nearly_all,
+    still_learning,
+)
 from pipelines.data.catalog import get_dataset
 
 
@@ -48,12 +59,11 @@ def l2_field(findings: Findings) -> list[Statement]:
 def field_embed_dim(findings: Findings) -> list[Statement]:
     """Judge the number of factors of the field aspect, Figure 6."""
     rows: list[Statement] = []
-    best_of: dict[str, float] = {}
+    best_of: dict[str, list[float]] = {}
     for dataset, table in findings.values("field_embed_dim").items():
         if by_x := table.get("IFM"):
             rows.append(inner("IFM", dataset, by_x, "K_F"))
-            best_of[get_dataset(dataset).family] = best_value(by_x)
+            best_of[get_dataset(dataset).family] = good_values(by_x)
     if {"frappe", "movielens"} <= best_of.keys():
-        best = (best_of["movielens"], best_of["frappe"])
-        rows.append({"says": "lower_on_movielens", "best": best, "holds": best[0] < best[1]})
+        rows.append({"says": "lower_on_movielens", **lower(best_of["movielens"], best_of["frappe"])})
     return rows

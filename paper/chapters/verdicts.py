@@ -134,6 +134,23 @@ def best_value(by_x: dict[float, Table]) -> float:
     return min(by_x, key=lambda x: lowest(by_x[x]))
 
 
+def good_values(by_x: dict[float, Table]) -> list[float]:
+    """List the values whose runs are about as good as the best, the best one first."""
+    found = {x: lowest(curve) for x, curve in by_x.items()}
+    best = min(found.values())
+    good = [x for x in found if is_equal((found[x] - best, found[x] - best), best)]
+    return sorted(good, key=lambda x: found[x])
+
+
+def lower(values: Sequence[float], others: Sequence[float]) -> Statement:
+    """Judge whether the best of some values is lower than the best of others.
+
+    Each is one of several that are about as good, best first. Open where it depends on which.
+    """
+    holds = max(values) < min(others)
+    return {"best": (values[0], others[0]), "holds": holds or (False if min(values) >= max(others) else None)}
+
+
 def lowest(curve: Table) -> float:
     """Find the lowest validation RMSE of a run."""
     return best_epoch(curve)["valid_rmse"]

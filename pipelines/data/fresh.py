@@ -1,12 +1,12 @@
 """Turn rows that came after training into features, by what the training rows taught."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from pipelines.data.fields import Fitted, features_of, places_of, read_cells
+from pipelines.data.fields import Cells, Fitted, features_of, places_of, read_cells
 from pipelines.data.fitting import number_lists
 from pipelines.data.own import column_of
 
@@ -47,21 +47,47 @@ def features_of_fresh(
     feature: its value is 0, which leaves it out of all terms. Raises ValueError for a missing column, and for a cell
     that can't be read. Needs no torch.
     """
-    ids, values = np.empty((table.height, len(fields)), np.int32), np.ones((table.height, len(fields)), np.float32)
+    cells: dict[str, Cells] = {}
+    for field, source in sources_of(fields, fitted).items():
+        texts = table[column_of(f"column of field {field!r}", source, table.columns)]
+        cells[field] = read_cells(texts, fitted[field].column, f"field {field}") if field in fitted else texts
+    return features_of_cells(cells, fitted, names)
+
+
+def features_of_cells(
+    cells: Mapping[str, Cells], fitted: Mapping[str, Fitted], names: Mapping[str, pl.Series]
+) -> tuple[np.ndarray, np.ndarray, pl.Series | None]:
+    """Find the features of cells that are read already, as `features_of_fresh` does."""
+    shape = len(next(iter(cells.values()))), len(cells)
+    ids, values = np.empty(shape, np.int32), np.ones(shape, np.float32)
     lists: dict[int, pl.Series] = {}
     first = 0
-    for place, (field, source) in enumerate(sources_of(fields, fitted).items()):
-        texts = table[column_of(f"column of field {field!r}", source, table.columns)]
+    for place, (field, given) in enumerate(cells.items()):
         own = names[field]
         if field in fitted:
-            cells = read_cells(texts, fitted[field].column, f"field {field}")
-            ids[:, place], numbers, found = features_of(cells, fitted[field], own, first)
+            ids[:, place], numbers, found = features_of(given, fitted[field], own, first)
             if numbers is not None:
                 values[:, place] = numbers
             if found is not None:
                 lists[place] = found
-        else:
-            known = places_of(texts, own)
+        elif isinstance(given, pl.Series):
+            known = places_of(given, own)
             ids[:, place], values[:, place] = known.fill_null(0).to_numpy() + first, known.is_not_null().to_numpy()
         first += len(own)
     return ids, values, number_lists(ids, lists, first)
+
+
+def list_places(fields: Sequence[str], fitted: Mapping[str, Fitted]) -> list[int]:
+    """Say which fields hold lists, by their places."""
+    return [place for place, field in enumerate(fields) if field in fitted and fitted[field].column.kind == "list"]
+
+
+def padded(ids: np.ndarray, lists: pl.Series, first: int) -> np.ndarray:
+    """Write out the lists that `ids` from `first` on stand for, with −1 after the shorter ones.
+
+    Shape: `[rows, list fields]` → `[rows, list fields, length]`.
+    """
+    sizes = lists.list.len().to_numpy()
+    table = np.full((len(lists), sizes.max()), -1, np.int32)
+    table[np.arange(table.shape[1]) < sizes[:, None]] = lists.explode().to_numpy()
+    return table[ids - first]

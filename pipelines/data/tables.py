@@ -101,6 +101,15 @@ def scan_as_text(file: Path, layout: Layout) -> pl.LazyFrame:
     return without(scan_separated(file, layout).select(pl.when(stripped != "").then(stripped)), layout.missing)
 
 
+def scan_fresh(file: Path, layout: Layout) -> pl.LazyFrame:
+    """Scan rows that came after training: laid out as the data set's files are, or separated by commas."""
+    table = scan_as_text(file, layout)
+    columns = table.collect_schema().names()
+    if len(columns) == 1 and "," in columns[0]:
+        return scan_as_text(file, layout.model_copy(update={"separator": ","}))
+    return table
+
+
 def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:
     """Write a Parquet file, some rows at a time. Raises OSError on a full disk."""
     try:

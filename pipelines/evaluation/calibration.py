@@ -121,10 +121,7 @@ def calibrate_by_folds(logits: np.ndarray, labels: np.ndarray, method: Method, s
 def with_prior(probabilities: Tensor, rate: float, prior: float) -> Tensor:
     """Correct probabilities of rows with a share `rate` of positives for a share `prior`.
 
-    The log-odds change by log prior / (1 − prior) − log rate / (1 − rate). Raises ValueError for a prior that is no
-    share.
+    The log-odds change by log prior / (1 − prior) − log rate / (1 − rate).
     """
-    if not 0 < prior < 1:
-        raise ValueError(f"--prior {prior}: write the share of positives, a number between 0 and 1")
     positive = probabilities * (prior / rate)
     return positive / (positive + (1 - probabilities) * ((1 - prior) / (1 - rate)))

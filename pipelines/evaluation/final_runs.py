@@ -30,11 +30,12 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import Params
 from pipelines.project.records import command, read_record, write_record
 from pipelines.project.seeds import seed_for
-from pipelines.project.settings import Setting, resolve
+from pipelines.project.settings import RECIPE, Setting, resolve
 from pipelines.training import loop, start
+from pipelines.training.behaviour import digest
 from pipelines.training.cell import Cell, fingerprint
 from pipelines.training.metrics import compute_metrics, defined, on_resamples
-from pipelines.training.process import prepare_process
+from pipelines.training.process import forget_peak_memory, peak_memory_mb, prepare_process
 
 NUM_RESAMPLES = 1000
 
@@ -58,7 +59,8 @@ def run_seeds(cell: Cell, test_rows: Rows, setting: Setting, params: Params, fol
 
 def run_files(cell: Cell, setting: Setting, params: Params, folder: Path) -> dict[int, Path]:
     """Name the file of each run, by seed."""
-    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES})
+    recipe = {"recipes": digest("recipes")} if RECIPE in setting else {}
+    key = fingerprint(cell, {}, {**setting, "resamples": NUM_RESAMPLES, **recipe})
     return {seed: folder / f"final-{key}" / f"seed-{seed}.json" for seed in range(params.evaluate.num_seeds)}
 
 
@@ -140,6 +142,7 @@ def run_seed(
     code.check_same(running)
     prepare_process(threads)
     cell, test_rows, setting = shared
+    forget_peak_memory()
     model, epochs = cell.train(setting, final_seed(cell, seed))
     logits, run = loop.predict(model, test_rows), resolve(setting, cell.training)[1]
     labels, groups = test_rows.labels, test_rows.groups
@@ -155,6 +158,7 @@ def run_seed(
         "num_params": start.num_params(model),
         "epochs": [epoch.row() for epoch in epochs],
         "interactions": interactions(model, cell.valid_rows, cell.schema["fields"], interactions_seed(cell)),
+        "peak_memory_mb": peak_memory_mb(),
     }
 
 
@@ -203,6 +207,7 @@ def seed_figures(run: Run, metric: str) -> Seed:
             "best_epoch": best["epoch"],
             "epochs": len(run.epochs),
             "seconds_per_epoch": statistics.median(row["seconds"] for row in run.epochs),
+            "peak_memory_mb": run.peak_memory_mb,
         }
     )
 

@@ -68,6 +68,7 @@ class Run(Record):
     num_params: int
     epochs: list[dict[str, int | float]]  # of each epoch: epoch, seconds, train_loss, validation metrics
     interactions: dict[str, float] = Field(default={})  # of each pair of fields, by FIELD-FIELD
+    peak_memory_mb: float | None = ABSENT  # of the process that trained it; older records lack it
     made_by: Origin
 
 
@@ -83,6 +84,7 @@ class Seed(Record):
     best_epoch: int
     epochs: int
     seconds_per_epoch: float  # median
+    peak_memory_mb: float | None = None  # of the process, in MiB; older records lack it
 
     @model_validator(mode="after")
     def have_the_metrics_of_every_epoch(self) -> "Seed":
@@ -93,7 +95,8 @@ class Seed(Record):
 
     def figures(self) -> dict[str, int | float]:
         """Return all figures, metrics first."""
-        return {**self.__pydantic_extra__, **{name: getattr(self, name) for name in Seed.model_fields}}
+        own = {name: getattr(self, name) for name in Seed.model_fields}
+        return {**self.__pydantic_extra__, **{name: each for name, each in own.items() if each is not None}}
 
     @model_serializer(mode="plain")
     def metrics_first(self) -> dict[str, int | float]:

@@ -32,8 +32,12 @@ except Exception as error:
 def cluster() -> Iterator[dict[str, float]]:
     """Connect to Ray and yield the cluster's resources (`CPU`, `GPU`). Disconnects at the end.
 
-    Raises ValueError, with Ray's reason, where there is no cluster, or one that must not be used.
+    A process that has called `ray.init` itself, such as a notebook, uses that cluster and stays connected. Raises
+    ValueError, with Ray's reason, where there is no cluster, or one that must not be used.
     """
+    if ray.is_initialized():
+        yield resources()
+        return
     address = os.environ.get("RAY_ADDRESS")
     if address:
         check_head(address)
@@ -47,9 +51,14 @@ def cluster() -> Iterator[dict[str, float]]:
     try:
         if address == "auto":
             check_head(ray.get_runtime_context().gcs_address)
-        yield {name: float(amount) for name, amount in ray.cluster_resources().items()}
+        yield resources()
     finally:
         ray.shutdown()
+
+
+def resources() -> dict[str, float]:
+    """Return the resources of the cluster."""
+    return {name: float(amount) for name, amount in ray.cluster_resources().items()}
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ CTR = {
     "lr_floor": 1e-6,
     "gradient_clip": 10.0 * 4096,
 }
+RECIPE = "training.recipe"  # the key of a setting that names one of these
 RECIPES: dict[str, Setting] = {"paper": {}, "ctr": CTR}  # paper: as `training` of params.yaml says
 
 

@@ -9,7 +9,12 @@ from pipelines.project.settings import format_setting
 from pipelines.reporting import specs
 from pipelines.reporting.tables import figure
 
-COSTS = {"search": "seconds of search", "epoch": "seconds an epoch", "parameters": "parameters"}
+COSTS = {
+    "search": "seconds of search",
+    "epoch": "seconds an epoch",
+    "parameters": "parameters",
+    "memory": "MiB of memory",
+}
 
 
 def charts(
@@ -33,14 +38,14 @@ def charts(
             "parameters": row["num_params"],
             "epoch": row["seconds_per_epoch"],
             "search": cells[row["model"]]["search_seconds"],
+            "memory": cells[row["model"]]["peak_memory_mb"],
             "setting": format_setting(cells[row["model"]]["setting"]),
         }
         for row in tested
     ]
-    made |= {
-        f"pareto-{cost}": specs.pareto_chart([row for row in pareto if row[cost]], models, metric, cost, title)
-        for cost, title in COSTS.items()
-    }
+    for cost, title in COSTS.items():
+        if known := [row for row in pareto if row[cost]]:
+            made[f"pareto-{cost}"] = specs.pareto_chart(known, models, metric, cost, title)
     made["curves"] = specs.curve_chart([row for each in cells.values() for row in each["curve"]], models, metric)
     if result["models"]:
         bounds = card.planted.reachable if card and card.planted else None
@@ -58,16 +63,18 @@ def charts(
         made["planted"] = specs.heat_map(
             pair_strengths(card.planted.strengths, card), list(card.field_dims), "strength"
         )
+    colours = specs.colours(models)
     for model, each in cells.items():
-        made |= {f"model/{model}/{name}": spec for name, spec in model_charts(each, card, metric).items()}
+        found = model_charts(each, card, metric, colours[model])
+        made |= {f"model/{model}/{name}": spec for name, spec in found.items()}
     return made
 
 
-def model_charts(cell: dict[str, Any], card: Card | None, metric: Metric) -> dict[str, specs.Spec]:
+def model_charts(cell: dict[str, Any], card: Card | None, metric: Metric, colour: str) -> dict[str, specs.Spec]:
     """Make the charts of one model on one data set."""
     made = {}
     if len(cell["curve"]) > 1:
-        made["curve"] = specs.single_curve(cell["curve"], metric)
+        made["curve"] = specs.single_curve(cell["curve"], metric, colour)
     if cell["importances"]:
         rows = [{"key": key.partition(".")[2], "share": share} for key, share in cell["importances"].items()]
         made["importances"] = specs.importance_chart(rows)

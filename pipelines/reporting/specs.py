@@ -171,18 +171,18 @@ def curve_chart(rows: Rows, models: Sequence[str], metric: Metric) -> Spec:
     return chart(rows, f"Validation {metric.title} of the final runs by epoch, means over the seeds", layers)
 
 
-def single_curve(rows: Rows, metric: Metric) -> Spec:
-    """Draw one model's validation metric over epochs. A row has epoch, value and best."""
+def single_curve(rows: Rows, metric: Metric, colour: str) -> Spec:
+    """Draw one model's validation metric over epochs, in its colour. A row has epoch, value and best."""
     encoding = {
         "x": count("epoch", "epoch"),
         "y": value("value", f"valid {metric.title}"),
         "tooltip": tooltip({"epoch": "epoch", "value": f"valid {metric.title}"}),
     }
     layers = [
-        {"mark": "line", "encoding": encoding},
+        {"mark": {"type": "line", "color": colour}, "encoding": encoding},
         {
             "transform": [{"filter": "datum.best"}],
-            "mark": {"type": "point", "filled": True, "size": 60},
+            "mark": {"type": "point", "filled": True, "size": 60, "color": colour},
             "encoding": encoding,
         },
     ]

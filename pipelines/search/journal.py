@@ -19,7 +19,7 @@ from pipelines.project.metric import Metric
 from pipelines.project.params import TuneParams
 
 # Attributes of the study and of its trials.
-SECONDS = "seconds"  # how long its searches have run
+SECONDS = "seconds"  # of a study: how long its searches have run; of a trial: how long it has trained
 INTERRUPTED = "interrupted"  # a search ended before the trial had an epoch, or was killed: no part of the budget
 ENDED_BY_BUDGET = "ended_by_budget"  # the trial counts with the epochs that it had when the time budget was spent
 REASON = "reason"  # why the trial failed
@@ -164,7 +164,7 @@ def trials_table(trials: list[FrozenTrial], metric: Metric) -> pl.DataFrame:
             "valid": None if trial.value is None else metric.score(trial.value),
             "best_epoch": best_step(trial),
             "epochs": max(trial.intermediate_values, default=0),
-            "seconds": round(trial.duration.total_seconds(), 2) if trial.duration else None,
+            "seconds": seconds_of(trial),
             **trial.params,
             REASON: "ended by tune.time_budget_s"
             if ENDED_BY_BUDGET in trial.user_attrs
@@ -173,6 +173,13 @@ def trials_table(trials: list[FrozenTrial], metric: Metric) -> pl.DataFrame:
         for trial in trials
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def seconds_of(trial: FrozenTrial) -> float | None:
+    """Return how long a trial trained. Of trials from before this was noted, it includes the wait for a worker."""
+    waited = trial.duration.total_seconds() if trial.duration else None
+    seconds = trial.user_attrs.get(SECONDS, waited)
+    return None if seconds is None else round(seconds, 2)
 
 
 def best_step(trial: FrozenTrial) -> int | None:

@@ -5,10 +5,8 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from pipelines.project.settings import CTR, Setting
+from pipelines.project.settings import CTR, RECIPE, Setting
 from search_spaces.shared import Space, contains, paper_setting
-
-KEY = "training.recipe"
 
 # λ of the published logs on Frappe: a batch's mean loss + λ ‖V‖² / 2 (BARS, Zhu et al. 2022). Models whose first
 # setting is of such a log have it in PAPER. Batch norm makes what small embeddings give large again. Without it, 0.05
@@ -46,10 +44,10 @@ def with_recipes(
     Ranges become as wide as these settings need. A space of one recipe stays without this key.
     """
     batch_size = fixed.get("training.batch_size", CTR["batch_size"])
-    settings = [{KEY: recipe, **first_setting(recipe, model, family, batch_size)} for recipe in recipes]
+    settings = [{RECIPE: recipe, **first_setting(recipe, model, family, batch_size)} for recipe in recipes]
     wide = {key: widened(each, [setting[key] for setting in settings]) for key, each in space.items()}
     if len(recipes) > 1:
-        wide[KEY] = CategoricalDistribution(tuple(recipes))
+        wide[RECIPE] = CategoricalDistribution(tuple(recipes))
     return wide, settings
 
 

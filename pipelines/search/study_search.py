@@ -16,6 +16,7 @@ from pipelines.search.journal import (
     INTERRUPTED,
     NODE,
     REASON,
+    SECONDS,
     SURROUNDINGS,
     tried_settings,
 )
@@ -41,6 +42,7 @@ class StudySearch(Searcher):
         super().__init__(metric=METRIC, mode="min")
         self.study, self.space, self.known, self.surroundings = study, space, known, surroundings
         self.trials: dict[str, Trial] = {}
+        self.seconds: dict[str, float | None] = {}  # that each trial has trained
         self.stopped: set[str] = set()  # the trials that the scheduler has stopped
         self.kept: set[str] = set()  # the trials that it must not stop
         self.ended: str | None = None  # why the search must end
@@ -76,11 +78,13 @@ class StudySearch(Searcher):
         self.study.tell(trial, state=TrialState.FAIL)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.seconds[trial_id] = result.get("time_total_s")
         if REASON not in result:
             self.trials[trial_id].report(result[METRIC], result["epoch"])
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         trial, result = self.trials.pop(trial_id), result or {}
+        self.note_seconds(trial, result.get("time_total_s", self.seconds.get(trial_id)))
         if "node_ip" in result:
             trial.set_user_attr(NODE, result["node_ip"])
         if OTHER_CODE in result:
@@ -99,13 +103,19 @@ class StudySearch(Searcher):
         else:
             self.study.tell(trial, result[METRIC])
 
+    def note_seconds(self, trial: Trial, seconds: float | None) -> None:
+        """Note how long a trial trained. The study's own times include its wait for a worker."""
+        if seconds is not None:
+            trial.set_user_attr(SECONDS, seconds)
+
     def end_by_budget(self) -> None:
         """Complete the trials that the time budget ended, of which Tune says nothing.
 
         Each counts with the best of its epochs, and is marked; without an epoch, it is no part of the budget.
         """
         reported = {trial.number: trial.intermediate_values for trial in self.study.get_trials(deepcopy=False)}
-        for trial in self.trials.values():
+        for trial_id, trial in self.trials.items():
+            self.note_seconds(trial, self.seconds.get(trial_id))
             if values := reported[trial.number]:
                 trial.set_user_attr(ENDED_BY_BUDGET, True)
                 self.study.tell(trial, min(values.values()))

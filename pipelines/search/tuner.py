@@ -33,7 +33,7 @@ from pipelines.project.params import Params, TuneParams
 from pipelines.project.provenance import versions
 from pipelines.project.records import command
 from pipelines.project.seeds import seed_for
-from pipelines.project.settings import RECIPES, Setting, resolve
+from pipelines.project.settings import RECIPE, RECIPES, Setting, resolve
 from pipelines.search.journal import (
     REASON,
     SECONDS,
@@ -48,7 +48,7 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.progress import TrialTable
-from pipelines.search.recipes import KEY, with_recipes
+from pipelines.search.recipes import with_recipes
 from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
 from pipelines.search.spaces import check_space, num_settings
@@ -100,7 +100,7 @@ def recipes_of(cell: Cell, params: Params) -> dict[str, Any]:
     """Describe the recipes of a search, unless there is only the paper's."""
     if params.tune.recipes == ["paper"]:
         return {}
-    trainings = {recipe: resolve({KEY: recipe}, cell.training)[1] for recipe in params.tune.recipes}
+    trainings = {recipe: resolve({RECIPE: recipe}, cell.training)[1] for recipe in params.tune.recipes}
     return {
         f"tune.recipes {recipe}": [RECIPES[recipe], behaviour_of(cell.model, trainings[recipe])] for recipe in trainings
     }
@@ -144,7 +144,7 @@ def fixed_setting(model: str, params: Params) -> dict[str, Any]:
         if key not in known:
             raise ValueError(f"tune.fixed: {key!r} is in no search space; known: {', '.join(sorted(known))}")
     fixed = {key: value for key, value in params.tune.fixed.items() if key in shared.get_space(model)}
-    return {**fixed, KEY: "ctr"} if params.tune.recipes == ["ctr"] else fixed
+    return {**fixed, RECIPE: "ctr"} if params.tune.recipes == ["ctr"] else fixed
 
 
 def known_keys() -> set[str]:

@@ -24,6 +24,7 @@ from pipelines.project.golden_files import SEED, Figures, accepted, differences,
 from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.params import TrainingParams
 from pipelines.project.seeds import seed_for
+from pipelines.project.settings import RECIPES
 from pipelines.training.loop import Epoch, predict, train
 from pipelines.training.metrics import compute_metrics, on_resamples
 from pipelines.training.optimizers import TAKE, roles_of
@@ -65,6 +66,7 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "min_data_per_group": 2,
 }
 TRAINING = TrainingParams(learning_rate=0.1, batch_size=64, max_epochs=3, l2=0.01, l2_field=0.05, l2_attention=0.02)
+SOONER = {"batch_size": 64, "learning_rate": 0.3, "gradient_clip": 5.0, "max_epochs": 12}  # for recipes
 L1 = 0.01  # of FTRL-proximal, which alone has it
 
 
@@ -235,6 +237,22 @@ def optimizer_behaviour(optimizer: str) -> Figures:
     return found
 
 
+def recipes_behaviour() -> Figures:
+    """Train the plain model by each recipe but the paper's, and return parameters and figures.
+
+    On so few rows, its schedule and its limit of gradients act only with a higher rate and a lower limit.
+    """
+    split, found = splits()["few features"], {}
+    for recipe, changes in RECIPES.items():
+        if changes:
+            torch.manual_seed(SEED)
+            model = PlainModel(split.schema["field_dims"])
+            training = TRAINING.model_copy(update={**changes, **SOONER})
+            epochs = train(model, split.train, split.valid, training)
+            found[recipe] = {"training": dict(changes), "figures": figures(model, epochs, split)}
+    return found
+
+
 def protocol_behaviour() -> Figures:
     """Compute metrics of fixed logits, seeds of some keys, and the defaults of training."""
     rng = np.random.default_rng(SEED)
@@ -270,6 +288,7 @@ def behaviours() -> dict[str, Callable[[], Figures]]:
     return {
         "protocol": protocol_behaviour,
         "metrics": metrics_behaviour,
+        "recipes": recipes_behaviour,
         **{f"optimizers/{name}": functools.partial(optimizer_behaviour, name) for name in OPTIMIZERS},
         **{name: functools.partial(model_behaviour, name) for name in models},
         **{f"spaces/{name}": functools.partial(space_behaviour, name) for name in models},

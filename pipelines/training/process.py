@@ -1,8 +1,10 @@
 """Prepare a process for training, and ask for its device and memory."""
 
+import contextlib
 import ctypes
 import resource
 import sys
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -31,6 +33,14 @@ def prepare_process(num_threads: int | None = None) -> None:
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def forget_peak_memory() -> None:
+    """Let `peak_memory_mb` start anew, in a worker that has trained before. Only Linux and CUDA can."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_mb() -> float:

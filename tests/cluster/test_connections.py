@@ -61,6 +61,16 @@ def test_with_the_token_it_is_used(ray_address):
     assert connect(RAY_ADDRESS=ray_address)[:2] == (0, "")
 
 
+def test_a_process_that_has_connected_itself_keeps_its_cluster(ray_address):
+    script = f"import ray; ray.init({ray_address!r}, logging_level=40)\n"
+    script += "from pipelines.project.cluster import environment_of_cluster\n"
+    script += "with environment_of_cluster() as environment: print(environment['RAY_ADDRESS'])\n"
+    script += "print(ray.is_initialized())"
+    kept = {key: value for key, value in os.environ.items() if key not in ("RAY_ADDRESS", CHECKED)}
+    done = subprocess.run([sys.executable, "-c", script], env=kept, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == [ray_address, "True"], done.stderr
+
+
 @pytest.mark.fault("network")
 def test_a_cluster_that_asks_for_no_token_is_refused():
     script = "import os, subprocess, sys, ray; ray.init(address='local', include_dashboard=False, logging_level=40); "

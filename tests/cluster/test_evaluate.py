@@ -23,7 +23,7 @@ from pipelines.training.start import num_params
 
 FIGURES = {*(f"test_{name}" for name in METRICS), *(f"valid_{name}" for name in EVERY_EPOCH)}
 FILES = ("metrics.json", "curves.csv", "resamples.csv")
-COUNTS = {"best_epoch", "epochs", "seconds_per_epoch"}
+COUNTS = {"best_epoch", "epochs", "seconds_per_epoch", "peak_memory_mb"}
 
 
 def metrics(project):
@@ -45,6 +45,7 @@ def test_metrics_json_has_mean_and_deviation_of_each_figure_over_the_seeds(searc
     assert found["num_seeds"] == 2
     for figures in seeds:
         assert set(figures) == FIGURES | COUNTS
+        assert 50 < figures["peak_memory_mb"] < 2000
     for name in FIGURES | COUNTS:
         first, second = (figures[name] for figures in seeds)
         assert found[f"{name}_mean"] == pytest.approx((first + second) / 2)

@@ -21,6 +21,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 DEMO_STAGES = yaml.safe_load((ROOT / "demo" / "dvc.yaml").read_text())["stages"]
 PAPER_STAGES = yaml.safe_load((ROOT / "paper" / "dvc.yaml").read_text())["stages"]
 SPLITS_STAGES = yaml.safe_load((ROOT / "splits" / "dvc.yaml").read_text())["stages"]
+BOARD_STAGES = yaml.safe_load((ROOT / "board" / "dvc.yaml").read_text())["stages"]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
 SPLITS_PARAMS = yaml.safe_load((ROOT / "splits" / "params.yaml").read_text())
 PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
@@ -33,6 +34,7 @@ PLUMBING = {
 GATHER = ("leaderboard", "significance", "report")  # the stages that read the cells of all data sets
 TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
 OWN = "data/own/${item.dataset}.json"  # the list of a user's own files
+RECIPES = "behaviour/recipes.json"
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
@@ -197,8 +199,9 @@ def test_pages_come_after_the_cells_of_all_data_sets_of_params(tmp_path, name):
         (ROOT / "demo", DEMO_STAGES),
         (ROOT / "paper", PAPER_STAGES),
         (ROOT / "splits", SPLITS_STAGES),
+        (ROOT / "board", BOARD_STAGES),
     ],
-    ids=["root", "demo", "paper", "splits"],
+    ids=["root", "demo", "paper", "splits", "board"],
 )
 def test_params_are_valid_and_have_the_keys_that_stages_depend_on(folder, stages):
     load_params(folder / "params.yaml")
@@ -239,13 +242,18 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
     assert set(DEMO_STAGES[stage]["params"]) == set(STAGES[stage]["params"])
 
 
-@pytest.mark.parametrize("folder", ["paper", "splits"])
 @pytest.mark.parametrize(
-    "stage", sorted(STAGES.keys() - {"report", "own_files"})
-)  # each of them has a report of its own, and no own files
+    ("folder", "stage"),
+    [
+        (folder, stage)
+        for folder in ("paper", "splits", "board")
+        for stage in STAGES
+        if stage not in ("own_files", *(["report"] if folder != "board" else []))  # a report of its own, no own files
+    ],
+)
 def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(stage, folder):
     def deps(content):
-        return set(content.get("deps", []))
+        return set(content.get("deps", [])) - {RECIPES}
 
     stages = yaml.safe_load((ROOT / folder / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
     assert deps(stages[stage]) == deps(STAGES[stage]) - {OWN}
@@ -254,6 +262,14 @@ def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(st
         key: value for key, value in STAGES[stage].items() if key in rest
     }
     assert rest == STAGES[stage].keys() - {"deps"}
+
+
+@pytest.mark.parametrize(("folder", "stages"), [("", STAGES), ("paper", PAPER_STAGES), ("board", BOARD_STAGES)])
+def test_what_trains_by_other_recipes_than_the_papers_depends_on_them(folder, stages):
+    recipes = load_params(ROOT / folder / "params.yaml").tune.recipes != ["paper"]
+    for stage in ("tune", "evaluate"):
+        deps = {dep.removeprefix("../") for dep in stages[stage].get("do", stages[stage])["deps"]}
+        assert (RECIPES in deps) == recipes
 
 
 def test_the_report_waits_for_the_code_and_the_results_that_it_shows():
@@ -421,6 +437,8 @@ def test_git_ignores_data_and_searches_but_no_code_or_results(tmp_path):
         "params.yaml",
         "demo/params.yaml",
     ]
+    ignored += ["board/predictions/frappe-nfm/fm/seed-0.npz", "board/results/report.html"]
+    kept += ["board/dvc.lock", "board/results/frappe-nfm/fm/metrics.json", "board/results/leaderboard.json"]
     kept += ["splits/dvc.lock", "splits/results/frappe/fm/metrics.json"]
     kept += ["paper/dvc.lock", "paper/results/frappe-nfm/fm/metrics.json", "paper/results/leaderboard.json"]
     kept += ["results/frappe/fm/best.json", "results/frappe/fm/metrics.json", "results/leaderboard.json"]

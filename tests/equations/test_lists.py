@@ -7,7 +7,7 @@ import torch
 
 from models import registry
 from models.kernels.features import Bags
-from models.layers.batch import Batch
+from models.layers.batch import Batch, PaddedLists
 from models.layers.embeddings import tables
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
@@ -21,7 +21,11 @@ BAGS = Bags(
     torch.tensor([element for elements in LISTS for element in elements]).int(),
     torch.tensor([0, *torch.tensor([len(elements) for elements in LISTS]).cumsum(0).tolist()]),
 )
+PADDED = torch.full((len(LISTS), 4), -1)
+for number, elements in enumerate(LISTS):
+    PADDED[number, : len(elements)] = torch.tensor(elements)
 MODELS = registry.list_models()
+TAKE_LISTS = [name for name in MODELS if name != "poly2" and registry.is_by_gradient(registry.get_model(name))]
 SMALL = {"embed_dim": 4, "attention_dim": 3, "field_embed_dim": 3, "hidden_dims": [4], "num_buckets": 50}
 SMALL |= {"embed_dim_2": 3, "hidden_dims_2": [4], "gate_hidden_dims": [3], "num_heads": 2, "head_dim": 3}
 SMALL |= {"num_neurons": 6, "block_dim": 5, "num_rows": 2}
@@ -61,7 +65,7 @@ def with_means(model):
     return model
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if registry.is_by_gradient(registry.get_model(name))])
+@pytest.mark.parametrize("name", TAKE_LISTS)
 @pytest.mark.parametrize("with_values", [False, True])
 def test_a_list_counts_as_the_mean_of_its_elements_with_and_without_kernels(name, with_values):
     model, x = create(name), ids(30)
@@ -76,6 +80,8 @@ def test_a_list_counts_as_the_mean_of_its_elements_with_and_without_kernels(name
         gradients[kernels] = [parameter.grad.to_dense() for parameter in model.parameters()]
     for plain, fast in zip(*gradients.values(), strict=True):
         assert torch.allclose(plain, fast, atol=1e-10)
+    x, lists = x.where(x < FIRST, 0), PADDED[x[:, 3:] - FIRST]
+    assert torch.allclose(model(Batch(x, values, padded=PaddedLists(lists, [3]))), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("optimizer", ["adagrad", "adam", "ftrl"])
@@ -98,8 +104,15 @@ def test_a_model_without_gradients_refuses_lists(name):
         train(registry.create(name, FIELD_DIMS, {}, FIELDS), rows, rows, TrainingParams())
 
 
+def test_a_model_that_hashes_pairs_of_features_refuses_lists():
+    with pytest.raises(ValueError, match=r"^poly2 hashes pairs of features, and a list is none"):
+        create("poly2")(Batch(ids(3), bags=BAGS))
+
+
 def test_a_field_that_a_model_needs_by_name_can_not_hold_lists():
     model = registry.create("mf", (6, 7), {"embed_dim": 4}, ("user", "item"))
     lists = Bags(13, BAGS.elements - 9, BAGS.offsets)
     with pytest.raises(ValueError, match="needs a field by name that holds lists"):
         model(Batch(torch.tensor([[0, 14]]).int(), bags=lists))
+    with pytest.raises(ValueError, match="needs a field by name that holds lists"):
+        model(Batch(torch.tensor([[0, 0]]).int(), padded=PaddedLists(torch.tensor([[[7, 8]]]), [1])))

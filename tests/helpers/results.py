@@ -7,6 +7,7 @@ import numpy as np
 from experiment import mean_by_epoch
 from optuna.trial import TrialState, create_trial
 
+from pipelines.data.card import Card, Known, KnownPairs, RawFile
 from pipelines.evaluation import final_runs
 from pipelines.evaluation.results import Best, Declined, Run, Seed, Summary
 from pipelines.project.files import write_text
@@ -47,6 +48,15 @@ def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, inte
     record = Best(model=folder.name, dataset=folder.parent.name, metric=metric, **found)
     write_record(folder / "best.json", record)
     write_record(folder / "metrics.json", summary)
+
+
+def write_card(folder, split):
+    """Write the card of a data set one of whose sources is not the released file."""
+    pairs = KnownPairs(fields=["user", "item"], positives=Known(known=7, rows=8), negatives=Known(known=0, rows=9))
+    files = [RawFile(name="a.csv", sha256="0", source="a.zip", released=False, difference="it is shorter")]
+    sizes = {"field_dims": {}, "num_rows": {}, "num_positives": {}}
+    card = Card(dataset=folder.name, split=split, known_pairs=pairs, raw_files=files, **sizes)
+    write_record(folder / "card.json", card)
 
 
 def write_trials(folder, *trials):

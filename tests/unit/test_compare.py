@@ -4,6 +4,7 @@ import pytest
 
 from pipelines import compare
 from pipelines.training.cell import Cell
+from results import write_card
 
 MODELS = ["fm", "lr", "mean", "pitf"]  # mean has no gradients; pitf needs a field tag, which the data lacks
 
@@ -22,8 +23,10 @@ def compared(project, monkeypatch):
     return run
 
 
-def test_every_model_has_a_row_of_both_recipes_and_one_that_declines_its_reason(compared):
+def test_every_model_has_a_row_of_both_recipes_and_one_that_declines_its_reason(compared, project):
+    write_card(project.root / "results" / "synthetic", split="random")
     rows, page = compared()
+    assert "Data: a.zip is not the released file: it is shorter." in page
     assert rows.keys() == {"fm", "lr"}
     for row in rows.values():
         assert row.keys() == {"paper", "ctr"}

@@ -21,7 +21,7 @@ from pipelines.project.params import TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
 from pipelines.project.records import write_record
-from results import write_cell
+from results import write_cell, write_trials
 
 MODELS, SEEDS = ("lr", "fm"), 2
 SETTINGS = {
@@ -83,12 +83,18 @@ def test_means_of_seeds_and_of_chosen_runs_are_tested_once_and_named_on_the_boar
     summary = json.loads((copied.results("fm") / "metrics.json").read_text())
     assert fm["num_params"] == 2 * summary["num_params"]
     assert fm["seconds_per_epoch"] == pytest.approx(2 * summary["seconds_per_epoch_mean"])
+    for epochs, model in enumerate(MODELS, 1):
+        write_trials(copied.results(model), ("COMPLETE", 1, epochs, 0.3))
     leaderboard.main(copied.params)
     rows = json.loads((copied.root / "results" / "leaderboard.json").read_text())
     assert {row["model"]: row.get("kind") for row in rows} == {
         "lr": None, "fm": None, **{name: each["kind"] for name, each in found.items()}
     }  # fmt: skip
     assert rows == sorted(rows, key=lambda row: row["test_rmse_mean"])
+    searches = {row["model"]: row["search_seconds"] for row in rows}
+    assert searches["fm, mean of 2 seeds"] == searches["fm"] > 0
+    models = {member.split()[0] for member in of_models["members"]}
+    assert searches[of_models["name"]] == pytest.approx(sum(searches[model] for model in models))
     page = (copied.root / "results" / "leaderboard.md").read_text()
     assert f"| fm, mean of 2 seeds | {fm['test']['rmse']:.4f} | " in page
     assert "chosen on validation rows" in page

@@ -119,6 +119,9 @@ def test_the_best_epoch_is_that_of_the_metric():
     figures = final_runs.seed_figures(run, "rmse")
     assert (figures.best_epoch, figures.valid_auc, figures.epochs) == (3, 0.6, 3)
     assert figures.seconds_per_epoch == 2.0
+    assert "peak_memory_mb" not in figures.model_dump()
+    with_memory = final_runs.seed_figures(run.model_copy(update={"peak_memory_mb": 400.0}), "rmse")
+    assert with_memory.model_dump()["peak_memory_mb"] == 400.0
 
 
 def test_one_seed_has_no_deviation_and_three_have_that_of_a_sample():

@@ -1,23 +1,23 @@
 import json
 import re
+from itertools import product
 
 import polars as pl
 import pytest
 from rich.console import Console
 
-from pipelines.data.card import Card, Known, KnownPairs, RawFile
+from pipelines.evaluation.published import of_others
 from pipelines.leaderboard import main
 from pipelines.project.files import noted_failure
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
 from pipelines.project.paths import Paths
-from pipelines.project.records import write_record
-from results import with_spread, write_cell, write_declined
+from results import with_spread, write_card, write_cell, write_declined, write_trials
 
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
     "test_logloss_std", "valid_rmse", "valid_auc", "valid_logloss", "num_params", "seconds_per_epoch", "num_trials",
-    "num_seeds", "published_rmse", "other_behaviour",
+    "num_seeds", "search_seconds", "published", "other_behaviour",
 }  # fmt: skip
 HEAD = [
     "model", "test RMSE", "test AUC", "test logloss", "valid RMSE", "parameters", "s / epoch", "trials", "seeds",
@@ -112,11 +112,12 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
         "seconds_per_epoch": 1.234,
         "num_trials": 12,
         "num_seeds": 5,
-        "published_rmse": 0.3321,
+        "search_seconds": None,
+        "published": 0.3321,
         "other_behaviour": False,
     }
     assert {key: cells[1][key] for key in KEYS} == pytest.approx(expected)
-    assert [cell["published_rmse"] for cell in cells] == [0.3071, 0.3321, None, None, None, None]
+    assert [cell["published"] for cell in cells] == [0.3071, 0.3321, None, None, None, None]
 
 
 def test_the_order_of_data_sets_is_that_of_params(board):
@@ -331,6 +332,27 @@ def test_a_narrow_terminal_shows_fewer_columns_and_cuts_none(board, monkeypatch,
     assert "seeds" in (board.root / "results" / "leaderboard.md").read_text()
 
 
+def test_published_figures_are_those_of_the_metric_that_decides(board):
+    board.set_params(["frappe-nfm", "movielens"], ["fm", "ifm"], metric="auc")
+    for dataset, model in product(("frappe-nfm", "movielens"), ("fm", "ifm")):
+        board.add(dataset, model, 0.5, metric="auc", valid_auc=0.9)
+    published = {(row["dataset"], row["model"]): row["published"] for row in board.gather()}
+    rows = of_others("frappe-nfm")
+    fm = max(row["auc"] for row in rows if row["model"] == "fm")
+    assert published == {("frappe-nfm", "fm"): fm, **dict.fromkeys(published.keys() - {("frappe-nfm", "fm")})}
+    assert board.tables()["frappe-nfm"][0]["published AUC"] == f"{fm:.4f}"
+    page = (board.root / "results" / "leaderboard.md").read_text()
+    assert f"The best published AUC is {rows[0]['auc']:.4f}: {rows[0]['name']} ({rows[0]['source']})." in page
+    assert page.count("The best published") == 1  # of movielens there is none
+
+
+def test_the_minutes_of_a_search_are_those_of_its_trials(board):
+    fill(board)
+    write_trials(board.folder("frappe", "fm"), ("COMPLETE", 1, 3, 0.3), ("PRUNED", 1, 6, 0.4))
+    assert [cell["search_seconds"] for cell in board.gather()] == [None, 90.0, None, None, None, None]
+    assert [row["search min"] for row in board.tables()["frappe"]] == ["–", "1.5", "–"]
+
+
 def test_without_published_figures_there_is_no_column_for_them(board):
     board.set_params(["movielens"], ["lr"])
     board.add("movielens", "lr", 0.5)
@@ -387,16 +409,12 @@ def test_a_card_says_how_many_pairs_are_known_and_which_files_are_not_released(b
     fill(board)
     board.gather()
     assert "training positive" not in (board.root / "results" / "leaderboard.md").read_text()
-    pairs = KnownPairs(fields=["user", "item"], positives=Known(known=7, rows=8), negatives=Known(known=0, rows=9))
-    files = [RawFile(name="a.csv", sha256="0", source="a.zip", released=False, difference="it is shorter")]
-    card = {"dataset": "frappe", "field_dims": {}, "num_rows": {}, "num_positives": {}}
     for split, why in (
         ("random", ""),
         ("new_pairs", ", because the split keeps all rows with the same pair on one side"),
     ):
-        write_record(board.root / "results" / "frappe" / "card.json",
-                     Card(**card, split=split, known_pairs=pairs, raw_files=files))  # fmt: skip
-        published = {row["model"]: row["published_rmse"] for row in board.gather() if row["dataset"] == "frappe"}
+        write_card(board.root / "results" / "frappe", split=split)
+        published = {row["model"]: row["published"] for row in board.gather() if row["dataset"] == "frappe"}
         assert published["fm"] == (None if split == "new_pairs" else 0.3321)
         text = (board.root / "results" / "leaderboard.md").read_text()
         said = "87.5 % of the test positives and 0.0 % of the test negatives"

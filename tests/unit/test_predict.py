@@ -171,8 +171,9 @@ def test_rows_without_a_label_and_with_new_values_are_scored(own):
     assert 0 < score < 1
 
 
-def test_rows_come_from_standard_input(own, monkeypatch):
-    content = (own.root / "test.csv").read_bytes()
+@pytest.mark.parametrize("separator", [b";", b","])
+def test_rows_come_from_standard_input_as_the_data_set_s_files_are_or_with_commas(own, monkeypatch, separator):
+    content = (own.root / "test.csv").read_bytes().replace(b";", separator)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     assert scored(own, "-", "from_input.csv").equals(scored(own, own.root / "test.csv"))
 

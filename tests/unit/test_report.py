@@ -134,6 +134,24 @@ def test_a_model_has_one_colour_in_all_charts(project):
         assert {*re.findall(r"--colour: (#\w+)", row)} == {colour}
 
 
+def test_a_model_s_own_curve_has_its_colour_too(project):
+    for model in ("lr", "fm"):
+        project.add(model, 0.5)
+        write_runs(project.paths.results("mine", model), [[0.5, 0.6]] * 3, num_epochs=2)
+    charts = project.charts()
+    colours = [
+        {layer["mark"]["color"] for layer in charts[f"mine/model/{model}/curve"]["layer"]} for model in ("lr", "fm")
+    ]
+    assert colours == [{colour} for colour in specs.colours(["lr", "fm"]).values()]
+
+
+def test_memory_is_a_cost_of_the_models_whose_results_have_it(project):
+    project.add("lr", 0.5)
+    project.add("fm", 0.4, figures={"peak_memory_mb": 400.0})
+    rows = project.charts()["mine/pareto-memory"]["data"]["values"]
+    assert [(row["model"], row["memory"]) for row in rows] == [("fm", 400.0)]
+
+
 def test_the_same_results_give_the_same_page(project):
     project.add("fm", 0.4)
     assert project.page() == project.page()

@@ -271,6 +271,19 @@ def test_no_setting_is_drawn_twice_while_there_are_others():
     assert spaces.num_settings({**FINITE, "c": FloatDistribution(0.0, 1.0)}) == float("inf")
 
 
+def test_the_seconds_of_a_trial_are_those_of_its_training_without_its_wait_for_a_worker():
+    study = optuna.create_study(sampler=TPESampler(seed=1))
+    search = searcher(study, FINITE)
+    for name in ("ends", "waits", "is cut"):
+        search.suggest(name)
+    search.on_trial_complete("ends", {METRIC: 0.5, "epoch": 2, "time_total_s": 3.25})
+    for name in ("waits", "is cut"):
+        search.on_trial_result(name, {METRIC: 0.5, "epoch": 1, "time_total_s": 1.5})
+    search.on_trial_complete("waits", {METRIC: 0.4, "epoch": 2, "time_total_s": 4.0})
+    search.end_by_budget()
+    assert study_record.trials_table(study.trials, METRICS["rmse"])["seconds"].to_list() == [3.25, 4.0, 1.5]
+
+
 def test_a_space_without_a_setting_left_ends_the_search(prepared, monkeypatch):
     monkeypatch.setattr(tuner, "cluster", lambda: pytest.fail("a trial was about to run"))
     study = optuna.create_study()

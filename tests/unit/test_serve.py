@@ -37,6 +37,7 @@ fields:
   price: {kind: number, scale: log}
   income: {kind: number, scale: bins, bins: 4}
   hour: {kind: time, column: when}
+  tags: {kind: list, separator: " "}
 """
 
 
@@ -52,6 +53,7 @@ def server(tmp_path_factory):
         "price": rng.lognormal(3, 1, 200).round(2),
         "income": rng.integers(1000, 9000, 200),
         "when": rng.integers(1_600_000_000, 1_700_000_000, 200),
+        "tags": [" ".join(rng.choice(["a", "b", "c"], size)) for size in rng.integers(0, 4, 200)],
     }
     table = pl.DataFrame({name: pl.Series(list(cells)) for name, cells in columns.items()})
     table.with_columns(click=pl.Series(rng.integers(2, size=200))).write_csv(root / "rows.csv")
@@ -89,6 +91,7 @@ def test_rows_have_the_probabilities_of_the_bundle_without_torch(server, ask):
     assert len({*server.scores}) > 100
     shuffled = [dict(reversed([*row.items()])) | {"more": 1} for row in server.rows[:3]]
     shuffled[0] |= {"user": 12.0}
+    shuffled[1] |= {"tags": server.rows[1]["tags"].split()}
     expected = ask([server.rows[0] | {"user": "12"}, *server.rows[1:3]])
     assert ask(shuffled) == expected
     assert not [each.path for each in psutil.Process(server.process.pid).memory_maps() if "libtorch" in each.path]
@@ -140,25 +143,21 @@ def test_the_types_of_the_columns_can_be_asked(server):
     content = json.loads(connection.getresponse().read())
     connection.close()
     body = content["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    types = {name: column["anyOf"][0]["type"] for name, column in body["items"]["properties"].items()}
+    properties = body["items"]["properties"]
+    assert {"type": "array", "items": {"type": "string"}} in properties.pop("tags")["anyOf"]
+    types = {name: column["anyOf"][0]["type"] for name, column in properties.items()}
     numbers = dict.fromkeys(("age", "price", "income"), "number")
     assert types == {"user": "string", "shop": "string", **numbers, "when": "string"}
-    assert (body["items"]["required"], body["maxItems"]) == ([*types], 1000)
+    assert (body["items"]["required"], body["maxItems"]) == ([*types, "tags"], 1000)
 
 
 def test_what_can_t_be_served_is_one_line(tmp_path):
-    (tmp_path / "bundle.json").write_text(
-        json.dumps({"fields": ["tags"], "fitted": {"tags": {"column": {"kind": "list"}}}})
-    )
-    module = runpy.run_path(str(SERVE))
-    with pytest.raises(ValueError, match=r"field tags holds lists, which the exported model does not take$"):
-        module["make_app"](tmp_path)
     with pytest.raises(SystemExit, match=r"^no .*model\.onnx: run factorbench export --bundle "):
-        module["main"](tmp_path)
+        runpy.run_path(str(SERVE))["main"](tmp_path)
 
 
 def test_a_batch_is_bounded(server, ask):
-    row = dict.fromkeys(server.rows[0], 1)
+    row = dict.fromkeys(server.rows[0], 1) | {"tags": ["a"]}
     assert ask([row] * 1000)[0] == 200
     status, answer = ask([row] * 1001)
     assert (status, answer["detail"][0]["type"]) == (422, "too_long")

@@ -9,7 +9,7 @@ import pytest
 from pipelines.evaluation.comparisons import groups, holm, welch
 from pipelines.project.metric import METRICS
 from pipelines.significance import main, markdown
-from results import write_cell, write_declined, write_runs
+from results import write_card, write_cell, write_declined, write_runs
 
 ROWS_SPREAD = 0.002  # of the RMSE over resamples, shared by all models
 
@@ -60,6 +60,16 @@ def test_welchs_p_is_the_area_under_both_tails_of_students_density():
     density = np.exp(log_constant) * (1 + x * x / freedom) ** (-(freedom + 1) / 2)
     assert welch(a, b) == pytest.approx(1 - np.trapezoid(density, x), abs=1e-8)
     assert welch(a, b) == welch(b, a)
+
+
+def test_the_page_says_which_files_are_not_the_released_ones(board):
+    for model in ("lr", "fm"):
+        board.add(model, 0.3)
+    board.compare()
+    assert "Data:" not in board.text("md")
+    write_card(board.root / "results" / "frappe", split="random")
+    board.compare()
+    assert "\nData: a.zip is not the released file: it is shorter.\n" in board.text("md")
 
 
 def test_samples_without_spread():
@@ -206,7 +216,7 @@ def test_a_metric_has_its_own_decimals_and_one_by_group_is_tested_over_groups(bo
     assert "| fm | 0.01000 ± 0.00008 |" in board.text("md")
     assert "| fm − ifm | -0.01000 |" in board.text("md")
     assert "the bootstrap over test rows, with" in board.text("md")
-    assert "the bootstrap over groups of test rows, with" in markdown({}, METRICS["group_auc"])
+    assert "the bootstrap over groups of test rows, with" in markdown({}, METRICS["group_auc"], {})
 
 
 def test_a_model_that_was_evaluated_before_the_metric_was_there_is_left_out(board):

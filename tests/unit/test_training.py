@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import mmap
 import subprocess
 import sys
 
@@ -434,3 +435,12 @@ def test_a_prediction_that_is_not_finite_is_an_error_wherever_rows_are_predicted
     for ask in (predict, lambda model, rows: evaluate(model, rows, "squared_error")):
         with pytest.raises(FloatingPointError, match=r"^150 of 150 predictions are not finite: lower training\."):
             ask(model, VALID)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_peak_memory_starts_anew():
+    with mmap.mmap(-1, 1 << 28) as memory:  # given back at its end, unlike what malloc gives
+        memory.write(b"1" * (1 << 28))
+    before = process.peak_memory_mb()
+    process.forget_peak_memory()
+    assert process.peak_memory_mb() < before - 200
