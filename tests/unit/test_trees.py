@@ -15,11 +15,21 @@ from pipelines.data.rows import Rows
 from pipelines.evaluation.bundles import RECORD, WEIGHTS, read_bundle
 from pipelines.project.files import file_digest
 from pipelines.project.params import TrainingParams
+from pipelines.search.recipes import with_recipes
 from pipelines.training.loop import predict, train
 from pipelines.training.start import new_model
+from search_spaces import shared
 
 BOOSTED = [name for name in registry.list_models() if registry.is_boosted(registry.get_model(name))]
-SETTINGS = {"lightgbm": {"trees_per_epoch": 5, "min_data_in_leaf": 2, "min_data_per_group": 1, "encoding": "both"}}
+SETTINGS = {
+    "lightgbm": {
+        "trees_per_epoch": 5,
+        "min_data_in_leaf": 2,
+        "min_data_per_group": 1,
+        "encoding": "both",
+        "num_leaves": 4,
+    }
+}
 
 
 def rows_of_bundle(num_rows=150):
@@ -153,3 +163,11 @@ def test_the_trees_of_the_best_epoch_are_left(name):
     reached = torch.nn.functional.softplus(-valid.labels * predict(model, valid)).mean().item()
     assert reached == pytest.approx(seen[0].valid["logloss"], abs=1e-6)
     assert len(model.forest.roots) == 5 + (name == "catboost")  # and its bias
+
+
+@pytest.mark.parametrize("name", BOOSTED)
+def test_the_recipe_of_gradients_leaves_the_learning_rate_of_trees(name):
+    space = shared.get_space(name)
+    wide, (paper, ctr) = with_recipes(space, name, "frappe", ["paper", "ctr"], {})
+    assert {key: ctr[key] for key in space} == {key: paper[key] for key in space}
+    assert {key: wide[key] for key in space} == space
