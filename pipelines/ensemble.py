@@ -62,7 +62,7 @@ def main(
     mixtures = [
         ensembles.mixture(f"{model}, mean of {len(runs)} seeds", "seeds", runs, rows, metrics, trials[model])
         for model, runs in by_model.items()
-        if len(runs) > 1
+        if len({run.scores["valid"].tobytes() for run in runs}) > 1  # in closed form, all seeds are the same
     ]
     chosen = ensembles.greedy(members, rows["valid"][0], metric, rows["valid"][1])
     if (runs := len({member.name for member in chosen})) > 1:  # one alone has a row already

@@ -160,6 +160,19 @@ def test_one_run_alone_is_as_good_as_its_model_also_where_predictions_are_clippe
     assert of_squares.predicted["valid"].tolist() == [1.0, 1.0, 1.0, -1.0]
 
 
+def test_seeds_that_predict_the_same_have_no_mean(copied):
+    folder = Paths(copied.root).predictions("synthetic", "lr")
+    first, second = (folder / f"seed-{seed}.npz" for seed in range(SEEDS))
+    shutil.copy(first, second)
+    summary = json.loads((copied.results("lr") / "metrics.json").read_text())
+    summary["seeds"]["1"] = summary["seeds"]["0"]
+    (copied.results("lr") / "metrics.json").write_text(json.dumps(summary))
+    ensemble.main("synthetic", copied.params)
+    names = [each["name"] for each in record(copied)["mixtures"]]
+    assert "fm, mean of 2 seeds" in names
+    assert "lr, mean of 2 seeds" not in names
+
+
 def test_a_folder_of_predictions_has_those_of_the_runs_alone(tmp_path):
     file = tmp_path / "studies" / "seed-0.npz"
     write_predictions(file, {"valid": np.zeros(2), "test": np.ones(3)})
