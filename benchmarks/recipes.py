@@ -26,7 +26,7 @@ from pipelines.training.process import prepare_process
 DATASET, MODELS, SIZES = "frappe-nfm", ("fm", "deepfm", "dcnv2"), (10, 32)
 MAX_EPOCHS = {"paper": 30, "ctr": 100}  # an epoch of batches of 128 takes ten times as long as one of 4096
 RACES = [*itertools.product(MODELS, SIZES, RECIPES)]
-RECIPES = ("model", "embed_dim", "recipe")
+KEYS = ("model", "embed_dim", "recipe")
 
 
 def measure(model: str, embed_dim: int, recipe: str, params: Params) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def main() -> None:
     """Measure what is not measured yet, and write the table."""
     path = ROOT / "recipes.json"
     records = json.loads(path.read_text("utf-8"))["records"] if path.exists() else []
-    measured = {tuple(record[key] for key in RECIPES): record for record in records}
+    measured = {tuple(record[key] for key in KEYS): record for record in records}
     params = load_params(Path(ROOT.parent / "params.yaml"))
     training = params.training.model_copy(update={"metric": "auc"})
     prepare_process(1)
@@ -58,7 +58,7 @@ def main() -> None:
 
 def rows(records: list[dict[str, Any]]) -> list[list[Any]]:
     """Build a row for each model and size."""
-    measured = {tuple(record[key] for key in RECIPES): record for record in records}
+    measured = {tuple(record[key] for key in KEYS): record for record in records}
     return [
         [model, embed_dim, *(cell for recipe in RECIPES for cell in cells(measured[model, embed_dim, recipe]))]
         for model, embed_dim in itertools.product(MODELS, SIZES)

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -27,6 +28,7 @@ COLOURS = {  # of models; no chart that relies on colour alone has two models of
     "lr": BLACK, "fm": GREY, "ffm": ORANGE, "afm": PURPLE, "afm_ffm": OLIVE, "nfm": GREEN, "deepfm": WINE,
     "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
 }  # fmt: skip
+FAR = 20  # times the median distance from the best model, at which a model leaves the picture
 JOINED = "joined: no difference shown"
 MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance of T · Fᵀ(V ⊙ V)"}  # of pairs
 FRAME = {"ec": RED, "lw": 1.4}
@@ -152,23 +154,32 @@ def reliability_chart(curves: Mapping[str, Sequence[tuple[float, float]]], title
 def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
     """Draw one panel per data set, with one row per model.
 
-    Bars at the right join models without a shown difference. `results` is the output of pipelines.significance.
+    Bars at the right join models without a shown difference. A model that is so much worse that the others could not be
+    told apart has an arrow and its figure. `results` is the output of pipelines.significance.
     """
     heights = [max(2, len(result["models"])) for result in results.values()]
     figure = Figure(figsize=(7.5, 0.25 * sum(heights) + 0.8 * len(heights) + 0.6))
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (dataset, result) in zip(axes, results.items(), strict=True):
         place = {entry["model"]: row for row, entry in enumerate(result["models"])}
-        for entry in result["models"]:
+        right = axis.get_yaxis_transform()  # x from 0 to 1 over the axes, y in rows of models
+        means = [entry[f"test_{metric.name}_mean"] for entry in result["models"]]
+        distances = [abs(mean - means[0]) for mean in means]
+        for entry, distance in zip(result["models"], distances, strict=True):
             y = place[entry["model"]]
             mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
             own = colour(entry["model"])
+            if distance > FAR * median(distances) > 0:
+                edge, aside = (0.01, 0.03) if metric.higher_is_better else (0.99, 0.97)
+                axis.plot(edge, y, "<" if metric.higher_is_better else ">", ms=5, color=own, transform=right)
+                side = "left" if metric.higher_is_better else "right"
+                axis.text(aside, y, metric.format(mean), ha=side, va="center", fontsize="small", transform=right)
+                continue
             axis.hlines(y, *entry["interval"], color=own, alpha=0.3, lw=6)
             axis.hlines(y, mean - std, mean + std, color=own, lw=2)
             axis.plot(mean, y, "o", ms=5, color=own)
         for number, group in enumerate(result["groups"]):
             ends = [place[group[0]] - 0.25, place[group[-1]] + 0.25]
-            right = axis.get_yaxis_transform()  # x from 0 to 1 over the axes, y in rows of models
             axis.plot([1.03 + 0.02 * number] * 2, ends, color=BLACK, lw=3.5, transform=right, clip_on=False)
         if not place:
             axis.text(0.5, 0.5, "no model to compare", ha="center", va="center", transform=axis.transAxes)

@@ -52,6 +52,7 @@ def test_a_command_that_ends_well(program):
 def test_a_command_looks_for_no_garbage_in_half_a_million_imported_objects(program):
     def command() -> None:
         started = []
+        gc.collect()
         gc.callbacks.append(lambda phase, _: started.append(phase))
         imported = [[] for _ in range(500_000)]
         gc.callbacks.pop()

@@ -103,6 +103,20 @@ def test_no_line_is_hidden_by_a_legend_and_none_is_cut_off_but_at_its_start():
     assert high > max(y for line in lines.values() for _, y in line[len(line) // 10 :])
 
 
+@pytest.mark.parametrize(("metric", "sign"), [("rmse", 1), ("auc", -1)])
+def test_a_model_far_from_the_best_does_not_squash_the_others(metric, sign):
+    means = {name: 0.7 + sign * away for name, away in (("ffm", 0), ("nfm", 1e-4), ("fm", 1e-3), ("mean", 0.2))}
+    entries = [
+        {"model": model, f"test_{metric}_mean": mean, f"test_{metric}_std": 1e-4, "interval": [mean - 1e-4, mean]}
+        for model, mean in means.items()
+    ]
+    (axis,) = charts.interval_chart({"frappe": {"models": entries, "groups": []}}, METRICS[metric]).axes
+    low, high = axis.get_xlim()
+    assert high - low < 0.01
+    assert [label.get_text() for label in axis.get_yticklabels()] == [*means]
+    assert [text.get_text() for text in axis.texts] == [METRICS[metric].format(means["mean"])]
+
+
 def test_bars_join_the_groups_and_stand_right_of_the_axes():
     entries = [
         {"model": model, "test_rmse_mean": rmse, "test_rmse_std": 0.01, "interval": [rmse - 0.02, rmse + 0.02]}

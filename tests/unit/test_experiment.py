@@ -237,7 +237,11 @@ def test_sampling_has_the_l2_that_is_best_on_average_over_the_shares():
     [
         ("max_epochs: 2", "max_epochs: 2\n  max_epochs: 3", "key 'max_epochs' occurs twice, again in line 8"),
         ("max_epochs: 2", "max_epochs: 010x", "defaults.max_epochs: Input should be a valid integer (got '010x')"),
-        ("max_epochs: 2", "epochs: 2", "defaults.max_epochs: Field required"),
+        (
+            "max_epochs: 2",
+            "epochs: 2",
+            "num_seeds (nearest: max_epochs)",
+        ),
         ("num_seeds: 2", "seeds: 2", "experiments.seeds.seeds: no such key; the keys here are: set, max_epochs, "),
         ("experiments:", "experiment:", "it must have the keys defaults and experiments"),
         ("x: 0.5", "x: 0.5\n    vary: model.dropout", "experiments.keep.x: a grid needs a list of numbers, got 0.5"),

@@ -248,7 +248,14 @@ def test_every_model_trains_for_two_epochs(call, model):
         pytest.skip("it declines this data set")
     small = {"embed_dim": 8, "attention_dim": 8, "num_buckets": 10_000, "hidden_dims": [8]}
     small |= {"hidden_dims_2": [8], "num_heads": 2, "head_dim": 4, "num_attention_layers": 1, "num_neurons": 20}
-    small |= {"mlp_dropout": 0.0, "num_layers": 1, "num_rows": 2, "cin_dims": [8], "trees_per_epoch": 20}
+    small |= {
+        "mlp_dropout": 0.0,
+        "num_layers": 1,
+        "num_rows": 2,
+        "cin_dims": [8],
+        "trees_per_epoch": 20,
+        "layer_norm": False,
+    }
     known = hyperparameters(model)
     options = [f"--set=model.{key}={value}" for key, value in small.items() if key in known]
     code, out, err = call("--json", *options, model=model)
