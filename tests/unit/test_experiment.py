@@ -240,7 +240,7 @@ def test_sampling_has_the_l2_that_is_best_on_average_over_the_shares():
         (
             "max_epochs: 2",
             "epochs: 2",
-            "num_seeds (nearest: max_epochs)",
+            "defaults.epochs: no such key; the keys here are: set, max_epochs, ",
         ),
         ("num_seeds: 2", "seeds: 2", "experiments.seeds.seeds: no such key; the keys here are: set, max_epochs, "),
         ("experiments:", "experiment:", "it must have the keys defaults and experiments"),
