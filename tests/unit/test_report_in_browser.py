@@ -110,6 +110,7 @@ class Reader:
         self.complaints = []
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
         self.page = context.new_page()
+        self.page.set_default_timeout(120_000)  # a busy machine is slow to draw
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.note(request.url))
