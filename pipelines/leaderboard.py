@@ -22,7 +22,7 @@ from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import EVERY_EPOCH, METRICS, Metric
 from pipelines.project.params import Params, TrainingParams, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.records import Missing, read_record
+from pipelines.project.records import Missing, command, read_csv, read_record
 from pipelines.reporting.pages import TEMPLATES, render
 from pipelines.reporting.tables import console, figure
 
@@ -159,9 +159,10 @@ def read_mixtures(paths: Paths, dataset: str, metric: str) -> tuple[list[dict[st
 def search_seconds(folder: Path) -> float | None:
     """Sum the seconds of all trials of a cell. Returns None where it has no table of trials."""
     file = folder / "trials.csv"
-    if not file.exists() or not file.read_text(encoding="utf-8"):  # as of a model that declines the data set
+    if not file.exists() or not file.stat().st_size:  # as of a model that declines the data set
         return None
-    return float(pl.read_csv(file, columns=["seconds"])["seconds"].fill_null(0).sum())
+    trials = read_csv(file, command("tune", folder.name, folder.parent.name))
+    return float(trials["seconds"].fill_null(0).sum())
 
 
 def mixture_row(dataset: str, mixture: Mixture, searches: Mapping[str, float | None]) -> dict[str, Any]:
@@ -180,7 +181,9 @@ def mixture_row(dataset: str, mixture: Mixture, searches: Mapping[str, float | N
         **{f"valid_{name}": value for name, value in mixture.valid.items()},
         "num_params": mixture.num_params,
         "seconds_per_epoch": mixture.seconds_per_epoch,
-        "search_seconds": None if mixture.kind == "default" else sum(searches.get(model) or 0.0 for model in models),
+        "search_seconds": None
+        if mixture.kind == "default"
+        else math.fsum(searches.get(model) or 0.0 for model in models),  # exact: a set has no order
         "num_trials": mixture.num_trials,
         "num_seeds": len(mixture.members),
         "published": None,

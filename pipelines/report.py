@@ -20,7 +20,7 @@ from pipelines.evaluation.published import Figure, published
 from pipelines.evaluation.ranks import rank_models
 from pipelines.evaluation.results import Best, command, read_best, read_summary
 from pipelines.evaluation.submissions import Submission, read_submissions
-from pipelines.leaderboard import columns, format_figure, rank, read_mixtures, read_row, why_missing
+from pipelines.leaderboard import columns, format_figure, rank, read_mixtures, read_row, search_seconds, why_missing
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
 from pipelines.project.metric import METRICS, Metric
@@ -354,7 +354,7 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric, num_random: flo
         "best": best,
         "seeds": summary.values(f"test_{metric.name}"),
         "made_by": summary.made_by,
-        "search_seconds": float(trials["seconds"].fill_null(0).sum()),
+        "search_seconds": search_seconds(folder),
         "final_seconds": float(curves["seconds"].sum()) if "seconds" in curves.columns else 0.0,
         "peak_memory_mb": summary.mean("peak_memory_mb"),
         "space": space,

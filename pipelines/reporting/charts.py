@@ -170,9 +170,10 @@ def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
             mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
             own = colour(entry["model"])
             if distance > FAR * median(distances) > 0:
-                edge, aside = (0.01, 0.03) if metric.higher_is_better else (0.99, 0.97)
-                axis.plot(edge, y, "<" if metric.higher_is_better else ">", ms=5, color=own, transform=right)
-                side = "left" if metric.higher_is_better else "right"
+                edge, aside, side, arrow = (
+                    (0.01, 0.03, "left", "<") if metric.higher_is_better else (0.99, 0.97, "right", ">")
+                )
+                axis.plot(edge, y, arrow, ms=5, color=own, transform=right)
                 axis.text(aside, y, metric.format(mean), ha=side, va="center", fontsize="small", transform=right)
                 continue
             axis.hlines(y, *entry["interval"], color=own, alpha=0.3, lw=6)

@@ -13,7 +13,7 @@ from pipelines.data.rows import load_rows
 from pipelines.evaluation import ensembles, final_runs
 from pipelines.evaluation.ensembles import Member, greedy, mean_of
 from pipelines.evaluation.predictions import copy_predictions, read_predictions, write_predictions
-from pipelines.evaluation.results import Run
+from pipelines.evaluation.results import Mixture, Run
 from pipelines.project import code
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS
@@ -171,6 +171,13 @@ def test_seeds_that_predict_the_same_have_no_mean(copied):
     names = [each["name"] for each in record(copied)["mixtures"]]
     assert "fm, mean of 2 seeds" in names
     assert "lr, mean of 2 seeds" not in names
+
+
+def test_the_seconds_of_many_searches_do_not_depend_on_their_order():
+    names = [f"model_{number}" for number in range(10)]
+    mixed = Mixture(name="ensemble", kind="models", members={f"{name} 0": 1 for name in names}, valid={}, test={},
+                    num_params=1, seconds_per_epoch=1.0, num_trials=1)  # fmt: skip
+    assert leaderboard.mixture_row("synthetic", mixed, dict.fromkeys(names, 0.1))["search_seconds"] == 1.0
 
 
 def test_a_folder_of_predictions_has_those_of_the_runs_alone(tmp_path):

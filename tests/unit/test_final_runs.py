@@ -30,6 +30,19 @@ def made_run(*valid_aucs):
     return Run(test=test, resamples=[], num_params=7, epochs=epochs, made_by=made_by("behaviour"))
 
 
+def test_final_runs_by_another_recipe_start_anew_when_the_recipe_changes(prepared, monkeypatch, tmp_path):
+    params = load_params(prepared.params)
+    cell = load_cell("lr", "synthetic", params, Paths(prepared.root))
+    names = []
+    for digest in ("a", "b"):
+        monkeypatch.setattr(final_runs, "digest", lambda name, digest=digest: digest)
+        settings = ({}, {"training.recipe": "ctr"})
+        names.append([final_runs.run_files(cell, setting, params, tmp_path)[0].parent.name for setting in settings])
+    (paper, ctr), (paper_later, ctr_later) = names
+    assert paper == paper_later
+    assert len({paper, ctr, ctr_later}) == 3
+
+
 def test_all_models_of_a_data_set_have_the_same_resamples(prepared):
     paths, params = Paths(prepared.root), load_params(prepared.params)
     test_rows = load_rows(paths.processed("synthetic"), "test")

@@ -351,6 +351,11 @@ def test_the_minutes_of_a_search_are_those_of_its_trials(board):
     write_trials(board.folder("frappe", "fm"), ("COMPLETE", 1, 3, 0.3), ("PRUNED", 1, 6, 0.4))
     assert [cell["search_seconds"] for cell in board.gather()] == [None, 90.0, None, None, None, None]
     assert [row["search min"] for row in board.tables()["frappe"]] == ["–", "1.5", "–"]
+    (board.folder("frappe", "fm") / "trials.csv").write_text("<<<<<<< ours\ntrial,seconds\n=======\n>>>>>>> theirs\n")
+    with pytest.raises(
+        ValueError, match=r"fm/trials.csv is damaged .line 1 has a merge conflict.*pipelines.tune --model fm"
+    ):
+        board.gather()
 
 
 def test_without_published_figures_there_is_no_column_for_them(board):
