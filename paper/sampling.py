@@ -30,7 +30,7 @@ SETTING |= {"training.learning_rate": 0.1, "training.batch_size": 512}
 def main(
     params: ParamsOption = Path("params.yaml"),
     num_rows: Annotated[int, typer.Option(help="Generated rows, three quarters of them to train.")] = 40_000,
-    max_epochs: Annotated[int, typer.Option(help="Epochs of each run; the best one counts.")] = 40,
+    max_epochs: Annotated[int, typer.Option(help="Epochs of each run; the best one counts.")] = 160,
     num_seeds: Annotated[int, typer.Option(help="Runs with each share of the pairs.")] = 3,
 ) -> None:
     """Train ifm_sampling with 5 % to 100 % of the pairs of 40 generated fields.
