@@ -11,6 +11,7 @@ from searches import cell_of
 from pipelines import cells, ensemble, leaderboard
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import ensembles, final_runs
+from pipelines.evaluation.board import mixture_row
 from pipelines.evaluation.ensembles import Member, greedy, mean_of
 from pipelines.evaluation.predictions import copy_predictions, read_predictions, write_predictions
 from pipelines.evaluation.results import Mixture, Run
@@ -199,7 +200,7 @@ def test_the_seconds_of_many_searches_do_not_depend_on_their_order():
     names = [f"model_{number}" for number in range(10)]
     mixed = Mixture(name="ensemble", kind="models", members={f"{name} 0": 1 for name in names}, valid={}, test={},
                     num_params=1, seconds_per_epoch=1.0, num_trials=1)  # fmt: skip
-    assert leaderboard.mixture_row("synthetic", mixed, dict.fromkeys(names, 0.1))["search_seconds"] == 1.0
+    assert mixture_row("synthetic", mixed, dict.fromkeys(names, 0.1))["search_seconds"] == 1.0
 
 
 def test_a_folder_of_predictions_has_those_of_the_runs_alone(tmp_path):
