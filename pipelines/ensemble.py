@@ -69,7 +69,7 @@ def main(
         for model, runs in by_model.items()
         if len({run.logits["valid"].tobytes() for run in runs}) > 1  # in closed form, all seeds are the same
     ]
-    chosen = ensembles.greedy(members, rows["valid"][0], metric, rows["valid"][1])
+    chosen = ensembles.greedy(ensembles.alike(members), rows["valid"][0], metric, rows["valid"][1])
     if (runs := len({member.name for member in chosen})) > 1:  # one alone has a row already
         mixtures.append(
             ensembles.mixture(f"ensemble of {runs} runs", "models", chosen, rows, metrics, sum(trials.values()))

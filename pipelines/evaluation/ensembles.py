@@ -7,7 +7,7 @@ averaged, those trained on cross-entropy take part with their label's expectatio
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,7 +22,7 @@ MOST_STEPS = 25  # of the greedy choice
 
 @dataclass(frozen=True)
 class Member:
-    """Hold a final run's logits `[rows]` by split, the loss that it was trained on, and what it costs."""
+    """Hold a final run's logits `[rows]` by split, its loss, and what it costs."""
 
     model: str
     seed: int
@@ -38,38 +38,40 @@ class Member:
 
 def predicted(logits: np.ndarray, loss: str) -> np.ndarray:
     """Turn logits into expectations of the label, in [−1, 1]."""
-    return predictions(torch.from_numpy(logits), loss).numpy()
+    return predictions(torch.from_numpy(logits).double(), loss).numpy()
 
 
-def alike(members: Sequence[Member], split: str) -> tuple[list[np.ndarray], str]:
-    """Return what can be averaged of each member, in float64, and the loss by which to read the mean."""
-    logits = [member.logits[split].astype(np.float64) for member in members]
-    losses = {member.loss for member in members}
-    if len(losses) == 1:
-        return logits, losses.pop()
-    labels = [
-        predicted(each, member.loss) if member.loss == "cross_entropy" else each
-        for each, member in zip(logits, members, strict=True)
+def alike(members: Sequence[Member]) -> list[Member]:
+    """Make members comparable: where losses differ, all predict the label itself."""
+    if len({member.loss for member in members}) < 2:
+        return list(members)
+    return [
+        replace(
+            member,
+            logits={split: predicted(each, member.loss) for split, each in member.logits.items()},
+            loss="squared_error",
+        )
+        if member.loss == "cross_entropy"
+        else member
+        for member in members
     ]
-    return labels, "squared_error"
 
 
 def mean_of(members: Sequence[Member], split: str, labels: np.ndarray, groups: np.ndarray | None = None) -> Predicted:
-    """Average members; one that occurs twice counts twice."""
-    logits, loss = alike(members, split)
-    mean = np.mean(logits, axis=0)
-    return Predicted(mean, predicted(mean, loss), labels, groups)
+    """Average members of one loss; one that occurs twice counts twice."""
+    mean = np.mean(np.array([member.logits[split] for member in members], dtype=np.float64), axis=0)
+    return Predicted(mean, predicted(mean, members[0].loss), labels, groups)
 
 
 def greedy(
     members: Sequence[Member], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
 ) -> list[Member]:
-    """Choose members for an ensemble on validation rows, with replacement.
+    """Choose members of one loss for an ensemble on validation rows, with replacement.
 
     This is forward selection as in Caruana et al. 2004, Ensemble Selection from Libraries of Models: each step adds the
     member with which the mean is best, and the best of all steps counts.
     """
-    logits, loss = alike(members, "valid")
+    logits, loss = [member.logits["valid"].astype(np.float64) for member in members], members[0].loss
     chosen: list[Member] = []
     found: list[tuple[float, int]] = []
     total = np.zeros(len(labels))

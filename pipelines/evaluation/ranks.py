@@ -1,7 +1,8 @@
-"""Compare models over data sets, by their ranks (Demšar 2006, Statistical Comparisons of Classifiers) and errors.
+"""Compare models over data sets, by their ranks and errors.
 
-Friedman's test asks whether the mean ranks differ at all. Nemenyi's says by how much two must differ: the critical
-difference. Each data set counts once, so few of them show little.
+The tests are those of Demšar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets. Friedman's test asks
+whether the mean ranks differ at all. Nemenyi's says by how much two must differ: the critical difference. Each data set
+counts once, so few of them show little.
 """
 
 import math
@@ -50,11 +51,11 @@ def rank_models(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
 
 
 def standings(tested: Mapping[str, Tested], metric: Metric) -> list[dict[str, Any]]:
-    """Compute mean ranks and improvabilities of the models that all data sets have, best rank first.
+    """Compute mean ranks and improvabilities of models over data sets, best rank first.
 
-    The improvability is 1 − error of the data set's best model / error: the share of a model's error that another model
-    avoids. The intervals are of bootstrap draws. Each draws data sets with replacement, and one resample of the test
-    rows of each. Returns nothing for one data set or one model.
+    Only models that all data sets have are compared. The improvability is 1 − error of the best model of a data set /
+    error: the share of a model's error that another model avoids. The intervals are of bootstrap draws. Each draws data
+    sets with replacement, and one resample of the test rows of each. Returns nothing for one data set or one model.
     """
     from scipy.stats import rankdata  # takes time to import
 

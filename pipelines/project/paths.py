@@ -61,7 +61,10 @@ class Paths:
         return self.root / "predictions" / dataset / model
 
     def ensembles(self, dataset: str) -> Path:
-        """Return the file of a data set's ensembles, outside of the folder of results that they are of."""
+        """Return the file of a data set's ensembles.
+
+        It is outside of the folder of results, on which it depends: DVC allows no circle.
+        """
         return self.root / "results" / "ensembles" / f"{dataset}.json"
 
     def card(self, dataset: str) -> Path:

@@ -12,7 +12,7 @@ from pipelines import cells, ensemble, leaderboard
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import ensembles, final_runs
 from pipelines.evaluation.board import mixture_row
-from pipelines.evaluation.ensembles import Member, greedy, mean_of
+from pipelines.evaluation.ensembles import Member, alike, greedy, mean_of
 from pipelines.evaluation.predictions import copy_predictions, read_predictions, write_predictions
 from pipelines.evaluation.results import Mixture, Run
 from pipelines.project import code
@@ -178,7 +178,7 @@ def test_the_mean_is_one_of_log_odds_and_of_labels_where_losses_differ():
     mean = mean_of(of_odds, "valid", labels)
     assert mean.scores == pytest.approx(np.log([3.0, 1 / 6]))
     assert mean.predicted == pytest.approx([0.5, 2 / 7 - 1])  # of probabilities 3/4 and 1/7
-    mean = mean_of([of_odds[0], member("fm", [0.2, -1.4])], "valid", labels)
+    mean = mean_of(alike([of_odds[0], member("fm", [0.2, -1.4])]), "valid", labels)
     assert mean.scores == pytest.approx([(0.8 + 0.2) / 2, (-0.6 - 1.4) / 2])
     assert mean.predicted == pytest.approx(mean.scores)
 
