@@ -143,8 +143,8 @@ def board(folder: Path) -> "pl.DataFrame":
     """Read the leaderboard of a folder: the best model first, and the deciding metric."""
     import polars as pl
 
-    from pipelines.leaderboard import columns
     from pipelines.project.params import load_params
+    from pipelines.reporting.board import columns
 
     rows = json.loads((folder / "results" / "leaderboard.json").read_text(encoding="utf-8"))
     table = pl.DataFrame(rows, infer_schema_length=None)

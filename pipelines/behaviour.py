@@ -65,12 +65,17 @@ def worst(name: str, found: list[Any]) -> str:
 def behaviours() -> dict[str, Callable[[], dict[str, Any]]]:
     """Map each golden file's name to the function that computes it."""
     from pipelines.data.behaviour import prepare_behaviour
-    from pipelines.evaluation.behaviour import evaluate_behaviour
+    from pipelines.evaluation.behaviour import ensemble_behaviour, evaluate_behaviour
     from pipelines.search.behaviour import search_behaviour
     from pipelines.training.behaviour import behaviours
 
-    stages = {"prepare": prepare_behaviour, "search": search_behaviour, "evaluate": evaluate_behaviour}
-    return {**behaviours(), **stages}
+    return {
+        **behaviours(),
+        "prepare": prepare_behaviour,
+        "search": search_behaviour,
+        "evaluate": evaluate_behaviour,
+        "ensemble": ensemble_behaviour,
+    }
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     """
     config, paths = load_params(params), Paths(params.parent)
     one_of("data set", dataset, config.datasets)
-    card = paths.card(dataset)
-    shared = [file for file in (card, paths.ensembles(dataset)) if file.exists()]
-    cells = {"data": {file.name: file_digest(file) for file in shared}} if shared else {}
+    files = {"card.json": paths.card(dataset), "ensembles.json": paths.ensembles(dataset)}
+    shared = {name: file_digest(file) for name, file in files.items() if file.exists()}
+    cells: dict[str, dict[str, str]] = {"data": shared} if shared else {}
     cells |= {model: list_files(paths, dataset, model) for model in config.models}
     write_json(paths.cells / f"{dataset}.json", cells)
     for model in config.models:

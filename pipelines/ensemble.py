@@ -1,5 +1,6 @@
 """Average the final runs of a data set, over seeds and over models."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from pipelines.project.files import file_digest
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
-from pipelines.project.records import Missing, command, write_record
+from pipelines.project.records import Missing, command, read_record, write_record
 
 TOLERANCE = 1e-4  # relative, between metrics.json and what the kept predictions reach
 
@@ -30,7 +31,8 @@ def main(
     The runs of an ensemble over models are chosen on validation rows.
     Each mean is tested once. Nothing is trained without --default.
 
-    Writes results/DATASET/ensembles.json, whose rows the leaderboard shows.
+    Writes results/ensembles/DATASET.json, whose rows the leaderboard shows.
+    The file stays as it is where runs that it is of have no predictions here.
     """
     config, paths = load_params(params), Paths(params.parent)
     one_of("data set", dataset, config.datasets)
@@ -53,6 +55,9 @@ def main(
             members += found
         except Missing as error:
             left_out[model] = str(error)
+    if kept := of_same_runs(paths, dataset, metric.name, left_out):
+        note(f"{paths.ensembles(dataset)} stays as it is: it has {', '.join(kept)}, of which there are no predictions")
+        return
     if not members:
         reason = next(iter(left_out.values()), "no model has final runs")
         raise ValueError(f"no predictions of {dataset} ({reason}); set evaluate.keep to true in {params} before")
@@ -62,9 +67,9 @@ def main(
     mixtures = [
         ensembles.mixture(f"{model}, mean of {len(runs)} seeds", "seeds", runs, rows, metrics, trials[model])
         for model, runs in by_model.items()
-        if len({run.scores["valid"].tobytes() for run in runs}) > 1  # in closed form, all seeds are the same
+        if len({run.logits["valid"].tobytes() for run in runs}) > 1  # in closed form, all seeds are the same
     ]
-    chosen = ensembles.greedy(members, rows["valid"][0], metric, rows["valid"][1])
+    chosen = ensembles.greedy(ensembles.alike(members), rows["valid"][0], metric, rows["valid"][1])
     if (runs := len({member.name for member in chosen})) > 1:  # one alone has a row already
         mixtures.append(
             ensembles.mixture(f"ensemble of {runs} runs", "models", chosen, rows, metrics, sum(trials.values()))
@@ -91,7 +96,7 @@ def read_members(config: Params, paths: Paths, dataset: str, model: str, valid: 
     There are none where it declines the data set. Raises Missing where predictions are not kept, and ValueError for
     those of other runs than in metrics.json.
     """
-    from pipelines.evaluation.ensembles import Member, mean_of, outputs
+    from pipelines.evaluation.ensembles import Member, mean_of
     from pipelines.evaluation.predictions import read_predictions
     from pipelines.project.settings import resolve
 
@@ -104,18 +109,26 @@ def read_members(config: Params, paths: Paths, dataset: str, model: str, valid: 
     members = []
     for seed, figures in summary.seeds.items():
         file = paths.predictions(dataset, model) / f"seed-{seed}.npz"
-        found = outputs(read_predictions(file, again), loss)
-        member = Member(
-            model, int(seed), **found, num_params=summary.num_params or 0, seconds_per_epoch=figures.seconds_per_epoch
-        )
+        logits = read_predictions(file, again)
+        member = Member(model, int(seed), logits, loss, summary.num_params or 0, figures.seconds_per_epoch)
         expected = figures.figures()[f"valid_{metric.name}"]
-        reached = (
-            metric.value(mean_of([member], "valid", *valid)) if len(found["scores"]["valid"]) == len(valid[0]) else 0
-        )
+        reached = metric.value(mean_of([member], "valid", *valid)) if len(logits["valid"]) == len(valid[0]) else 0
         if abs(reached - expected) > TOLERANCE * abs(expected):
             raise ValueError(f"{file} is of another run than {folder / 'metrics.json'}: run {again}")
         members.append(member)
     return members, best.num_trials
+
+
+def of_same_runs(paths: Paths, dataset: str, metric: str, models: Iterable[str]) -> list[str]:
+    """List which of these models the present ensembles have, with the final runs of today."""
+    try:
+        record = read_record(paths.ensembles(dataset), Mixtures, "")
+    except ValueError:
+        return []
+    files = {model: paths.results(dataset, model) / "metrics.json" for model in models if model in record.of}
+    if record.metric != metric:
+        return []
+    return [model for model, file in files.items() if file.exists() and file_digest(file) == record.of[model]]
 
 
 def train_default(config: Params, paths: Paths, dataset: str, models: list[str], test_rows: Any) -> Mixture:

@@ -1,7 +1,6 @@
 """Show all results on one page that needs no network."""
 
 import json
-import math
 import time
 import webbrowser
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +14,12 @@ import typer
 from pipelines.data.card import Card, read_card
 from pipelines.data.catalog import Dataset, get_dataset
 from pipelines.data.own import OwnDataset
-from pipelines.evaluation.comparisons import compare
+from pipelines.evaluation.board import rank, read_mixtures, read_row, search_seconds, why_missing
+from pipelines.evaluation.comparisons import compare, read_tested
 from pipelines.evaluation.published import Figure, published
-from pipelines.evaluation.ranks import rank_models
+from pipelines.evaluation.ranks import rank_models, standings
 from pipelines.evaluation.results import Best, command, read_best, read_summary
 from pipelines.evaluation.submissions import Submission, read_submissions
-from pipelines.leaderboard import columns, format_figure, rank, read_mixtures, read_row, search_seconds, why_missing
 from pipelines.project.cli import ParamsOption, run
 from pipelines.project.files import write_text
 from pipelines.project.metric import METRICS, Metric
@@ -28,6 +27,7 @@ from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.records import Missing, read_csv
 from pipelines.reporting import specs
+from pipelines.reporting.board import columns, format_figure, standing_cells
 from pipelines.reporting.page_charts import COSTS, charts
 from pipelines.reporting.page_trials import KNOWN, curve_rows, ended, space_of, trial_rows
 from pipelines.reporting.pages import TEMPLATES, html
@@ -175,6 +175,7 @@ def board(dataset: str, config: Params, paths: Paths) -> dict[str, Any]:
         "missing": missing | ({"ensembles": outdated} if outdated else {}),
         "cells": cells,
         "outdated": [row["model"] for row in tested if row["other_behaviour"]],
+        "tested": read_tested(paths, dataset, [row["model"] for row in tested], metric)[0],
         "means": {row["model"]: row[f"test_{metric.name}_mean"] for row in tested},
         "charts": {
             f"{dataset}/{name}": spec
@@ -332,11 +333,12 @@ def across(boards: Sequence[dict[str, Any]], models: Sequence[str], metric: Metr
     if "ranks" in result:
         found["ranks"] = specs.rank_chart(result, models)
     tested = [model for model in models if any(model in each["means"] for each in boards)]
-    if "ranks" in result:
-        tested.sort(key=lambda model: result["ranks"].get(model, math.inf))
+    ranked = standings({each["name"]: each["tested"] for each in boards}, metric)
+    standing = {row["model"]: standing_cells(row)[1:] for row in ranked}
+    tested.sort(key=lambda model: [*standing, model].index(model))
     best = {each["name"]: min(each["means"].values(), key=metric.score, default=None) for each in boards}
     table = {model: [(each["means"].get(model), best[each["name"]]) for each in boards] for model in tested}
-    return {**result, "table": table, "charts": found}
+    return {**result, "table": table, "standings": standing, "charts": found}
 
 
 def cell(paths: Paths, dataset: str, model: str, metric: Metric, num_random: float) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from pipelines.evaluation import final_runs
+from pipelines.evaluation.ensembles import Member, alike, greedy, mean_of
 from pipelines.evaluation.results import Run
 from pipelines.project.golden_files import SEED, Figures
-from pipelines.project.metric import EVERY_EPOCH
+from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.provenance import made_by
 from pipelines.training.behaviour import splits
 from pipelines.training.cell import generated_cell
@@ -44,3 +45,20 @@ def evaluate_behaviour() -> Figures:
             for metric in ("rmse", "auc")
         },
     }
+
+
+def ensemble_behaviour() -> Figures:
+    """Choose runs by each metric, and compute the metric of their mean."""
+    rng = np.random.default_rng(SEED)
+    labels = np.where(rng.random(60) < 0.4, 1.0, -1.0)
+    logits = [{"valid": labels * rng.random(60) + scale * rng.normal(size=60)} for scale in (0.8, 1.0, 1.2, 1.6, 2.4)]
+    found = {}
+    for losses in (["cross_entropy"], ["squared_error"], ["cross_entropy", "squared_error"]):
+        members = [Member("run", n, each, losses[n % len(losses)], 1, 1.0) for n, each in enumerate(logits)]
+        for name in EVERY_EPOCH:
+            chosen = greedy(alike(members), labels, METRICS[name])
+            found[f"{' and '.join(losses)}, {name}"] = {
+                "chosen": [member.seed for member in chosen],
+                "value": METRICS[name].value(mean_of(chosen, "valid", labels)),
+            }
+    return found

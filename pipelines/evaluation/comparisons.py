@@ -30,18 +30,7 @@ def compare(paths: Paths, dataset: str, models: Sequence[str], metric: Metric) -
 
     Returns the models, best first, their pairs, the groups without a difference, and why models are left out.
     """
-    tested: Tested = {}
-    left_out: dict[str, str] = {}
-    for model in models:
-        figures = read_figures(paths, dataset, model, metric)
-        if isinstance(figures, str):
-            left_out[model] = figures
-        else:
-            tested[model] = figures
-    if len({len(resampled) for _, resampled in tested.values()}) > 1:
-        raise ValueError(
-            f"the models of {dataset} have different numbers of resamples: run python -m pipelines.evaluate again"
-        )
+    tested, left_out = read_tested(paths, dataset, models, metric)
     ranked = sorted(tested, key=lambda model: metric.score(statistics.fmean(tested[model][0])))
     pairs = compare_pairs({model: tested[model] for model in ranked})
     return {
@@ -58,6 +47,17 @@ def compare(paths: Paths, dataset: str, models: Sequence[str], metric: Metric) -
         "groups": groups(ranked, pairs),
         "left_out": left_out,
     }
+
+
+def read_tested(paths: Paths, dataset: str, models: Sequence[str], metric: Metric) -> tuple[Tested, dict[str, str]]:
+    """Read the tested models of a data set, and why others can't be compared."""
+    figures = {model: read_figures(paths, dataset, model, metric) for model in models}
+    tested = {model: each for model, each in figures.items() if not isinstance(each, str)}
+    if len({len(resampled) for _, resampled in tested.values()}) > 1:
+        raise ValueError(
+            f"the models of {dataset} have different numbers of resamples: run python -m pipelines.evaluate again"
+        )
+    return tested, {model: each for model, each in figures.items() if isinstance(each, str)}
 
 
 def read_figures(paths: Paths, dataset: str, model: str, metric: Metric) -> tuple[list[float], np.ndarray] | str:

@@ -1,12 +1,13 @@
-"""Average the kept predictions of final runs: over the seeds of a model, and over models.
+"""Average the kept logits of final runs: over the seeds of a model, and over models.
 
-Nothing is trained. A model trained on squared error predicts the label itself, and one trained on cross-entropy its
-expectation, so both can be averaged.
+Nothing is trained. The mean of logits is that of log odds, in which a run that is sure counts for more than in a mean
+of probabilities. A model trained on squared error has the label itself for a logit. Where models of both kinds are
+averaged, those trained on cross-entropy take part with their label's expectation.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,15 +22,12 @@ MOST_STEPS = 25  # of the greedy choice
 
 @dataclass(frozen=True)
 class Member:
-    """Hold a final run's outputs `[rows]` by split, and what it costs.
-
-    `scores` order rows; `predicted` are expectations of the label, in [−1, 1].
-    """
+    """Hold a final run's logits `[rows]` by split, its loss, and what it costs."""
 
     model: str
     seed: int
-    scores: dict[str, np.ndarray]
-    predicted: dict[str, np.ndarray]
+    logits: dict[str, np.ndarray]
+    loss: str
     num_params: int
     seconds_per_epoch: float
 
@@ -38,38 +36,53 @@ class Member:
         return f"{self.model} {self.seed}"
 
 
-def outputs(logits: dict[str, np.ndarray], loss: str) -> dict[str, dict[str, np.ndarray]]:
-    """Turn logits into scores and predictions that can be averaged over models."""
-    predicted = {split: predictions(torch.from_numpy(each).double(), loss).numpy() for split, each in logits.items()}
-    scores = {split: each.astype(np.float64) for split, each in logits.items()}
-    return {"scores": scores if loss == "squared_error" else predicted, "predicted": predicted}
+def predicted(logits: np.ndarray, loss: str) -> np.ndarray:
+    """Turn logits into expectations of the label, in [−1, 1]."""
+    return predictions(torch.from_numpy(logits).double(), loss).numpy()
+
+
+def alike(members: Sequence[Member]) -> list[Member]:
+    """Make members comparable: where losses differ, all predict the label itself."""
+    if len({member.loss for member in members}) < 2:
+        return list(members)
+    return [
+        replace(
+            member,
+            logits={split: predicted(each, member.loss) for split, each in member.logits.items()},
+            loss="squared_error",
+        )
+        if member.loss == "cross_entropy"
+        else member
+        for member in members
+    ]
 
 
 def mean_of(members: Sequence[Member], split: str, labels: np.ndarray, groups: np.ndarray | None = None) -> Predicted:
-    """Average the outputs of members; one that occurs twice counts twice."""
-    scores = np.mean([member.scores[split] for member in members], axis=0)
-    return Predicted(scores, np.mean([member.predicted[split] for member in members], axis=0), labels, groups)
+    """Average members of one loss; one that occurs twice counts twice."""
+    mean = np.mean(np.array([member.logits[split] for member in members], dtype=np.float64), axis=0)
+    return Predicted(mean, predicted(mean, members[0].loss), labels, groups)
 
 
 def greedy(
     members: Sequence[Member], labels: np.ndarray, metric: Metric, groups: np.ndarray | None = None
 ) -> list[Member]:
-    """Choose members for an ensemble on validation rows, with replacement.
+    """Choose members of one loss for an ensemble on validation rows, with replacement.
 
     This is forward selection as in Caruana et al. 2004, Ensemble Selection from Libraries of Models: each step adds the
     member with which the mean is best, and the best of all steps counts.
     """
+    logits, loss = [member.logits["valid"].astype(np.float64) for member in members], members[0].loss
     chosen: list[Member] = []
     found: list[tuple[float, int]] = []
-    scores, predicted = np.zeros(len(labels)), np.zeros(len(labels))
+    total = np.zeros(len(labels))
     for step in range(1, MOST_STEPS + 1):
         tried = []
-        for member in members:
-            mean = ((scores + member.scores["valid"]) / step, (predicted + member.predicted["valid"]) / step)
-            tried.append(metric.score(metric.value(Predicted(*mean, labels, groups))))
+        for each in logits:
+            mean = (total + each) / step
+            tried.append(metric.score(metric.value(Predicted(mean, predicted(mean, loss), labels, groups))))
         best = int(np.argmin(tried))
         chosen.append(members[best])
-        scores, predicted = scores + members[best].scores["valid"], predicted + members[best].predicted["valid"]
+        total = total + logits[best]
         found.append((tried[best], step))
     return chosen[: min(found)[1]]
 

@@ -105,6 +105,10 @@ class Metric:
         """Convert a value to a score, or a score to its value. Lower scores are better."""
         return -value if self.higher_is_better else value
 
+    def error(self, values: np.ndarray) -> np.ndarray:
+        """Turn values into errors: of a metric whose best value is 1, the distance to it."""
+        return 1 - values if self.higher_is_better else values
+
     def format(self, value: float, sign: str = "") -> str:
         """Write a value with the metric's decimals; sign + shows the sign of a difference."""
         return f"{value:{sign}.{self.decimals}f}"

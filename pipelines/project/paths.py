@@ -53,11 +53,19 @@ class Paths:
         return self.root / "results" / dataset / model
 
     def predictions(self, dataset: str, model: str) -> Path:
-        """Return the folder of kept predictions of final runs. They are as large as the data, and not in git."""
+        """Return the folder of kept predictions of final runs.
+
+        They are as large as the data, and not in git. Nor are they a DVC output: without a remote, a clone that lacks
+        them would train everything again.
+        """
         return self.root / "predictions" / dataset / model
 
     def ensembles(self, dataset: str) -> Path:
-        return self.root / "results" / dataset / "ensembles.json"
+        """Return the file of a data set's ensembles.
+
+        It is outside of the folder of results, on which it depends: DVC allows no circle.
+        """
+        return self.root / "results" / "ensembles" / f"{dataset}.json"
 
     def card(self, dataset: str) -> Path:
         return self.root / "results" / dataset / "card.json"

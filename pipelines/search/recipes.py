@@ -5,7 +5,9 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from pipelines.project.settings import CTR, RECIPE, Setting
+from models.registry import get_model, is_boosted, is_by_gradient
+from pipelines.project.params import TrainingParams
+from pipelines.project.settings import CTR, RECIPE, Setting, resolve
 from search_spaces.shared import Space, contains, load, paper_setting
 
 # λ of the published logs on Frappe: a batch's mean loss + λ ‖V‖² / 2 (BARS, Zhu et al. 2022). Models whose first
@@ -49,6 +51,23 @@ def with_recipes(
     if len(recipes) > 1:
         wide[RECIPE] = CategoricalDistribution(tuple(recipes))
     return wide, settings
+
+
+def distinct(settings: Sequence[Setting], model: str, fixed: Setting, training: TrainingParams) -> list[Setting]:
+    """Leave out settings by which a model trains as by an earlier one.
+
+    Of a recipe, a model in closed form takes the loss, and trees the learning rate and patience too. Patience only ends
+    a run, so it makes no other trees.
+    """
+    kind = get_model(model)
+    if is_by_gradient(kind):
+        return list(settings)
+    taken = ("loss", "learning_rate") if is_boosted(kind) else ("loss",)
+    found: dict[str, Setting] = {}
+    for setting in settings:
+        arguments, resolved = resolve({**fixed, **setting}, training)
+        found.setdefault(repr((sorted(arguments.items()), [getattr(resolved, key) for key in taken])), setting)
+    return list(found.values())
 
 
 def widened(distribution: Any, values: Sequence[Any]) -> BaseDistribution:

@@ -48,7 +48,7 @@ from pipelines.search.journal import (
     tried_settings,
 )
 from pipelines.search.progress import TrialTable
-from pipelines.search.recipes import with_recipes
+from pipelines.search.recipes import distinct, with_recipes
 from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
 from pipelines.search.spaces import check_space, num_settings
@@ -84,6 +84,7 @@ def search(cell: Cell, family: str, params: Params, folder: Path, retry: bool = 
     space, first = with_recipes(space, cell.model, family, params.tune.recipes, fixed)
     first += [{**first[0], **setting} for name, setting in known.items() if name != shared.PAPER]
     check_space(cell, space, fixed, *first)
+    first = distinct(first, cell.model, fixed, cell.training)
     with locked(folder, f"{cell.model} on {cell.dataset}"), named_errors(folder / "journal.log") as journal:
         storage = open_journal(journal)
         name = fingerprint(cell, space, {**fixed, **chosen(params.tune), **rows, **recipes_of(cell, params)})

@@ -35,6 +35,7 @@ GATHER = ("leaderboard", "significance", "report")  # the stages that read the c
 TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours
 OWN = "data/own/${item.dataset}.json"  # the list of a user's own files
 RECIPES = "behaviour/recipes.json"
+ENSEMBLES = "results/ensembles/${item.dataset}.json"  # of the board alone: elsewhere no predictions are kept
 CHEAP = [stage for stage in STAGES if stage not in TRAIN]
 
 
@@ -179,7 +180,7 @@ def test_what_gathers_the_cells_names_no_data_set_and_keeps_its_page_when_it_fai
     assert set(STAGES[stage]["params"]) == {"datasets", "models"} | shown[stage]
 
 
-@pytest.mark.parametrize("name", [".", "paper"])
+@pytest.mark.parametrize("name", [".", "board"])
 def test_pages_come_after_the_cells_of_all_data_sets_of_params(tmp_path, name):
     folder = copy_of_pipeline(tmp_path, name)
     params = yaml.safe_load((folder / "params.yaml").read_text())
@@ -190,6 +191,17 @@ def test_pages_come_after_the_cells_of_all_data_sets_of_params(tmp_path, name):
         assert before.returncode == 0, before.stderr
         cells = {f"evaluate@{'-'.join(cell)}" for cell in product(params["datasets"], params["models"])}
         assert {*re.findall(r"evaluate@[\w-]+", before.stdout)} == cells
+        ensembles = {f"ensemble@{dataset}" for dataset in params["datasets"]} if name == "board" else set()
+        assert {*re.findall(r"ensemble@[\w-]+", before.stdout)} == ensembles
+
+
+def test_ensembles_of_a_clone_without_predictions_stay_and_make_nothing_stale_that_trains():
+    stage = BOARD_STAGES["ensemble"]
+    assert not [dep for dep in stage["deps"] if dep.endswith(CODE) or "data/" in dep or "predictions" in dep]
+    assert stage["outs"] == [{ENSEMBLES: {"cache": False, "persist": True}}]
+    for each in (*TRAIN, *CHEAP):
+        for dep in BOARD_STAGES.get(each, {}).get("deps", []):
+            assert each == "cells" or not dep.startswith("results/ensembles")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +265,7 @@ def test_the_demo_runs_the_commands_of_the_benchmark(stage):
 )
 def test_other_folders_run_the_stages_of_the_benchmark_on_their_own_data_sets(stage, folder):
     def deps(content):
-        return set(content.get("deps", [])) - {RECIPES}
+        return set(content.get("deps", [])) - {RECIPES, ENSEMBLES}
 
     stages = yaml.safe_load((ROOT / folder / "dvc.yaml").read_text().replace("- ../", "- "))["stages"]
     assert deps(stages[stage]) == deps(STAGES[stage]) - {OWN}

@@ -11,7 +11,8 @@ from searches import cell_of
 from pipelines import cells, ensemble, leaderboard
 from pipelines.data.rows import load_rows
 from pipelines.evaluation import ensembles, final_runs
-from pipelines.evaluation.ensembles import Member, greedy, mean_of
+from pipelines.evaluation.board import mixture_row
+from pipelines.evaluation.ensembles import Member, alike, greedy, mean_of
 from pipelines.evaluation.predictions import copy_predictions, read_predictions, write_predictions
 from pipelines.evaluation.results import Mixture, Run
 from pipelines.project import code
@@ -59,7 +60,7 @@ def copied(evaluated, tmp_path):
 
 
 def record(project):
-    return json.loads((project.root / "results" / "synthetic" / "ensembles.json").read_text())
+    return json.loads(Paths(project.root).ensembles("synthetic").read_text())
 
 
 def seeds(project, model):
@@ -77,7 +78,7 @@ def test_means_of_seeds_and_of_chosen_runs_are_tested_once_and_named_on_the_boar
     paths = Paths(copied.root)
     kept = [read_predictions(paths.predictions("synthetic", "fm") / f"seed-{n}.npz", "")["test"] for n in range(SEEDS)]
     labels = load_rows(paths.processed("synthetic"), "test").labels.numpy()
-    mean = np.mean([np.clip(each, -1, 1) for each in kept], axis=0)
+    mean = np.clip(np.mean(kept, axis=0), -1, 1)
     assert fm["test"]["rmse"] == pytest.approx(np.sqrt(np.mean((mean - labels) ** 2)), rel=1e-5)
     assert fm["members"] == {"fm 0": 1, "fm 1": 1}
     summary = json.loads((copied.results("fm") / "metrics.json").read_text())
@@ -126,16 +127,28 @@ def test_predictions_that_are_missing_damaged_or_of_other_runs_name_the_command(
     ensemble.main("synthetic", copied.params)
     assert list(record(copied)["left_out"]) == ["fm"]
     assert f"note: no {folder / 'seed-0.npz'}: {again}" in capsys.readouterr().err
-    for model in MODELS:
-        for file in Paths(copied.root).predictions("synthetic", model).glob("*"):
-            file.unlink()
+    shutil.rmtree(folder.parent)
+    Paths(copied.root).ensembles("synthetic").unlink()
     with pytest.raises(ValueError, match=r"no predictions of synthetic \(.*\); set evaluate\.keep to true in "):
         ensemble.main("synthetic", copied.params)
 
 
-def member(name, values):
-    values = np.array(values, dtype=float)
-    return Member(name, 0, {"valid": values}, {"valid": values}, 1, 1.0)
+def test_without_the_predictions_the_ensembles_of_the_same_runs_stay(copied, capsys):
+    ensemble.main("synthetic", copied.params)
+    before, paths = record(copied), Paths(copied.root)
+    shutil.rmtree(paths.predictions("synthetic", "fm"))
+    ensemble.main("synthetic", copied.params)
+    assert record(copied) == before
+    note = f"{paths.ensembles('synthetic')} stays as it is: it has fm, of which there are no predictions"
+    assert f"note: {note}" in capsys.readouterr().err
+    metrics = copied.results("fm") / "metrics.json"
+    metrics.write_text(metrics.read_text() + "\n")  # as of another evaluation
+    ensemble.main("synthetic", copied.params)
+    assert record(copied)["of"].keys() == {"lr"}
+
+
+def member(name, values, loss="squared_error"):
+    return Member(name, 0, {"valid": np.array(values, dtype=float)}, loss, 1, 1.0)
 
 
 def test_the_greedy_choice_takes_what_helps_the_mean_and_may_take_it_twice():
@@ -153,11 +166,21 @@ def test_the_greedy_choice_takes_what_helps_the_mean_and_may_take_it_twice():
 
 
 def test_one_run_alone_is_as_good_as_its_model_also_where_predictions_are_clipped():
-    logits = {"valid": np.array([2.0, 1.5, 1.2, -3.0]), "test": np.array([1.0])}
-    of_squares = Member("fm", 0, **ensembles.outputs(logits, "squared_error"), num_params=1, seconds_per_epoch=1.0)
-    labels = np.array([1.0, -1.0, -1.0, -1.0])
-    assert METRICS["auc"].value(mean_of([of_squares], "valid", labels)) == 1.0
-    assert of_squares.predicted["valid"].tolist() == [1.0, 1.0, 1.0, -1.0]
+    of_squares, labels = member("fm", [2.0, 1.5, 1.2, -3.0]), np.array([1.0, -1.0, -1.0, -1.0])
+    alone = mean_of([of_squares], "valid", labels)
+    assert METRICS["auc"].value(alone) == 1.0
+    assert alone.predicted.tolist() == [1.0, 1.0, 1.0, -1.0]
+
+
+def test_the_mean_is_one_of_log_odds_and_of_labels_where_losses_differ():
+    labels, odds = np.array([1.0, -1.0]), [np.log([9.0, 1 / 4]), np.log([1.0, 1 / 9])]
+    of_odds = [member(str(number), each, "cross_entropy") for number, each in enumerate(odds)]
+    mean = mean_of(of_odds, "valid", labels)
+    assert mean.scores == pytest.approx(np.log([3.0, 1 / 6]))
+    assert mean.predicted == pytest.approx([0.5, 2 / 7 - 1])  # of probabilities 3/4 and 1/7
+    mean = mean_of(alike([of_odds[0], member("fm", [0.2, -1.4])]), "valid", labels)
+    assert mean.scores == pytest.approx([(0.8 + 0.2) / 2, (-0.6 - 1.4) / 2])
+    assert mean.predicted == pytest.approx(mean.scores)
 
 
 def test_seeds_that_predict_the_same_have_no_mean(copied):
@@ -177,7 +200,7 @@ def test_the_seconds_of_many_searches_do_not_depend_on_their_order():
     names = [f"model_{number}" for number in range(10)]
     mixed = Mixture(name="ensemble", kind="models", members={f"{name} 0": 1 for name in names}, valid={}, test={},
                     num_params=1, seconds_per_epoch=1.0, num_trials=1)  # fmt: skip
-    assert leaderboard.mixture_row("synthetic", mixed, dict.fromkeys(names, 0.1))["search_seconds"] == 1.0
+    assert mixture_row("synthetic", mixed, dict.fromkeys(names, 0.1))["search_seconds"] == 1.0
 
 
 def test_a_folder_of_predictions_has_those_of_the_runs_alone(tmp_path):

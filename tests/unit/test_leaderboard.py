@@ -12,7 +12,7 @@ from pipelines.project.files import noted_failure
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.params import TrainingParams
 from pipelines.project.paths import Paths
-from results import with_spread, write_card, write_cell, write_declined, write_trials
+from results import with_spread, write_card, write_cell, write_declined, write_runs, write_trials
 
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
@@ -408,6 +408,29 @@ def test_the_page_says_so_where_all_trials_are_random(board, num_trials, says):
     board.add("frappe", "lr", 0.3, num_trials=num_trials)
     board.gather()
     assert ("the others are random draws" in (board.root / "results" / "leaderboard.md").read_text()) == says
+
+
+def test_a_board_of_several_data_sets_ranks_the_models_that_all_of_them_have(board):
+    fill(board)
+    board.gather()
+    assert "All data sets" not in board.tables()  # without resamples of the test rows
+    for dataset, means in {
+        "frappe": {"lr": 0.61, "fm": 0.3333, "inn": 0.3071},
+        "movielens": {"lr": 0.5, "fm": 0.6},
+    }.items():
+        for model, mean in means.items():
+            write_runs(board.folder(dataset, model), [[mean] * 40] * 5)
+    rows = board.gather()
+    shown = {row["model"]: row for row in board.tables()["All data sets"]}
+    assert set(shown) == {"lr", "fm"}  # of inn, a single seed was tested
+    assert shown["fm"] == {
+        "model": "fm", "mean rank": "1.50", "95 % of ranks": "1.0 … 2.0", "improvability": "8.3 %",
+        "95 % of shares": "0.0 … 16.7 %",
+    }  # fmt: skip
+    assert len(rows) == 6
+    board.set_params(["frappe"], ["lr", "fm", "inn"])
+    board.gather()
+    assert "All data sets" not in board.tables()
 
 
 def test_a_card_says_how_many_pairs_are_known_and_which_files_are_not_released(board):

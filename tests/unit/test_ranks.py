@@ -1,8 +1,10 @@
 """Check how models are compared over data sets."""
 
+import numpy as np
 import pytest
 
-from pipelines.evaluation.ranks import rank_models
+from pipelines.evaluation.ranks import rank_models, standings
+from pipelines.project.metric import METRICS
 
 
 def scores(*rows):
@@ -44,3 +46,32 @@ def test_only_models_that_all_data_sets_have_are_ranked_and_empty_data_sets_do_n
 )
 def test_too_few_data_sets_or_models_are_said(rows, reason):
     assert reason in rank_models(scores(*rows))["why_not"]
+
+
+def reached(spread=0.0, **means):
+    """Make what was tested of models; all resamples of a model move together."""
+    moved = spread * np.linspace(-1, 1, 1000)
+    return {model: ([mean, mean], mean + moved) for model, mean in means.items()}
+
+
+def test_ranks_and_the_share_of_error_that_the_best_avoids_are_means_over_data_sets():
+    found = standings({"x": reached(a=0.2, b=0.4, c=0.25), "y": reached(b=0.1, a=0.2, d=0.3)}, METRICS["rmse"])
+    a, b = sorted(found, key=lambda row: row["model"])  # c and d are not on both
+    assert (a["model"], a["rank"], a["improvability"]) == ("a", 1.5, pytest.approx(0.25))
+    assert (b["model"], b["rank"], b["improvability"]) == ("b", 1.5, pytest.approx(0.25))
+    assert a["rank_interval"] == [1, 2]  # where a draw has one of the data sets twice
+    assert a["improvability_interval"] == pytest.approx([0, 0.5])
+    best, other = standings({"x": reached(a=0.98, b=0.96), "y": reached(a=0.5, b=0.5)}, METRICS["auc"])
+    assert (best["model"], best["rank"], best["improvability"]) == ("a", 1.25, 0.0)
+    assert (other["rank"], other["improvability"]) == (1.75, pytest.approx((1 - 0.02 / 0.04) / 2))
+
+
+def test_intervals_of_ranks_are_of_the_test_rows_too():
+    x = {**reached(a=0.30), **reached(0.02, b=0.31)}  # on a quarter of the resamples, b is better
+    (a, b) = standings({"x": x, "y": x}, METRICS["rmse"])
+    assert (a["rank"], a["rank_interval"], b["rank_interval"]) == (1, [1, 2], [1, 2])
+
+
+@pytest.mark.parametrize("boards", [{}, {"x": reached(a=1, b=2), "y": {}}, {"x": reached(a=1, b=2), "y": reached(b=1)}])
+def test_one_data_set_or_model_has_no_standings(boards):
+    assert standings(boards, METRICS["rmse"]) == []

@@ -10,7 +10,7 @@ from models.layers.batch import Batch
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.project.settings import CTR, resolve
-from pipelines.search.recipes import first_setting, with_recipes
+from pipelines.search.recipes import distinct, first_setting, with_recipes
 from pipelines.training.loop import train
 from pipelines.training.optimizers import make_optimizer
 from pipelines.training.recipe import clip_gradient, make_schedule
@@ -111,6 +111,22 @@ def test_a_search_by_several_recipes_has_the_first_setting_of_each():
     _, (_, small) = with_recipes(own, "dcn", "frappe", ["paper", "ctr"], {"training.batch_size": 100})
     assert small["training.l2"] == 5
     assert all(contains(space[key], value) for setting in (paper, ctr) for key, value in setting.items())
+
+
+@pytest.mark.parametrize(
+    ("model", "loss", "num_left"),
+    [
+        ("lookup", "cross_entropy", 1),
+        ("catboost", "cross_entropy", 1),
+        ("lightgbm", "squared_error", 2),
+        ("lr", "cross_entropy", 2),
+    ],
+)
+def test_a_recipe_that_a_model_without_gradients_ignores_starts_no_second_trial(model, loss, num_left):
+    _, settings = with_recipes(get_space(model), model, "frappe", ["paper", "ctr"], {})
+    other = {**settings[0], **({"model.smoothing": 5.0} if model == "lookup" else {"training.learning_rate": 0.2})}
+    left = distinct([*settings, other], model, {}, TrainingParams(loss=loss))
+    assert left == [*settings[:num_left], other]
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,9 @@ def test_three_data_sets_have_a_critical_difference_and_two_do_not(project):
     for name in names:
         for model, rmse in {"lr": 0.5, "fm": 0.4, "nfm": 0.3}.items():
             project.add(model, rmse, dataset=name)
-    assert "ranks over data sets need at least 3 data sets" in visible(project.page(names[:2]))
+    two = visible(project.page(names[:2]))
+    assert "ranks over data sets need at least 3 data sets" in two
+    assert "fm 0.4000 0.4000 2.00 2.0 … 2.0 25.0 %" in two
     assert "nfm has the best mean rank of 3 data sets." in visible(project.page(names))
     assert "lr 0.5000 0.5000 0.5000 3.00" in visible(project.page(names))
     chart = project.charts(datasets=names)["ranks"]

@@ -382,16 +382,18 @@ def test_a_search_by_two_recipes_starts_with_both_and_asks_for_a_metric_that_com
     monkeypatch.setattr(tuner, "check_result", lambda *given: None)
     params = load_params(prepared.params)
 
-    def search(metric, recipes):
-        cell = cell_of(prepared, "fm")
-        cell = replace(cell, training=cell.training.model_copy(update={"metric": metric}))
+    def search(metric, recipes, model="fm", **changes):
+        cell = cell_of(prepared, model)
+        cell = replace(cell, training=cell.training.model_copy(update={"metric": metric, **changes}))
         changed = params.model_copy(update={"tune": params.tune.model_copy(update={"recipes": recipes})})
-        tuner.search(cell, "synthetic", changed, tmp_path / metric)
+        tuner.search(cell, "synthetic", changed, tmp_path / metric / model)
         return seen[-1]
 
     both = search("auc", ["paper", "ctr"])
     assert [setting["training.recipe"] for setting in both[2]] == ["paper", "ctr"]
     assert [trial.system_attrs["fixed_params"] for trial in both[1].trials] == both[2]
+    (only,) = search("auc", ["paper", "ctr"], "lookup", loss="cross_entropy")[2]  # to lookup both are the same
+    assert only["training.recipe"] == "paper"
     (fixed, study, (first,)) = search("auc", ["ctr"])
     assert fixed["training.recipe"] == "ctr"
     assert first["training.l2"] == pytest.approx(5e-6 * fixed["training.batch_size"])
