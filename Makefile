@@ -18,7 +18,8 @@ setup: $(BIN)/.done ## make the environment, in .venv
 $(BIN)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 …")'
 	$(PYTHON) -m venv .venv
-	@echo "Installing torch, Ray, DVC and the others (2.8 GB) into .venv: 1 to 5 minutes."
+	@echo "Installing torch, Ray, DVC and the others (2.8 GB, more where pip takes torch for CUDA) into .venv: 1 to 5 minutes."
+	@echo "At the end pip unpacks them, and prints nothing for a minute, on a slow machine for several."
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	touch $@
 

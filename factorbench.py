@@ -120,12 +120,15 @@ class Model:
 
     def predict(self, rows: Any) -> "pl.Series":
         """Compute the probability of the label +1 of each row; rows need the fields' columns, not the label's."""
+        import polars as pl
+
         from pipelines.data.tables import as_text, without
         from pipelines.predict import SCORE, score, with_sides
 
         table = without(as_text(table_of(rows)).lazy(), self.about.layout.missing)
-        table = with_sides(table, self.about, self.folder, "the frame")
-        return score(table, self.about, self.module, self.folder)[SCORE]
+        with_sides(table, self.about, self.folder, "the frame")  # says what the frame lacks
+        scored = score(table, self.about, self.module, self.folder)
+        return pl.concat([pl.Series(SCORE, [], dtype=pl.Float64), *(piece[SCORE] for piece in scored)])
 
     def save(self, folder: str | Path) -> None:
         """Copy the bundle."""

@@ -36,7 +36,7 @@ SIZES = {  # features of each column
 }
 TABLE = {
     "format": "table",
-    "files": ["data/raw/table/log.csv"],
+    "files": ["log.csv"],
     "label": "click == click 2",
     "fields": {**{f"C{n}": "category" for n in range(1, 19)}, "age": {"kind": "number"}, "price": {"kind": "number"}},
     "split": "order",
@@ -54,7 +54,7 @@ def write_log(dataset: str, num_lines: int, folder: Path) -> None:
     """Write a log in the layout of a data set. Features have a probability of about 1 ÷ rank."""
     rng = np.random.default_rng(2019)
     name, separator, header = FILES[dataset]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("wb") as file:
         file.write(header.encode())
         for start in range(0, num_lines, CHUNK_LINES):
@@ -84,7 +84,7 @@ def measure(dataset: str, num_lines: int) -> dict[str, Any]:
     """Measure `prepare` in a process of its own. Raises CalledProcessError if it fails."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as root:
-        folder = Path(root, "data", "raw", dataset)
+        folder = Path(root, "data", "raw", dataset) if dataset != "table" else Path(root)
         Path(root, "params.yaml").write_text(PARAMS, encoding="utf-8")
         Path(root, "datasets").mkdir()
         Path(root, "datasets", "table.yaml").write_text(json.dumps(TABLE), encoding="utf-8")

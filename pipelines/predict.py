@@ -12,12 +12,14 @@ from pipelines.project.cli import note, run
 from pipelines.project.files import written_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import polars as pl
     from torch import Tensor, nn
 
     from pipelines.evaluation.bundles import Bundle
 
-PIECE = 1 << 17  # rows that are scored at a time
+PIECE = 1 << 16  # rows that are scored at a time
 SCORE = "probability"
 
 
@@ -41,10 +43,11 @@ def main(
     are: --prior says how many there are, and corrects the probabilities.
     """
     import polars as pl  # and torch take seconds to import
+    from polars.io.plugins import register_io_source
 
     from pipelines.data.fresh import sources_of
     from pipelines.data.own import OwnDataset, column_of
-    from pipelines.data.tables import scan_fresh, sink
+    from pipelines.data.tables import scan_fresh, store
     from pipelines.evaluation.bundles import read_bundle
 
     kept, model = read_bundle(bundle)
@@ -56,12 +59,9 @@ def main(
             file = Path(scratch, "standard input.csv")
             with file.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
-        stored = Path(scratch, "rows.parquet")
-        sink(scan_fresh(file, kept.layout), stored)
-        table = pl.scan_parquet(stored)
+        table, layout = scan_fresh(file, kept.layout)
         columns = table.collect_schema().names()
-        joined = with_sides(table, kept, bundle, file.name)
-        known = joined.collect_schema().names()
+        known = with_sides(table, kept, bundle, file.name).collect_schema().names()
         needed = [
             column_of(f"column of field {field!r} in {file.name}", source, known)
             for field, source in sources_of(kept.fields, kept.fitted).items()
@@ -69,11 +69,21 @@ def main(
         copied = columns if keep is None else [column.strip() for column in keep.split(",") if column.strip()]
         for column in copied:
             column_of(f"column of --keep in {file.name}", column, columns)
-        scores = score(joined.select(*dict.fromkeys(needed)), kept, model, bundle, prior)
-        write(pl.concat([table.select(copied).drop(SCORE, strict=False), scores.lazy()], how="horizontal"), out)
+        stored = store(table, file, layout, Path(scratch, "rows.parquet"), row_group_size=PIECE)
+        shown = [*dict.fromkeys(column for column in copied if column != SCORE), SCORE]
+        scores: list[tuple[int, float]] = []  # of each piece: how many, and their sum
+
+        def scored(*_: object) -> "Iterator[pl.DataFrame]":
+            for piece in score(stored, kept, model, bundle, prior, dict.fromkeys([*needed, *copied])):
+                scores.append((piece.height, float(piece[SCORE].sum())))
+                yield piece.select(shown)
+
+        schema = {column: pl.Float64 if column == SCORE else pl.String for column in shown}
+        write(register_io_source(scored, schema=schema), out)
     if kept.licence != OwnDataset.model_fields["licence"].default:
         note(f"the data of {kept.dataset} has a licence: {kept.licence}")
-    print(f"{out}: {len(scores):,} rows scored with {kept.model}, on average {scores[SCORE].mean() or 0:.4f}")
+    num_rows, total = map(sum, zip((0, 0.0), *scores, strict=True))
+    print(f"{out}: {num_rows:,} rows scored with {kept.model}, on average {total / max(1, num_rows):.4f}")
 
 
 def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str = "") -> "pl.LazyFrame":
@@ -95,9 +105,14 @@ def with_sides(table: "pl.LazyFrame", kept: "Bundle", bundle: Path, file: str = 
 
 
 def score(
-    table: "pl.LazyFrame", kept: "Bundle", model: "nn.Module", bundle: Path, prior: float | None = None
-) -> "pl.DataFrame":
-    """Compute the probability of each row, some rows at a time."""
+    table: "pl.LazyFrame",
+    kept: "Bundle",
+    model: "nn.Module",
+    bundle: Path,
+    prior: float | None = None,
+    columns: "Iterable[str] | None" = None,
+) -> "Iterator[pl.DataFrame]":
+    """Compute the probability of each row. Yields some rows at a time: all columns or those named, and the score."""
     import polars as pl
     from rich.console import Console
     from rich.progress import track
@@ -108,16 +123,15 @@ def score(
 
     vocabulary = read_vocabulary(bundle, kept)
     num_rows = table.select(pl.len()).collect().item()
-    parts = [pl.Series(SCORE, [], dtype=pl.Float64)]
     for start in track(range(0, num_rows, PIECE), "rows", console=Console(stderr=True)):
-        piece = table.slice(start, PIECE).collect()
+        rows = with_sides(table.slice(start, PIECE), kept, bundle)
+        piece = (rows if columns is None else rows.select(*columns)).collect()
         try:
             encoded = encode_fresh(piece, kept.fields, kept.fitted, vocabulary)
         except ValueError as error:
             raise ValueError(f"after the first {start:,} rows: {error}" if start else str(error)) from error
         found = corrected(probabilities(predict(model, encoded).double(), kept.loss, kept.calibration), kept, prior)
-        parts.append(pl.Series(SCORE, found.numpy(), dtype=pl.Float64))
-    return pl.concat(parts).to_frame()
+        yield piece.with_columns(pl.Series(SCORE, found.numpy(), dtype=pl.Float64))
 
 
 def corrected(probabilities: "Tensor", kept: "Bundle", prior: float | None) -> "Tensor":

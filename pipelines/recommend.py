@@ -43,7 +43,7 @@ def main(
 
     from pipelines.data.fresh import sources_of
     from pipelines.data.own import column_of
-    from pipelines.data.tables import scan_fresh
+    from pipelines.data.tables import read_fresh
     from pipelines.evaluation.bundles import probabilities, read_bundle, read_vocabulary
     from pipelines.evaluation.candidates import Ranker
     from pipelines.predict import with_sides, write
@@ -53,12 +53,12 @@ def main(
     kept, model = read_bundle(bundle)
     field = field_to_fill(kept, field)
     sources = sources_of(kept.fields, kept.fitted)
-    contexts = scan_fresh(rows, kept.layout).collect() if rows else table_of(context or [], [*sources.values()])
+    contexts = read_fresh(rows, kept.layout) if rows else table_of(context or [], [*sources.values()])
     vocabulary = read_vocabulary(bundle, kept)
     contexts = with_sides(contexts.lazy(), kept, bundle).collect()
     items = side_of(kept, bundle, sources[field], field, vocabulary)
     if candidates:
-        items = scan_fresh(candidates, kept.layout).collect()
+        items = read_fresh(candidates, kept.layout)
         column_of(f"column of field {field!r} in {candidates.name}", sources[field], items.columns)
         items = items.select(column for column in items.columns if column in sources.values()).drop_nulls(
             sources[field]

@@ -48,7 +48,9 @@ def read_separated(file: Path, layout: Layout, num_rows: int | None = None) -> p
     else:
         table.columns = distinct_names(file, [DUPLICATE.sub("", name) for name in table.columns])
     no_rows = table.select(no_row(table.columns)).to_series()
-    return table.filter(~no_rows) if no_rows.any() else table
+    table = table.filter(~no_rows) if no_rows.any() else table
+    check_cells(file, layout, table.lazy())
+    return table
 
 
 def scan_separated(file: Path, layout: Layout) -> pl.LazyFrame:
@@ -89,6 +91,31 @@ def no_row(columns: Sequence[str]) -> pl.Expr:
     first, *rest = columns
     blank = pl.col(first).str.strip_chars().fill_null("") == ""
     return blank & pl.all_horizontal(pl.col(rest).is_null()) if rest else blank
+
+
+def check_cells(file: Path, layout: Layout, rows: pl.LazyFrame) -> None:
+    """Raise ValueError for a line with too few cells.
+
+    `rows` are what Polars makes of the file. It fills such a line up with nulls, so only a file whose last column has
+    some is read again.
+    """
+    width = len(names := rows.collect_schema().names())
+    if width == 1 or not rows.select(pl.col(names[-1]).is_null().any()).collect(engine="streaming").item():
+        return
+    line, quote = pl.col("line").str, '"' if layout.quotes else ABSENT_FROM_TEXT
+    blank = line.strip_chars(f" \r{layout.separator}").fill_null("") == ""
+    short = (line.count_matches(layout.separator, literal=True) < width - 1) & ~blank
+    quoted = line.contains(quote, literal=True)
+    lines = raw_lines(file, layout)
+    found = lines.select(short.any(), quoted.any().alias("quoted")).collect(engine="streaming")
+    doubtful, has_quotes = found.row(0)
+    if has_quotes and not doubtful:
+        unquoted = line.replace_all('"[^"]*"', "").str  # a quote that is left is of a cell of several lines
+        short = (unquoted.count_matches(layout.separator, literal=True) < width - 1) & ~blank
+        of_several = unquoted.contains(quote, literal=True)
+        doubtful = lines.filter(quoted).select((short | of_several).any()).collect(engine="streaming").item()
+    if doubtful and (mistake := place_of_mistake(file, layout, strict=False)):
+        raise ValueError(mistake)
 
 
 def as_many(file: Path, cells: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
@@ -142,20 +169,26 @@ def check_bytes(file: Path) -> None:
             line += block.count(b"\n")
 
 
+def raw_lines(file: Path, layout: Layout, num_rows: int | None = None) -> pl.LazyFrame:
+    """Scan lines as one column `line`; of another encoding than UTF-8, read them."""
+    settings: dict[str, Any] = {
+        "separator": ABSENT_FROM_TEXT,
+        "has_header": False,
+        "new_columns": ["line"],
+        "infer_schema": False,
+        "quote_char": None,
+        "truncate_ragged_lines": True,
+        "n_rows": num_rows,
+    }
+    if layout.encoding == "utf8":
+        return pl.scan_csv(file, **settings)
+    return pl.read_csv(as_bytes(file, layout), encoding=layout.encoding, **settings).lazy()
+
+
 def read_lines(file: Path, layout: Layout, num_rows: int | None = None) -> pl.DataFrame:
     """Read the lines that are not blank, as columns `number` (from 1) and `line`."""
     with explained(file, layout):
-        lines = pl.read_csv(
-            as_bytes(file, layout),
-            separator=ABSENT_FROM_TEXT,
-            has_header=False,
-            new_columns=["line"],
-            infer_schema=False,
-            encoding=layout.encoding,
-            quote_char=None,
-            truncate_ragged_lines=True,
-            n_rows=num_rows,
-        )
+        lines = raw_lines(file, layout, num_rows).collect()
     lines = lines.with_row_index("number", offset=1).with_columns(pl.col("line").str.strip_suffix("\r"))
     return lines.filter(pl.col("line").str.strip_chars() != "")
 
@@ -255,30 +288,39 @@ def by_place(file: Path, layout: Layout, lines: pl.DataFrame, labels: pl.DataFra
     return pl.DataFrame(columns)
 
 
-def place_of_mistake(file: Path, layout: Layout) -> str | None:
-    """Find the first line of a text file that can't be read, and say why; None if all can be read."""
+def place_of_mistake(file: Path, layout: Layout, strict: bool = True) -> str | None:
+    """Find the first line of a text file that can't be read, and say why; None if all can be read.
+
+    Lines with bad quoting are those only if `strict`.
+    """
     line, width = 0, 0
 
     def lines() -> Iterator[str]:
         nonlocal line
+        if file.suffix in (".zst", ".zstd"):
+            for text in raw_lines(file, layout).collect()["line"]:
+                line += 1
+                yield f"{text or ''}\n"
+            return
         with opened(file) as raw:
             for text in raw:
                 line += 1
                 yield text.decode(layout.encoding)
 
-    if file.suffix in (".zst", ".zstd"):
-        return None
     quoting = csv.QUOTE_MINIMAL if layout.quotes and len(layout.separator) == 1 else csv.QUOTE_NONE
     separator, start = layout.separator if len(layout.separator) == 1 else ABSENT_FROM_TEXT, 1
     csv.field_size_limit(1 << 30)
-    reader = csv.reader(lines(), delimiter=separator, quoting=quoting, strict=True)
+    reader = csv.reader(lines(), delimiter=separator, quoting=quoting, strict=strict)
     try:
         for cells in reader:
-            if cells and (width := width or len(cells)) < len(cells):
+            width = width or len(cells)
+            if len(cells) > width or (len(cells) < width and any(map(str.strip, cells))):
                 return f"{file}:{start}: {len(cells)} cells, but the first line has {width}"
             start = line + 1
     except UnicodeDecodeError as error:
         return f"{file}:{line}: not UTF-8 ({error.reason}); of Western European text, say encoding: cp1252"
+    except pl.exceptions.PolarsError:
+        return None  # a file in zstd is damaged
     except csv.Error as error:
         return f"{file}:{start}: bad quoting ({error}); where quotes are plain characters, say quotes: false"
     return None

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.data.formats import COMPRESSED, ELEMENTS, explained, read_indexed, read_separated, scan_separated
+from pipelines.data.formats import (
+    COMPRESSED,
+    ELEMENTS,
+    check_cells,
+    explained,
+    read_indexed,
+    read_separated,
+    scan_separated,
+)
 from pipelines.data.own import Join, Layout, OwnDataset
 
 PART = "part of the split"  # the column that says train, valid, test or all
@@ -86,28 +94,52 @@ def stored_table(dataset: OwnDataset, folder: Path) -> Iterator[Stored]:
                 table = scan_as_text(file, dataset)
                 first = first or (file, table.collect_schema().names())
                 check_columns(first[1], table.collect_schema().names(), f"{first[0]} and {file}")
-                with explained(file, dataset):
-                    sink(table.select(first[1]), stored, compression="lz4", statistics=False)
-                parts.append(pl.scan_parquet(stored).with_columns(pl.lit(part).alias(PART)))
+                parts.append(store(table, file, dataset, stored).select(*first[1], pl.lit(part).alias(PART)))
         yield Stored(pl.concat(parts), dataset)
+
+
+def store(table: pl.LazyFrame, file: Path, layout: Layout, path: Path, **settings: Any) -> pl.LazyFrame:
+    """Store the rows of a file by columns, and scan them there. Raises ValueError that names file and line."""
+    with explained(file, layout):
+        sink(table, path, compression="lz4", statistics=False, **settings)
+    stored = pl.scan_parquet(path)
+    if is_scanned(file, layout):
+        check_cells(file, layout, stored)
+    return stored
 
 
 def scan_as_text(file: Path, layout: Layout) -> pl.LazyFrame:
     """Scan a file as `as_text` reads it."""
-    lazily = layout.layout == "separated" and len(layout.separator) == 1 and layout.encoding == "utf8"
-    if not lazily or suffix_of(file) in TYPED:
+    if not is_scanned(file, layout):
         return without(as_text(read_file(file, layout)).lazy(), layout.missing)
     stripped = pl.all().str.strip_chars()
     return without(scan_separated(file, layout).select(pl.when(stripped != "").then(stripped)), layout.missing)
 
 
-def scan_fresh(file: Path, layout: Layout) -> pl.LazyFrame:
+def is_scanned(file: Path, layout: Layout) -> bool:
+    """Tell whether rows of a file are read some at a time."""
+    separated = layout.layout == "separated" and len(layout.separator) == 1 and layout.encoding == "utf8"
+    return separated and suffix_of(file) not in TYPED
+
+
+def scan_fresh(file: Path, layout: Layout) -> tuple[pl.LazyFrame, Layout]:
     """Scan rows that came after training: laid out as the data set's files are, or separated by commas."""
     table = scan_as_text(file, layout)
     columns = table.collect_schema().names()
     if len(columns) == 1 and "," in columns[0]:
-        return scan_as_text(file, layout.model_copy(update={"separator": ","}))
-    return table
+        layout = layout.model_copy(update={"separator": ","})
+        table = scan_as_text(file, layout)
+    return table, layout
+
+
+def read_fresh(file: Path, layout: Layout) -> pl.DataFrame:
+    """Read what `scan_fresh` scans. Raises ValueError that names file and line."""
+    table, layout = scan_fresh(file, layout)
+    with explained(file, layout):
+        rows = table.collect()
+    if is_scanned(file, layout):
+        check_cells(file, layout, rows.lazy())
+    return rows
 
 
 def sink(table: pl.LazyFrame, path: Path, **settings: Any) -> None:

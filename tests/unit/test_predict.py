@@ -16,7 +16,7 @@ from pipelines import predict, prepare
 from pipelines.data.fields import Fitted
 from pipelines.data.fresh import encode_fresh
 from pipelines.data.rows import load_rows, load_schema
-from pipelines.evaluation.bundles import write_bundle
+from pipelines.evaluation.bundles import read_bundle, write_bundle
 from pipelines.project.params import TrainingParams
 from pipelines.project.provenance import made_by
 from pipelines.training.behaviour import small_arguments
@@ -201,7 +201,8 @@ def with_sides(tmp_path_factory):
     return SimpleNamespace(root=root, users=users, towns=towns)
 
 
-def test_columns_of_side_tables_are_joined_as_they_were_prepared(with_sides):
+def test_columns_of_side_tables_are_joined_as_they_were_prepared(with_sides, monkeypatch):
+    monkeypatch.setattr(predict, "PIECE", 7)
     own = with_sides
     rows = pl.read_csv(own.root / "test.csv")
     rows.join(own.users, on="user").join(own.towns, on="town").write_csv(own.root / "joined.csv")
@@ -241,6 +242,28 @@ def test_a_cell_that_can_t_be_read_is_named(own):
     table.with_columns(age=pl.lit("old")).write_csv(own.root / "bad.csv", separator=";")
     with pytest.raises(ValueError, match=r"^field age: row 1 has 'old', which is no finite number$"):
         scored(own, own.root / "bad.csv", "none.csv")
+
+
+def test_a_line_with_too_few_cells_is_named(own):
+    lines = (own.root / "test.csv").read_text().splitlines()
+    (own.root / "short.csv").write_text("\n".join([*lines[:4], lines[4].rpartition(";")[0]]))
+    with pytest.raises(ValueError, match=r"short\.csv:5: 8 cells, but the first line has 9$"):
+        scored(own, own.root / "short.csv", "none.csv")
+    assert not (own.root / "none.csv").exists()
+
+
+def test_rows_are_scored_some_at_a_time(own, monkeypatch):
+    monkeypatch.setattr(predict, "PIECE", 7)
+    kept, model = read_bundle(own.root / "bundle")
+    rows = (
+        made_rows(20, 0)
+        .with_columns(pl.all().replace("none", None))
+        .with_columns(age=pl.Series(["30"] * 7 + ["old"] * 13))
+    )
+    pieces = predict.score(rows.lazy(), kept, model, own.root / "bundle")
+    assert next(pieces).height == 7
+    with pytest.raises(ValueError, match=r"^after the first 7 rows: field age: row 1 has 'old'"):
+        next(pieces)
 
 
 def test_a_text_that_a_log_lacks_is_left_out():

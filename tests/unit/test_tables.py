@@ -1,3 +1,5 @@
+import gzip
+import io
 import os
 import subprocess
 import sys
@@ -108,6 +110,48 @@ def test_a_stored_table_names_the_file_that_is_wrong_and_leaves_nothing(own, tmp
         with pytest.raises(ValueError, match=message), stored_table(dataset, scratch):
             pass
         assert list(scratch.iterdir()) == []
+
+
+def packed(text, pack):
+    """Compress a text as a file's suffix says."""
+    if pack != ".zst":
+        return gzip.compress(text) if pack else text
+    stream = io.BytesIO()
+    lines = pl.DataFrame({"line": text.decode().removesuffix("\n").split("\n")}).lazy()
+    lines.sink_csv(stream, compression="zstd", include_header=False, quote_style="never")
+    return stream.getvalue()
+
+
+QUOTED = b'user,city,click\n"a\nb",x,1\na,"x, y",\n'  # a line break and a separator in cells, and a blank last cell
+
+
+@pytest.mark.parametrize(
+    ("text", "layout", "message"),
+    [
+        (QUOTED + b"\n ,\nc,1\n", {}, ":7: 2 cells, but the first line has 3"),
+        (QUOTED + b'"c,1",x\nd,x,1', {}, ":5: 2 cells, but the first line has 3"),
+        (b'user\tcity\tclick\na"\tx\t\nb\tx\r\n', {"separator": "\t", "quotes": False}, ":3: 2 cells, but"),
+        (b"a;x;1\nb;x;\nb\n", {"separator": ";", "columns": ["user", "city", "click"]}, ":3: 1 cells, but"),
+        (b"user,city,click\n\xe9,x,1\nb,x\n", {"encoding": "cp1252"}, ":3: 2 cells, but"),
+    ],
+    ids=["quotes", "a line that is quoted", "tabs", "without a header", "cp1252"],
+)
+def test_a_line_with_too_few_cells_is_named(own, tmp_path, text, layout, message):
+    for pack in ("", ".gz") if "encoding" in layout else ("", ".gz", ".zst"):
+        file = tmp_path / f"clicks.csv{pack}"
+        file.write_bytes(packed(text, pack))
+        dataset, scratch = own([file.name], **layout), tmp_path / "scratch"
+        with pytest.raises(ValueError, match=f"^{file}{message}"):
+            read_table(dataset)
+        with pytest.raises(ValueError, match=f"^{file}{message}"), stored_table(dataset, scratch):
+            pass
+        assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", [QUOTED, b'user,city,click\na"b,x"y,\n,,\n\n'])
+def test_a_blank_last_cell_is_missing(own, tmp_path, text):
+    (tmp_path / "clicks.csv").write_bytes(text)
+    assert same_columns(own(["clicks.csv"]), tmp_path / "scratch")["click"].to_list()[-1] is None
 
 
 LOG = (
