@@ -89,9 +89,9 @@ class Shared(Linear):
 
 
 class Adapted(nn.Module):
-    """Compute s_m ⊙ W (r_m ⊙ h) + b_m in member m, as (s_m r_mᵀ ⊙ W) h + b_m.
+    """Compute s_m ⊙ W (r_m ⊙ h) + b_m in member m.
 
-    The first layer is without r_m. Shape: `[batch, inputs]` → `[batch, units]`.
+    That is (s_m r_mᵀ ⊙ W) h + b_m; the first layer is without r_m. Shape: `[batch, inputs]` → `[batch, units]`.
     """
 
     def __init__(self, inputs: int, units: int, k: int, is_first: bool) -> None:
