@@ -28,8 +28,9 @@ def register_model(cls: ModelClass) -> ModelClass:
     `models.layers.batch.Batch` to logits `[batch]`. It is trained by gradients, unless it has one of two other methods.
     `fit(batch, labels, loss)` fits it to all training rows at once, in closed form. Or
     `boost(batch, labels, weights, valid, loss, learning_rate)` yields after each epoch the mean training loss and the
-    logits of the batch `valid`; then `keep(num_epochs)` makes the weights of so many epochs. Raises ValueError for a
-    second class in a file.
+    logits of the batch `valid`; then `keep(num_epochs)` makes the weights of so many epochs. A model that averages k
+    members also has `members(batch, loss)`, which gives their logits `[batch, k]`: the mean of the members' losses is
+    the loss that is minimised. Raises ValueError for a second class in a file.
     """
     name = cls.__module__.rpartition(".")[2]
     other = _REGISTRY.get(name, cls)

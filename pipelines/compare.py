@@ -27,6 +27,7 @@ SIZES = {  # at most, instead of the papers'; 10 is the size of embeddings in mo
     "model.attention_dim": 16,
     "model.num_attention_layers": 2,  # autoint has 6
     "model.num_neurons": 100,  # afn has 1000
+    "model.num_members": 8,  # tabm has 32
 }
 SHOWN = [METRICS[name] for name in ("auc", "logloss")]
 PROBE_ROWS = 2048

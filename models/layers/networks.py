@@ -52,13 +52,19 @@ class Dropout(nn.Module):
         return self(products.transpose(0, 1)).transpose(0, 1)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute x Wᵀ + b in half of torch's time; by torch where a model is exported.
+
+    Shape: x `[batch, inputs]`, weight `[units, inputs]` → `[batch, units]`.
+    """
+    return (nn.functional.linear if torch.compiler.is_compiling() else products.linear)(x, weight, bias)
+
+
 class Linear(nn.Linear):
-    """Compute torch's linear layer in half the time; the layer itself where a model is exported."""
+    """Compute a linear layer by `linear`. Shape: `[batch, inputs]` → `[batch, units]`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if torch.compiler.is_compiling():
-            return super().forward(input)
-        return products.linear(input, self.weight, self.bias)
+        return linear(input, self.weight, self.bias)
 
 
 class ConcatenatedLinear(nn.Linear):

@@ -61,6 +61,7 @@ SMALL = {  # instead of the papers' sizes, which only take longer
     "fm_hidden_dims": [5],
     "num_deep_layers": 2,
     "num_shallow_layers": 2,
+    "num_members": 3,
     "trees_per_epoch": 5,
     "min_data_in_leaf": 5,
     "min_data_per_group": 2,

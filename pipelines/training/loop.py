@@ -44,8 +44,13 @@ class Epoch:
 def summed_loss(logits: Tensor, labels: Tensor, loss: str, weights: Tensor | None = None) -> Tensor:
     """Sum the loss over the batch: ½ Σ (ŷ − y)², or the cross-entropy. Each row counts by its weight.
 
-    The L2 penalty is weighed against a sum over rows, as in the code released with the paper.
+    The L2 penalty is weighed against a sum over rows, as in the code released with the paper. Where logits are `[batch,
+    k]`, of k members, a row's loss is the mean of theirs.
     """
+    if logits.dim() == 2:
+        k = logits.shape[1]
+        weights = None if weights is None else weights.repeat_interleave(k)
+        return summed_loss(logits.flatten(), labels.repeat_interleave(k), loss, weights) / k
     if weights is not None:
         squared = loss == "squared_error"
         each = 0.5 * (logits - labels).square() if squared else nn.functional.softplus(-labels * logits)
@@ -135,13 +140,14 @@ class Descent:
     def epoch(self) -> float:
         """Take a step for each batch, and return the mean loss. Raises FloatingPointError where it is not finite."""
         model, rows, training, workers = self.model, self.rows, self.training, self.workers
-        kernels = training.kernels == "fast"
+        kernels, members = training.kernels == "fast", getattr(model, "members", None)
         model.train()
         total = torch.zeros((), device=rows.labels.device)
         for number, batch in enumerate(workers.batches(rows, training.batch_size)):
             first = not (self.num_epochs or number)
             self.optimizer.zero_grad()
-            logits = model(rows.batch(batch, kernels))
+            inputs = rows.batch(batch, kernels)
+            logits = members(inputs, training.loss) if members else model(inputs)
             if first:
                 check_logits(model, logits, len(batch))
             weights = None if rows.weights is None else rows.weights[batch]
@@ -219,12 +225,16 @@ def check_logits(model: nn.Module, logits: Tensor, num_rows: int) -> None:
 
     Another shape would be broadcast against the labels, without an error and to nonsense.
     """
-    name = type(model).__module__
-    if not isinstance(logits, Tensor) or logits.shape != (num_rows,):
+    name, several = type(model).__module__, hasattr(model, "members")
+    method = "members" if several else "forward"
+    if not isinstance(logits, Tensor) or logits.shape[:1] != (num_rows,) or logits.dim() != 1 + several:
         got = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"{name}: forward must return one logit for each row, [{num_rows}], not {got}")
+        asked = (
+            f"the members' logits for each row, [{num_rows}, k]" if several else f"one logit for each row, [{num_rows}]"
+        )
+        raise ValueError(f"{name}: {method} must return {asked}, not {got}")
     if not logits.is_floating_point():
-        raise ValueError(f"{name}: forward must return floating-point logits, not {logits.dtype}")
+        raise ValueError(f"{name}: {method} must return floating-point logits, not {logits.dtype}")
     if not logits.isfinite().all():
         raise FloatingPointError(f"{name}: the logits of the first batch are not finite")
     if not logits.requires_grad:

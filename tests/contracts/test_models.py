@@ -29,7 +29,7 @@ SMALL = {"embed_dim": 8, "attention_dim": 4, "field_embed_dim": 4, "hidden_dims"
 SMALL |= {"smoothing": 0.01, "feature_smoothing": 0.01, "num_cross_layers": 2}
 SMALL |= {"embed_dim_2": 4, "hidden_dims_2": [8], "gate_hidden_dims": [8], "num_heads": 2}
 SMALL |= {"num_attention_layers": 2, "head_dim": 4, "cin_dims": [6, 4], "block_dim": 8, "num_neurons": 8}
-SMALL |= {"num_layers": 2, "num_rows": 2, "fm_hidden_dims": [8]}
+SMALL |= {"num_layers": 2, "num_rows": 2, "fm_hidden_dims": [8], "num_members": 3}
 SMALL |= {"trees_per_epoch": 20, "min_data_in_leaf": 1, "min_data_per_group": 1, "cat_smooth": 1.0}
 
 CLOSED_FORM = [name for name in MODELS if registry.is_closed_form(registry.get_model(name))]

@@ -415,6 +415,13 @@ def test_a_model_that_breaks_its_contract_is_refused_at_the_first_batch(problem)
     assert str(raised.value).endswith(problem)
 
 
+def test_members_that_break_their_contract_are_refused_at_the_first_batch():
+    model = Returning(lambda a, b, rows: (a + b).expand(rows))
+    model.members = lambda batch, loss: model(batch)
+    with pytest.raises(ValueError, match=r"^test_training: members .*each row, \[64, k\], not \[64\]$"):
+        train(model, TRAIN, VALID, TrainingParams(batch_size=64))
+
+
 def test_logits_that_are_not_finite_are_found_at_the_first_batch():
     broken = Returning(lambda a, b, rows: (a + b).expand(rows) / 0)
     with pytest.raises(FloatingPointError, match="test_training: the logits of the first batch are not finite"):
