@@ -262,6 +262,7 @@ print(peak_kib() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_a_million_lines_take_little_memory(project):
     rng, sizes = np.random.default_rng(0), {"user": 1000, "item": 10_000}
