@@ -190,7 +190,10 @@ def no_cluster(monkeypatch):
 
 @pytest.fixture
 def program(monkeypatch, capsys):
-    """Return a function that runs a command as a program here, and returns exit code, stdout and stderr."""
+    """Return a function that runs a command as a program, in this process.
+
+    It returns exit code, stdout and stderr.
+    """
     monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
 
     def call(command, *arguments):
