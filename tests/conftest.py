@@ -36,6 +36,7 @@ ORDER = (  # the longest first, but the worker that takes the few tests of test_
         "faults/test_disks.py",
     ),
     *("equations/test_data_parallel.py", "faults/test_kills.py", "contracts/test_behaviour.py"),
+    *("unit/test_train.py", "unit/test_export.py", "unit/test_report_in_browser.py"),
     *("contracts", "equations", "unit"),
 )
 EACH_A_CLUSTER = ("test_kills.py", "test_own_log.py")  # each test starts clusters of its own
