@@ -80,8 +80,8 @@ test test-quick: export PYTHONDONTWRITEBYTECODE :=
 test: setup ## run all tests, side by side (make test WORKERS=…)
 	pytest -n $(WORKERS)
 
-test-quick: setup ## run the tests that need neither Ray nor a copy of the code, at each save
-	pytest -n 2 -m 'not edits' tests/contracts tests/equations tests/unit
+test-quick: setup ## run the tests that need neither Ray nor a copy of the code nor seconds each, at each save
+	pytest -n 2 -m 'not edits and not slow' tests/contracts tests/equations tests/unit
 
 fuzz: setup ## try 20,000 random inputs a property (make fuzz EXAMPLES=…)
 	FUZZ_EXAMPLES=$(EXAMPLES) pytest tests/unit/test_properties.py

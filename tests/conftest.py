@@ -20,6 +20,7 @@ from projects import PARAMS, Project
 
 from pipelines import download, prepare
 from pipelines.data import synthetic
+from pipelines.project import cli
 from pipelines.project.cluster import CHECKED
 
 gc.disable()  # until all tests are imported: see pytest_collection_finish
@@ -35,6 +36,7 @@ ORDER = (  # the longest first, but the worker that takes the few tests of test_
         "faults/test_disks.py",
     ),
     *("equations/test_data_parallel.py", "faults/test_kills.py", "contracts/test_behaviour.py"),
+    *("unit/test_train.py", "unit/test_export.py", "unit/test_report_in_browser.py"),
     *("contracts", "equations", "unit"),
 )
 EACH_A_CLUSTER = ("test_kills.py", "test_own_log.py")  # each test starts clusters of its own
@@ -46,7 +48,7 @@ LONG = (
 )  # these files have a cluster each; the other files share one
 FORKS = (  # these files share a process that has imported the large packages (helpers/trees.py)
     *("test_behaviour.py", "test_cli.py", "test_dvc.py", "test_new_model.py"),
-    "test_data_parallel.py",
+    *("test_data_parallel.py", "test_benchmarks.py"),
 )
 HOLD_CLUSTER = "import os, sys; print(os.environ['RAY_ADDRESS'], flush=True); sys.stdin.read()"
 
@@ -185,3 +187,21 @@ def searched_project(searched, ray_cluster, tmp_path):
 def no_cluster(monkeypatch):
     """Fail the test when a search is about to run a trial."""
     monkeypatch.setattr("pipelines.search.tuner.cluster", lambda: pytest.fail("a trial was about to run"))
+
+
+@pytest.fixture
+def program(monkeypatch, capsys):
+    """Return a function that runs a command as a program, in this process.
+
+    It returns exit code, stdout and stderr.
+    """
+    monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
+
+    def call(command, *arguments):
+        monkeypatch.setattr(sys, "argv", ["program", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.run(command)
+        captured = capsys.readouterr()
+        return caught.value.code, captured.out, captured.err
+
+    return call

@@ -16,7 +16,6 @@ from dvc.dvcfile import load_file
 from dvc.repo import Repo
 from trees import run_module
 
-from models import registry
 from models.layers.trees import AbsentError
 from pipelines import behaviour as command
 from pipelines.project import golden_files
@@ -26,10 +25,6 @@ from pipelines.training import behaviour
 
 ROOT = Path(__file__).parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
-PAPER = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
-MODELS = {  # of stages, that an optimizer trains
-    name for name in (*PARAMS["models"], *PAPER["models"]) if registry.is_by_gradient(registry.get_model(name))
-}
 
 
 @pytest.mark.parametrize("name", command.behaviours())
@@ -175,10 +170,9 @@ def stale(root):
     }
 
 
-def newly_stale(tree):
+def newly_stale(now, before):
     """Map each stage that trains to the deps that became stale since the copy."""
-    root, before = tree
-    changed = {stage: deps - before.get(stage, set()) for stage, deps in stale(root).items()}
+    changed = {stage: deps - before.get(stage, set()) for stage, deps in now.items()}
     return {stage: deps for stage, deps in changed.items() if deps and TRAINS.match(stage)}
 
 
@@ -202,7 +196,7 @@ def changed(root, edits):
 
 @pytest.mark.edits
 def test_comments_renames_and_moves_make_nothing_that_trains_stale(tree):
-    root, _ = tree
+    root, before = tree
     files = [file for folder in ("pipelines", "models", "search_spaces") for file in (root / folder).rglob("*.py")]
     edits = {str(file.relative_to(root)): ("\n", "\n# a comment\n") for file in files if file.read_text()}
     for file in (root / "models" / "kernels" / "loops").glob("*.py"):
@@ -213,8 +207,9 @@ def test_comments_renames_and_moves_make_nothing_that_trains_stale(tree):
     with changed(root, edits):
         cache.rename(renamed)
         try:
-            assert newly_stale(tree) == {}
-            assert "pipelines/data" in stale(root)["main prepare@frappe"]  # DVC has seen the edits
+            now = stale(root)
+            assert newly_stale(now, before) == {}
+            assert "pipelines/data" in now["main prepare@frappe"]  # DVC has seen the edits
             assert run_module(root, "pipelines.behaviour", "ifm", "fm").returncode == 0
         finally:
             renamed.rename(cache)
@@ -235,58 +230,62 @@ OTHERS = {
 ALL = {"pretrain", "tune", "evaluate", "experiment", "importance"}
 
 
+SOME = {"fm", "nfm", "ifm", "inn", "lr"}  # of the models that an optimizer trains
+CHANGES = {  # file, old and new text, the golden files that are red, the stages that become stale
+    "default": ("models/nfm.py", "hidden_dropout: float = 0.2", "hidden_dropout: float = 0.25", {"nfm"},
+                {"tune", "evaluate", "experiment"}),
+    "equation": ("models/inn.py", "return self.linear", "return 1.001 * self.linear", {"inn"},
+                 {"tune", "evaluate", "experiment"}),
+    "ftrl": ("pipelines/training/optimizers.py", "BETA = 1.0", "BETA = 1.1", {"optimizers/ftrl"}, set()),
+    "adagrad": ("pipelines/training/optimizers.py", "INITIAL_ACCUMULATOR = 1e-8", "INITIAL_ACCUMULATOR = 1e-3",
+                {"optimizers/adagrad", *SOME}, ALL),
+    "space": ("search_spaces/nfm.py", "FloatDistribution(0.0", "FloatDistribution(0.1", {"spaces/nfm"}, {"tune"}),
+    "seed rule": ("pipelines/search/tuner.py", '"sampler", drawn', '"sampler", drawn + 1', {"search"}, {"tune"}),
+    "split": ("pipelines/data/splitting.py", "rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]",
+              {"prepare"}, set()),
+}  # fmt: skip
+
+
 @pytest.mark.edits
-@pytest.mark.parametrize(
-    ("file", "old", "new", "files", "stages"),
-    [
-        ("models/nfm.py", "hidden_dropout: float = 0.2", "hidden_dropout: float = 0.25", {"nfm"},
-         {"tune", "evaluate", "experiment"}),
-        ("models/inn.py", "return self.linear", "return 1.001 * self.linear", {"inn"},
-         {"tune", "evaluate", "experiment"}),
-        ("pipelines/training/optimizers.py", "BETA = 1.0", "BETA = 1.1", {"optimizers/ftrl"}, set()),
-        ("pipelines/training/optimizers.py", "INITIAL_ACCUMULATOR = 1e-8", "INITIAL_ACCUMULATOR = 1e-3",
-         {"optimizers/adagrad", *MODELS}, ALL),
-        ("search_spaces/nfm.py", "FloatDistribution(0.0", "FloatDistribution(0.1", {"spaces/nfm"}, {"tune"}),
-        ("pipelines/search/tuner.py", '"sampler", drawn', '"sampler", drawn + 1', {"search"}, {"tune"}),
-        ("pipelines/data/splitting.py", "rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]", {"prepare"},
-         set()),
-    ],
-    ids=["default", "equation", "ftrl", "adagrad", "space", "seed rule", "split"],
-)  # fmt: skip
-def test_a_change_is_red_until_accepted_and_then_makes_stale_what_it_concerns(tree, file, old, new, files, stages):
-    root, _ = tree
-    with changed(root, {file: (old, new)}):
+@pytest.mark.parametrize("names", [("default", "ftrl", "seed rule"), ("equation", "space", "split"), ("adagrad",)])
+def test_a_change_is_red_until_accepted_and_then_makes_stale_what_it_concerns(tree, names):
+    """Make changes at once that concern different golden files."""
+    root, before = tree
+    changes = [CHANGES[name] for name in names]
+    files = set().union(*(files for *_, files, _ in changes))
+    with changed(root, {file: (old, new) for file, old, new, *_ in changes}):
         asked = (word for name in sorted(files | OTHERS) for word in ("--accept", name))
         done = run_module(root, "pipelines.behaviour", *asked)
         assert done.returncode == 0, done.stderr
         red = {line.partition(":")[0] for line in done.stdout.splitlines() if " differ, most of all " in line}
         assert red == files
-        found = newly_stale(tree)
-    golden = {f"behaviour/{name}.json" for name in files}
-    for stage, deps in found.items():
-        assert {dep.removeprefix("../") for dep in deps} <= golden, stage
-    assert {stage.removeprefix("main ").partition("@")[0] for stage in found} == stages
-    models = {stage.rpartition("-")[2] for stage in found if "@" in stage and not stage.startswith("experiment")}
-    assert stages in (set(), ALL) or files == {"search"} or models <= {name.rpartition("/")[2] for name in files}
-    if stages == ALL or files == {"search"}:  # all of these
-        assert {f"main tune@{dataset}-{model}" for dataset in PARAMS["datasets"] for model in PARAMS["models"]} <= (
-            found.keys()
-        )
+        every = newly_stale(stale(root), before)
+    reasons = {stage: {dep.removeprefix("../") for dep in deps} for stage, deps in every.items()}
+    assert set().union(*reasons.values()) <= {f"behaviour/{name}.json" for name in files}
+    for *_, files, stages in changes:
+        golden = {f"behaviour/{name}.json" for name in files}
+        found = {stage for stage, deps in reasons.items() if deps & golden}
+        assert {stage.removeprefix("main ").partition("@")[0] for stage in found} == stages
+        models = {stage.rpartition("-")[2] for stage in found if "@" in stage and not stage.startswith("experiment")}
+        assert stages in (set(), ALL) or files == {"search"} or models <= {name.rpartition("/")[2] for name in files}
+        if stages == ALL or files == {"search"}:  # all of these
+            assert {f"main tune@{dataset}-{model}" for dataset in PARAMS["datasets"] for model in PARAMS["models"]} <= (
+                found
+            )
 
 
 @pytest.mark.edits
 def test_another_split_has_another_digest_and_that_alone_makes_stale_what_is_trained_on_it(tree, tmp_path):
     root, _ = tree
-    digests = []
+    digests, options = [], ["--dataset", "synthetic", "--params", str(tmp_path / "params.yaml")]
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["synthetic"]}))
+    assert run_module(root, "pipelines.download", *options).returncode == 0
     for edits in (
         {},
         {"pipelines/data/splitting.py": ("rng.permutation(num_rows)", "rng.permutation(num_rows)[::-1]")},
     ):
         with changed(root, edits):
-            (tmp_path / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": ["synthetic"]}))
-            for stage in ("download", "prepare"):
-                options = ["--dataset", "synthetic", "--params", str(tmp_path / "params.yaml")]
-                assert run_module(root, f"pipelines.{stage}", *options).returncode == 0
+            assert run_module(root, "pipelines.prepare", *options).returncode == 0
         schema = json.loads((tmp_path / "data" / "processed" / "synthetic" / "schema.json").read_text())
         digests.append(schema["values"])
     assert all(digests[0][split] != digests[1][split] for split in ("train", "valid", "test"))

@@ -1,5 +1,6 @@
 import gc
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -17,21 +18,23 @@ from pipelines.project.cli import WITH_PARAMS, one_of, phases, run
 FOLDER = Path(pipelines.__path__[0])
 STAGES = sorted(path.stem for path in FOLDER.glob("*.py") if "\n    run(main)\n" in path.read_text(encoding="utf-8"))
 HEAVY = {"torch", "ray", "optuna", "matplotlib", "scipy", "jinja2", "numba"}
-
-
-@pytest.fixture
-def program(monkeypatch, capsys):
-    """Run a function as a program, and return exit code, stdout and stderr."""
-    monkeypatch.delenv("FACTORBENCH_TRACEBACK", raising=False)
-
-    def call(command, *arguments):
-        monkeypatch.setattr(sys, "argv", ["program", *arguments])
-        with pytest.raises(SystemExit) as caught:
-            run(command)
-        captured = capsys.readouterr()
-        return caught.value.code, captured.out, captured.err
-
-    return call
+HELPS = """
+import contextlib, io, json, runpy, sys
+helps = {}
+for stage in sys.argv[1:]:
+    streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2)]
+    sys.argv = [stage, "--help"]
+    sys.modules.pop(f"pipelines.{stage}", None)  # another stage may have imported it
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            runpy.run_module(f"pipelines.{stage}", run_name="__main__", alter_sys=True)
+        except SystemExit as ended:
+            code = ended.code
+    for stream in streams:
+        stream.flush()
+    helps[stage] = [code, *(stream.buffer.getvalue().decode() for stream in streams)]
+print(json.dumps(helps))
+"""
 
 
 def failing(error):
@@ -161,10 +164,13 @@ def test_one_of():
 
 
 @pytest.fixture(scope="module")
-def helps():
-    """Do what `python -m pipelines.STAGE --help` does for all stages."""
-    environment = {"COLUMNS": "120", "NO_COLOR": "1", "TERM": "dumb"}
-    return {stage: run_module(FOLDER.parent, f"pipelines.{stage}", "--help", **environment) for stage in STAGES}
+def helps(tmp_path_factory):
+    """Do what `python -m pipelines.STAGE --help` does for all stages, in one process."""
+    folder = tmp_path_factory.mktemp("helps")
+    (folder / "helps.py").write_text(HELPS)
+    done = run_module(folder, "helps", *STAGES, COLUMNS="120", NO_COLOR="1", TERM="dumb")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def test_the_stages_are_all_there():

@@ -370,6 +370,7 @@ def test_dvc_reads_the_pipeline_and_finds_a_stage_a_cell(tmp_path, name, stages)
     assert status.returncode == 0, status.stderr
 
 
+@pytest.mark.edits
 def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
     for name in ("pipelines", "datasets", "dvc.yaml", "params.yaml", ".dvcignore", ".dvc/config"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -392,6 +393,7 @@ def test_dvc_keeps_a_users_own_files_without_a_git_repository(tmp_path):
     assert (file.parent / "notes.txt").read_text() == "precious"
 
 
+@pytest.mark.edits
 def test_dvc_notices_a_change_of_a_users_own_files_and_deletes_none(tmp_path):
     for name in ("pipelines", "dvc.yaml", ".dvcignore", ".dvc/config"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy

@@ -12,7 +12,18 @@ from typing import NamedTuple
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
-    ["torch", "ray.tune", "optuna.samplers", "polars", "pydantic", "rich.live", "scipy.stats", "typer", "dvc.cli"]
+    [
+        "torch",
+        "ray.tune",
+        "optuna.samplers",
+        "polars",
+        "pydantic",
+        "rich.live",
+        "scipy.stats",
+        "typer",
+        "dvc.cli.parser",
+        "dvc.repo",
+    ]
 )
 
 

@@ -39,15 +39,13 @@ def lab(colour, cones=None):
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_a_chart_is_the_same_in_another_process_whatever_its_matplotlibrc(tmp_path):
-    found = set()
-    for seed in ("1", "2"):
-        folder = tmp_path / seed
-        folder.mkdir()
-        (folder / "matplotlibrc").write_text(f"font.size: {seed}0\nxtick.labelsize: {seed}\n")
-        subprocess.run([sys.executable, "-c", DRAW], cwd=folder, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
-        found.add((folder / "chart.svg").read_bytes())
-    (content,) = found
+def test_a_chart_is_the_same_in_another_process_whatever_its_matplotlibrc(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(DRAW, {})
+    content = (tmp_path / "chart.svg").read_bytes()
+    (tmp_path / "matplotlibrc").write_text("font.size: 20\nxtick.labelsize: 2\n")
+    subprocess.run([sys.executable, "-c", DRAW], check=True, env={**os.environ, "PYTHONHASHSEED": "2"})
+    assert (tmp_path / "chart.svg").read_bytes() == content
     assert b"<dc:date>" not in content
     assert ElementTree.fromstring(content).find("{http://www.w3.org/2000/svg}title").text == "a name"
 

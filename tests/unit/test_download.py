@@ -1,6 +1,5 @@
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import types
@@ -35,20 +34,17 @@ def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def run_stage(*arguments: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "pipelines.download", *map(str, arguments)]
-    root = Path(__file__).parents[2]
-    return subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True, check=False)
-
-
 def tree(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_raw_files_go_beside_the_params(params: Path):
-    for _ in range(2):
-        result = run_stage("--dataset", "frappe", "--params", params)
-        assert (result.returncode, result.stderr) == (0, "note: Mobile_Frappe.zip is not the released file\n")
+def test_raw_files_go_beside_the_params(params: Path, program):
+    arguments = ["--dataset", "frappe", "--params", str(params)]
+    note = "note: Mobile_Frappe.zip is not the released file\n"
+    command = [sys.executable, "-m", "pipelines.download", *arguments]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, note)
+    assert program(main, *arguments)[::2] == (0, note)
     raw = params.parent / "data" / "raw" / "frappe"
     assert (raw / "frappe.csv").read_text() == LOG
     assert tree(params.parent) == {"params.yaml", "data/raw/frappe/frappe.csv", "data/raw/frappe/sources.json"}
@@ -83,11 +79,12 @@ def test_wrong_raw_file_is_replaced(params: Path):
     assert raw.read_text() == LOG
 
 
-def test_list_is_whole_at_80_columns():
-    result = run_stage("--list", COLUMNS="")
-    assert result.returncode == 0
-    assert max(map(len, result.stdout.splitlines())) <= 80
-    words = " ".join(result.stdout.split())
+def test_list_is_whole_at_80_columns(program, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "")
+    code, stdout, _ = program(main, "--list")
+    assert code == 0
+    assert max(map(len, stdout.splitlines())) <= 80
+    words = " ".join(stdout.split())
     for dataset in map(get_dataset, list_datasets()):
         assert f"{dataset.name} {dataset.title} licence: {dataset.licence} citation: {dataset.citation}" in words
 
@@ -100,12 +97,12 @@ def test_list_is_whole_at_80_columns():
         (["--dataset", "frappe", "--params", "none.yaml"], "none.yaml"),
     ],
 )
-def test_wrong_options_are_one_line(arguments: list[str], message: str):
-    result = run_stage(*arguments)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
-    assert result.stderr.count("\n") == 1
+def test_wrong_options_are_one_line(program, arguments: list[str], message: str):
+    code, _, stderr = program(main, *arguments)
+    assert code == 1
+    assert stderr.startswith("error: ")
+    assert message in stderr
+    assert stderr.count("\n") == 1
 
 
 def test_params_are_checked_before_anything_is_written(params: Path):
@@ -115,12 +112,13 @@ def test_params_are_checked_before_anything_is_written(params: Path):
     assert tree(params.parent) == {"params.yaml"}
 
 
-def test_no_network_is_one_line_and_leaves_nothing(params: Path):
-    offline = {"FACTORBENCH_MIRROR": "", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}
-    result = run_stage("--dataset", "frappe", "--params", params, **offline)
-    assert result.returncode == 1
-    assert result.stderr.count("\n") == 1
-    assert f"{get_dataset('frappe').sources[0].url}: can't be reached" in result.stderr
+def test_no_network_is_one_line_and_leaves_nothing(params: Path, program, monkeypatch):
+    for key, value in {"FACTORBENCH_MIRROR": "", "HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}.items():
+        monkeypatch.setenv(key, value)
+    code, _, stderr = program(main, "--dataset", "frappe", "--params", str(params))
+    assert code == 1
+    assert stderr.count("\n") == 1
+    assert f"{get_dataset('frappe').sources[0].url}: can't be reached" in stderr
     assert tree(params.parent) == {"params.yaml"}
 
 

@@ -22,15 +22,13 @@ from pipelines.predict import corrected
 ROOT = Path(__file__).parents[2]
 NOT_IN_ONNX = ("lookup", "catboost")  # torch.searchsorted
 MODELS = (
-    [name for name in registry.list_models() if name not in NOT_IN_ONNX]
-    if os.environ.get("EXPORT_ALL")
-    else ["ifm", "nfm"]
+    [name for name in registry.list_models() if name not in NOT_IN_ONNX] if os.environ.get("EXPORT_ALL") else ["nfm"]
 )
 MAPS = {
     "platt": Calibration(method="platt", rate=0.5, slope=2.0, intercept=-1.0),
     "isotonic": Calibration(method="isotonic", rate=0.5, logits=[-0.1, 0.0, 0.2], points=[0.1, 0.3, 0.8]),
 }
-CASES = [("fm", "onnx", "cross_entropy", "isotonic", 0.01), ("fm", "torch", "squared_error", "platt", 0.01)]
+CASES = [("ifm", "onnx", "cross_entropy", "isotonic", 0.01), ("fm", "torch", "squared_error", "platt", 0.01)]
 CASES += [(name, "onnx", "squared_error", None, None) for name in MODELS]
 YAML = """
 format: table

@@ -15,6 +15,7 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.logs import FRAPPE_COLUMNS
 from pipelines.data.prepared import prepare, write_parquet
 from pipelines.data.synthetic import write_log
+from pipelines.prepare import main
 from pipelines.project.files import write_json
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
@@ -156,12 +157,12 @@ def test_new_pairs_are_on_one_side_only(project):
     assert pairs["new_pairs"]["rows"] == pairs["random"]["rows"]  # the same lines and negatives
 
 
-def test_a_released_split_is_not_split_again(project):
+def test_a_released_split_is_not_split_again(project, run_program):
     (project / "params.yaml").write_text(PARAMS + "prepare: {split: new_pairs}\n")
     write_libfm(project, ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"])
-    done = run_program(project, "movielens-nfm")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
+    code, stdout, stderr = run_program("movielens-nfm")
+    assert (code, stdout) == (1, "")
+    assert stderr == (
         "error: data set 'movielens-nfm' comes with its split: prepare.split must be random, not new_pairs\n"
     )
 
@@ -261,6 +262,7 @@ print(peak_kib() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_a_million_lines_take_little_memory(project):
     rng, sizes = np.random.default_rng(0), {"user": 1000, "item": 10_000}
@@ -274,27 +276,20 @@ def test_a_million_lines_take_little_memory(project):
     assert int(done.stdout.split()[-1]) * 1024 < 330 * 1_000_000  # at most 330 bytes per line; whole tables took 420
 
 
-def run_program(project, dataset):
-    command = [
-        sys.executable,
-        "-m",
-        "pipelines.prepare",
-        "--dataset",
-        dataset,
-        "--params",
-        project / "params.yaml",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run_program(project, program):
+    """Return a function that does what `python -m pipelines.prepare` does for a data set."""
+    return lambda dataset: program(main, "--dataset", dataset, "--params", str(project / "params.yaml"))
 
 
-def test_the_program_prints_the_sizes_and_how_many_test_rows_have_a_known_pair(project):
+def test_the_program_prints_the_sizes_and_how_many_test_rows_have_a_known_pair(project, run_program):
     train = ["1 1:1 11:1 21:1", "1 2:1 12:1 22:1", "-1 3:1 13:1 23:1"]
     test = ["1 1:1 11:1 22:1", "1 1:1 12:1 21:1", "1 3:1 13:1 23:1", "-1 2:1 12:1 22:1", "-1 3:1 11:1 21:1"]
     write_libfm(project, train, train, test)
-    done = run_program(project, "movielens-nfm")
+    code, stdout, stderr = run_program("movielens-nfm")
     folder = Paths(project).processed("movielens-nfm")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
+    assert (code, stderr) == (0, "")
+    assert stdout.splitlines() == [
         f"movielens-nfm: 3 train, 3 valid and 5 test rows of 9 features in {folder}",
         "0 of 3 test positives have the user, movie and tag of a training positive",
         "1 of 2 test negatives have the user, movie and tag of a training positive",
@@ -360,19 +355,19 @@ def test_the_card_names_a_known_variant_of_the_released_file(project):
         assert card.split == "released"
 
 
-def test_missing_raw_files_say_how_to_get_them(project):
-    done = run_program(project, "frappe")
+def test_missing_raw_files_say_how_to_get_them(project, run_program):
+    code, stdout, stderr = run_program("frappe")
     file = Paths(project).raw("frappe") / "frappe.csv"
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (code, stdout) == (1, "")
     hint = f"run `python -m pipelines.download --params {project / 'params.yaml'} --dataset frappe`"
-    assert done.stderr == f"error: {file} is missing; {hint}\n"
+    assert stderr == f"error: {file} is missing; {hint}\n"
 
 
-def test_an_unknown_data_set_lists_the_known_ones(project):
-    done = run_program(project, "netflix")
-    assert done.returncode == 1
-    assert "frappe-nfm" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_an_unknown_data_set_lists_the_known_ones(run_program):
+    code, _, stderr = run_program("netflix")
+    assert code == 1
+    assert "frappe-nfm" in stderr
+    assert stderr.count("\n") == 1
 
 
 def notes(capsys):

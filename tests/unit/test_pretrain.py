@@ -1,7 +1,9 @@
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -39,6 +41,13 @@ def prepared(tmp_path_factory):
     return path.parent
 
 
+@pytest.fixture(scope="module")
+def trained(prepared):
+    """Train the FM once that most tests start from; return its folder."""
+    pretrain.main("synthetic", prepared / "params.yaml")
+    return Paths(prepared).pretrained("synthetic")
+
+
 @pytest.fixture
 def project(tmp_path, prepared):
     """Make a project folder with the prepared data."""
@@ -46,6 +55,13 @@ def project(tmp_path, prepared):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "processed").symlink_to(prepared / "data" / "processed")
     return tmp_path
+
+
+@pytest.fixture
+def started_from(project, trained):
+    """Put the trained FM into the project; return its folder."""
+    folder = Paths(project).pretrained("synthetic")
+    return Path(shutil.copytree(trained, folder))
 
 
 @pytest.fixture
@@ -102,9 +118,8 @@ def test_a_second_run_gives_the_same(project, call):
 
 
 @pytest.mark.parametrize("change", ["seed: 2020", "embed_dim: 8", "batch_size: 1024", "patience: 9"])
-def test_the_recipe_is_another_when_anything_is_that_decides_the_weights(project, call, change):
-    path = Paths(project).pretrained("synthetic") / "recipe.json"
-    assert call(pretrain)[0] == 0
+def test_the_recipe_is_another_when_anything_is_that_decides_the_weights(project, call, started_from, change):
+    path = started_from / "recipe.json"
     before = path.read_text()
     key = change.split(":")[0]
     changed = PARAMS.replace("max_epochs: 3", f"max_epochs: 3, {change}") if key == "patience" else PARAMS
@@ -113,9 +128,8 @@ def test_the_recipe_is_another_when_anything_is_that_decides_the_weights(project
     assert path.read_text() != before
 
 
-def test_others_start_from_it(project, call):
-    assert call(pretrain)[0] == 0
-    path = Paths(project).pretrained("synthetic") / "fm.pt"
+def test_others_start_from_it(project, started_from):
+    path = started_from / "fm.pt"
     weights = torch.load(path, weights_only=True)
     cell = load(project, "ifm")
     model = started(cell, embed_dim=4, attention_dim=2)
@@ -124,9 +138,8 @@ def test_others_start_from_it(project, call):
 
 
 @pytest.mark.parametrize("model", ["ffm", "afm_ffm"])
-def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
-    assert call(pretrain)[0] == 0
-    weights = torch.load(Paths(project).pretrained("synthetic") / "fm.pt", weights_only=True)
+def test_all_vectors_of_field_aware_models_start_from_it(project, started_from, model):
+    weights = torch.load(started_from / "fm.pt", weights_only=True)
     cell = load(project, model)
     own = started(cell, embed_dim=4).state_dict()
     vectors = own["embedding.weight"].unflatten(1, (-1, 4))
@@ -135,8 +148,8 @@ def test_all_vectors_of_field_aware_models_start_from_it(project, call, model):
     assert len(cell.train({"model.embed_dim": 4}, cell.seed("train"))[1]) == 2
 
 
-def test_a_model_without_embeddings_starts_afresh(project, call):
-    assert call(pretrain)[0] == 0
+@pytest.mark.usefixtures("started_from")
+def test_a_model_without_embeddings_starts_afresh(project):
     cell = load(project, "lr")
     weights = started(cell).state_dict()
     assert len(cell.train({}, cell.seed("train"))[1]) == 2
@@ -144,9 +157,8 @@ def test_a_model_without_embeddings_starts_afresh(project, call):
     assert all(torch.equal(weights[key], afresh[key]) for key in afresh)
 
 
-def test_training_from_it_is_ahead_in_the_first_epoch(project, call):
-    assert call(pretrain)[0] == 0
-
+@pytest.mark.usefixtures("started_from")
+def test_training_from_it_is_ahead_in_the_first_epoch(call):
     def first_loss(*arguments):
         code, stdout, stderr = call(train, "--model", "ifm", "--json", *SMALL, *arguments)
         assert (code, stderr) == (0, "")
@@ -167,8 +179,8 @@ def test_a_model_that_needs_it_names_the_stage_that_is_missing(project, call):
     assert stderr == f"error: no {path}: run python -m pipelines.pretrain --params {params} --dataset synthetic\n"
 
 
+@pytest.mark.usefixtures("started_from")
 def test_another_embed_dim_is_one_line(call):
-    assert call(pretrain)[0] == 0
     code, stdout, stderr = call(train, "--model", "ifm", "--set", "model.embed_dim=8")
     assert (code, stdout) == (1, "")
     assert stderr.startswith("error: pretrained embedding.weight is [")

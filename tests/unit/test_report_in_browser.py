@@ -21,7 +21,7 @@ from results import with_spread, write_cell, write_runs, write_trials
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no browser")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no browser")]
 
 SHOTS = os.environ.get("REPORT_SHOTS")  # the folder of screenshots, relative to the repository
 HOSTILE = "<script>document.title = 'taken'</script>"

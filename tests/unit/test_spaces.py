@@ -42,9 +42,8 @@ def test_every_space_of_the_project_fits_its_model(prepared, model):
     if registry.why_declined(model, cell.schema["fields"]):
         cell.schema["fields"][:] = ["user", "item", "tag"]
     object.__setattr__(cell, "model", model)
-    for family in ("frappe", "movielens"):
-        known = shared.known_settings(model, family, list(shared.KNOWN))
-        check_space(cell, shared.get_space(model), {}, *known.values())
+    known = [shared.known_settings(model, family, list(shared.KNOWN)) for family in ("frappe", "movielens")]
+    check_space(cell, shared.get_space(model), {}, *(setting for each in known for setting in each.values()))
 
 
 @pytest.mark.filterwarnings("error")

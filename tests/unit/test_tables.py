@@ -315,6 +315,7 @@ print(peak_kib() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_a_long_table_is_not_held_as_text(own, tmp_path):
     rng, fields = np.random.default_rng(0), [f"a field with a long name {n}" for n in range(20)]

@@ -65,6 +65,7 @@ def test_a_bundle_needs_no_package_and_gives_the_model_that_was_put_in(bundle, m
     assert predict(model, rows).unique().numel() > 5
 
 
+@pytest.mark.slow
 def test_trees_are_exported_like_other_models(bundle):
     folder, model = bundle
     formats = export.Format

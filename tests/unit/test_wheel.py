@@ -65,6 +65,7 @@ def test_the_wheel_has_the_code_its_data_and_the_program_alone(installed):
         assert files_of(ROOT / folder) <= files_of(installed / shipped.get(folder, folder))
 
 
+@pytest.mark.slow
 def test_an_installed_package_is_used_from_any_folder(installed, tmp_path):
     (tmp_path / "datasets").mkdir()
     described = {
