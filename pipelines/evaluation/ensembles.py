@@ -69,10 +69,11 @@ def greedy(
     """Choose members of one loss for an ensemble on validation rows, with replacement.
 
     This is forward selection as in Caruana et al. 2004, Ensemble Selection from Libraries of Models: each step adds the
-    member with which the mean is best, and the best of all steps counts.
+    member with which the mean is best, and the best of all steps counts. Of equal members it adds the one that it has
+    most of: one that orders no rows, such as a constant, would only dilute the others.
     """
     logits, loss = [member.logits["valid"].astype(np.float64) for member in members], members[0].loss
-    chosen: list[Member] = []
+    chosen: list[int] = []
     found: list[tuple[float, int]] = []
     total = np.zeros(len(labels))
     for step in range(1, MOST_STEPS + 1):
@@ -80,11 +81,11 @@ def greedy(
         for each in logits:
             mean = (total + each) / step
             tried.append(metric.score(metric.value(Predicted(mean, predicted(mean, loss), labels, groups))))
-        best = int(np.argmin(tried))
-        chosen.append(members[best])
+        best = min(range(len(members)), key=lambda n: (tried[n], -chosen.count(n)))
+        chosen.append(best)
         total = total + logits[best]
         found.append((tried[best], step))
-    return chosen[: min(found)[1]]
+    return [members[n] for n in chosen[: min(found)[1]]]
 
 
 def mixture(

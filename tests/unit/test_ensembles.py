@@ -165,6 +165,16 @@ def test_the_greedy_choice_takes_what_helps_the_mean_and_may_take_it_twice():
     assert len(greedy([member("perfect", labels)], labels, METRICS["auc"])) == 1  # what adds nothing is left out
 
 
+def test_a_constant_does_not_dilute_the_choice_where_only_small_shares_help():
+    labels = np.array([1.0, 1.0, -1.0, -1.0])
+    constant, good, other = member("mean", [0, 0, 0, 0]), member("good", [3, 0, 1, -3]), member("other", [-4, 3.5, 0, 0])
+    auc = METRICS["auc"]
+    assert auc.value(mean_of([good, other], "valid", labels)) == auc.value(mean_of([good], "valid", labels)) == 0.75
+    chosen = greedy([constant, good, other], labels, auc)
+    assert [each.model for each in chosen] == ["good", "good", "other", "good"]
+    assert auc.value(mean_of(chosen, "valid", labels)) == 1.0
+
+
 def test_one_run_alone_is_as_good_as_its_model_also_where_predictions_are_clipped():
     of_squares, labels = member("fm", [2.0, 1.5, 1.2, -3.0]), np.array([1.0, -1.0, -1.0, -1.0])
     alone = mean_of([of_squares], "valid", labels)
