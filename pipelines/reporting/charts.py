@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +19,7 @@ from matplotlib.patches import Rectangle
 
 from pipelines.project.files import written_whole
 from pipelines.project.metric import Metric
+from pipelines.reporting.tables import far_off
 
 INK, SOFT = "#333333", "#d0d0d0"
 BLUE, SKY, GREEN, PURPLE, ORANGE, RED = "#0072b2", "#56b4e9", "#009e73", "#cc79a7", "#e69f00", "#d55e00"
@@ -28,7 +28,6 @@ COLOURS = {  # of models; no chart that relies on colour alone has two models of
     "lr": BLACK, "fm": GREY, "ffm": ORANGE, "afm": PURPLE, "afm_ffm": OLIVE, "nfm": GREEN, "deepfm": WINE,
     "ifm": BLUE, "inn": SKY, "deepifm": RED, "ifm_sampling": INDIGO, "ifm_full": RED, "fa_ifm": GREEN, "ia_ifm": PURPLE,
 }  # fmt: skip
-FAR = 20  # times the median distance from the best model, at which a model leaves the picture
 JOINED = "joined: no difference shown"
 MEASURES = {"norm": "norm of F", "attention": "attention", "product": "variance of T · Fᵀ(V ⊙ V)"}  # of pairs
 FRAME = {"ec": RED, "lw": 1.4}
@@ -164,12 +163,11 @@ def interval_chart(results: Mapping[str, Any], metric: Metric) -> Figure:
         place = {entry["model"]: row for row, entry in enumerate(result["models"])}
         right = axis.get_yaxis_transform()  # x from 0 to 1 over the axes, y in rows of models
         means = [entry[f"test_{metric.name}_mean"] for entry in result["models"]]
-        distances = [abs(mean - means[0]) for mean in means]
-        for entry, distance in zip(result["models"], distances, strict=True):
+        for entry, far in zip(result["models"], far_off(means), strict=True):
             y = place[entry["model"]]
             mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
             own = colour(entry["model"])
-            if distance > FAR * median(distances) > 0:
+            if far:
                 edge, aside, side, arrow = (
                     (0.01, 0.03, "left", "<") if metric.higher_is_better else (0.99, 0.97, "right", ">")
                 )

@@ -7,7 +7,7 @@ from pipelines.data.card import Card
 from pipelines.project.metric import Metric
 from pipelines.project.settings import format_setting
 from pipelines.reporting import specs
-from pipelines.reporting.tables import figure
+from pipelines.reporting.tables import far_off, figure
 
 COSTS = {
     "search": "seconds of search",
@@ -96,14 +96,14 @@ def pair_strengths(strengths: Mapping[str, float], card: Card) -> list[dict[str,
 
 
 def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]]:
-    """Give each model's mean, spread over seeds and interval over test rows."""
-    rows = []
-    for entry in result["models"]:
+    """Give each model's mean, spread over seeds, interval over test rows, and whether it is far from the best."""
+    rows, means = [], [entry[f"test_{metric.name}_mean"] for entry in result["models"]]
+    for entry, far in zip(result["models"], far_off(means), strict=True):
         mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))
         low, high = entry["interval"]
         texts = {"shown": figure(mean, std, metric.decimals), "interval": " … ".join(map(metric.format, (low, high)))}
         spread = {"low": mean - std, "high": mean + std, "from": low, "to": high}
-        rows.append({"model": entry["model"], "mean": mean, **spread, **texts})
+        rows.append({"model": entry["model"], "mean": mean, "far": far, **spread, **texts})
     return rows
 
 

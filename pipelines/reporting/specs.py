@@ -80,8 +80,9 @@ def better(metric: Metric) -> str:
 def interval_chart(rows: Rows, models: Sequence[str], metric: Metric, bounds: Rows = ()) -> Spec:
     """Draw each model's mean, spread over seeds and 95 % interval over test rows.
 
-    A row has model, mean, low, high (mean ± standard deviation), from and to (the interval). A bound has its name, and
-    the value at which a line stands.
+    A row has model, mean, low, high (mean ± standard deviation), from and to (the interval), and `far` where it would
+    leave the others no room: then it has an arrow and its figure. A bound has its name, and the value at which a line
+    stands.
     """
     y = {"field": "model", "type": "nominal", "sort": [row["model"] for row in rows], "title": None}
     colour = {"color": {**model_scale(models)["color"], "legend": None}}
@@ -93,8 +94,17 @@ def interval_chart(rows: Rows, models: Sequence[str], metric: Metric, bounds: Ro
         {"mark": {"type": "point", "filled": True, "size": 70}, "encoding": {"x": value("mean", "")}},
     ]
     for layer in layers:
-        layer["encoding"] |= {"y": y, **colour, "tooltip": tooltip(titles)}
         layer["encoding"]["x"]["title"] = x["title"]
+    if any(row["far"] for row in rows):
+        for layer in layers:
+            layer["transform"] = [{"filter": "!datum.far"}]
+        left = metric.higher_is_better
+        edge: Spec = {"align": "left", "x": 4} if left else {"align": "right", "x": {"expr": "width - 4"}}
+        arrow = "'◂ ' + datum.shown" if left else "datum.shown + ' ▸'"
+        aside: Spec = {"mark": {"type": "text", **edge}, "encoding": {"text": {"field": "aside"}}}
+        layers.append({**aside, "transform": [{"filter": "datum.far"}, {"calculate": arrow, "as": "aside"}]})
+    for layer in layers:
+        layer["encoding"] |= {"y": y, **colour, "tooltip": tooltip(titles)}
     if bounds:
         at = {"x": {**value("at", x["title"])}, "tooltip": tooltip({"bound": "bound", "at": f"test {metric.title}"})}
         rule = {"type": "rule", "strokeDash": [5, 3], "size": 2, "color": "#888888"}

@@ -1,10 +1,12 @@
 """Format tables and the figures in their cells."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import median
 
 from rich.console import Console
 
 WIDTH = 160  # of printed output without a terminal
+FAR = 20  # times the median distance from the best model, at which a model leaves the picture
 
 
 def markdown_table(columns: Iterable[object], rows: Iterable[Iterable[object]], numbers: bool = False) -> str:
@@ -19,6 +21,12 @@ def figure(mean: float | None, std: float | None = None, decimals: int = 4) -> s
     if mean is None:
         return "–"
     return f"{mean:.{decimals}f}" if std is None else f"{mean:.{decimals}f} ± {std:.{decimals}f}"
+
+
+def far_off(means: Sequence[float]) -> list[bool]:
+    """Tell which means are so far from the first that a picture of all could not tell the others apart."""
+    distances = [abs(mean - means[0]) for mean in means]
+    return [distance > FAR * median(distances) > 0 for distance in distances]
 
 
 def console() -> Console:

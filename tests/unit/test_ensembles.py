@@ -167,7 +167,8 @@ def test_the_greedy_choice_takes_what_helps_the_mean_and_may_take_it_twice():
 
 def test_a_constant_does_not_dilute_the_choice_where_only_small_shares_help():
     labels = np.array([1.0, 1.0, -1.0, -1.0])
-    constant, good, other = member("mean", [0, 0, 0, 0]), member("good", [3, 0, 1, -3]), member("other", [-4, 3.5, 0, 0])
+    constant, good = member("mean", [0, 0, 0, 0]), member("good", [3, 0, 1, -3])
+    other = member("other", [-4, 3.5, 0, 0])
     auc = METRICS["auc"]
     assert auc.value(mean_of([good, other], "valid", labels)) == auc.value(mean_of([good], "valid", labels)) == 0.75
     chosen = greedy([constant, good, other], labels, auc)
