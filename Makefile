@@ -9,7 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 
-.PHONY: help setup demo benchmark paper board bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes export-speed
+.PHONY: help setup demo benchmark paper board bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes searches export-speed
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -62,6 +62,9 @@ search-quality: setup ## measure how near each sampler comes to the best of many
 
 recipes: setup ## measure what the recipe of published CTR logs gains on Frappe
 	python benchmarks/recipes.py
+
+searches: setup ## measure the luck of a search: the same searches again with other seeds
+	python benchmarks/searches.py
 
 prepare-memory: setup ## measure the memory that preparing 20 million lines takes
 	python benchmarks/prepare_memory.py

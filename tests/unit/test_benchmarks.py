@@ -19,13 +19,15 @@ PAGES = (
     "exports",
     "recipes",
     "search_quality",
+    "searches",
 )
 # benchmarks/ and paper/ both have a report.py, so a separate process runs this
 MAKE = """
 import itertools, json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-import exports, own_logs, prepare_memory, recipes, report, roofline, schedulers, search_quality, threads, tricks
+import exports, own_logs, prepare_memory, recipes, report, roofline, schedulers, search_quality, searches
+import threads, tricks
 from trainings import Training
 
 def content(name):
@@ -57,6 +59,7 @@ pages["own_logs"] = page("own_logs", records, **own_logs.values({r["log"]: r for
 records = content("search_quality")[1]
 pages["search_quality"] = page("search_quality", [], **search_quality.values(records))
 pages["recipes"] = page("recipes", [], rows=recipes.rows(content("recipes")[1]))
+pages["searches"] = page("searches", [], rows=searches.rows(content("searches")[1]))
 records = content("exports")[1]
 pages["exports"] = page("exports", [], rows=exports.rows_of(records))
 report.chart(results, Path(sys.argv[1]))
