@@ -1,8 +1,8 @@
-"""Measure how much the test metric depends on the luck of a search, on the board of record.
+"""Measure how much a test metric depends on the luck of a search.
 
-Each search is repeated with other seeds, and what it found is trained and tested with several seeds, all as
-board/params.yaml says. Writes searches.json and searches.md beside this file. An interrupted run continues where it
-stopped. Needs the prepared data of the board (`cd board && dvc repro prepare@frappe-nfm`).
+Each search of the board of record is repeated with other seeds, and what it found is trained and tested with several
+seeds, all as board/params.yaml says. Writes searches.json and searches.md beside this file. An interrupted run continues
+where it stopped. Needs the prepared data of the board (`cd board && dvc repro prepare@frappe-nfm`).
 """
 
 import json
@@ -57,9 +57,10 @@ def main() -> None:
 
 
 def write_project() -> None:
-    """Make a folder with the board's data and params.yaml, but for the number of searches and seeds.
+    """Make a folder with the board's data and its params.yaml.
 
-    There is no time limit, which none of these models reaches on an idle machine: other work must not end a search.
+    The numbers of searches and seeds are other ones. There is no time limit, which none of these models reaches on an
+    idle machine: other work must not end a search.
     """
     params = load_params(BOARD / "params.yaml").model_dump(mode="json")
     params |= {"datasets": [DATASET], "models": list(MODELS)}

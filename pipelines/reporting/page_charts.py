@@ -96,7 +96,10 @@ def pair_strengths(strengths: Mapping[str, float], card: Card) -> list[dict[str,
 
 
 def interval_rows(result: dict[str, Any], metric: Metric) -> list[dict[str, Any]]:
-    """Give each model's mean, spread over seeds, interval over test rows, and whether it is far from the best."""
+    """Give each model's mean, spread over seeds and interval over test rows.
+
+    `far` tells whether the mean is far off the best.
+    """
     rows, means = [], [entry[f"test_{metric.name}_mean"] for entry in result["models"]]
     for entry, far in zip(result["models"], far_off(means), strict=True):
         mean, std = (entry[f"test_{metric.name}_{part}"] for part in ("mean", "std"))

@@ -24,7 +24,10 @@ def figure(mean: float | None, std: float | None = None, decimals: int = 4) -> s
 
 
 def far_off(means: Sequence[float]) -> list[bool]:
-    """Tell which means are so far from the first that a picture of all could not tell the others apart."""
+    """Tell which means are too far from the first for one picture.
+
+    Beside them, the others could not be told apart.
+    """
     distances = [abs(mean - means[0]) for mean in means]
     return [distance > FAR * median(distances) > 0 for distance in distances]
 
