@@ -1,7 +1,7 @@
 """Measure how much a test metric depends on the luck of a search.
 
 Each search of the board of record is repeated with other seeds, and what it found is trained and tested with several
-seeds, all as board/params.yaml says. Writes searches.json and searches.md beside this file. An interrupted run continues
+seeds, all as board/params.yaml says. Writes searches.json and searches.md beside this file. An interrupted run goes on
 where it stopped. Needs the prepared data of the board (`cd board && dvc repro prepare@frappe-nfm`).
 """
 
