@@ -18,6 +18,7 @@ from pipelines.project.metric import METRICS, Metric, Predicted
 from pipelines.training.metrics import predictions
 
 MOST_STEPS = 25  # of the greedy choice
+DECIMALS = 12  # of scores: what differs less are rounding errors
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def greedy(
         tried = []
         for each in logits:
             mean = (total + each) / step
-            tried.append(metric.score(metric.value(Predicted(mean, predicted(mean, loss), labels, groups))))
+            score = metric.score(metric.value(Predicted(mean, predicted(mean, loss), labels, groups)))
+            tried.append(round(score, DECIMALS))
         best = min(range(len(members)), key=lambda n: (tried[n], -chosen.count(n)))
         chosen.append(best)
         total = total + logits[best]
