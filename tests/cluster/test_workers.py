@@ -8,6 +8,7 @@ import psutil
 import pytest
 import ray
 import torch
+from processes import command_line
 
 from pipelines import evaluate, pretrain, train, tune
 from pipelines.data import rows as rows_of_splits
@@ -66,7 +67,7 @@ def test_a_worker_that_dies_is_one_line(project):
     with subprocess.Popen([*command, *long], stdout=pipe, stderr=pipe, text=True) as run:
         assert run.stdout.readline().startswith("epoch 1 ")
         started = psutil.Process().children(recursive=True)  # the cluster's too, which this process has started
-        workers = [process for process in started if "TrainWorker" in " ".join(process.cmdline())]
+        workers = [process for process in started if "TrainWorker" in command_line(process)]
         assert len(workers) == 2
         workers[0].kill()
         _, err = run.communicate(timeout=300)

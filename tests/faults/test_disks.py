@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import command_line
 from searches import check_whole, finished, journal
 
 WAIT = 600  # seconds, on a machine that is busy
@@ -97,7 +98,7 @@ def test_a_cluster_of_this_machine_listens_on_loopback_only_and_wants_its_token(
     (head,) = (
         process
         for process in psutil.Process().children(recursive=True)
-        if process.name() == "raylet" and host in " ".join(process.cmdline())
+        if process.name() == "raylet" and host in command_line(process)
     )
     assert listening(head.parent().children(recursive=True)) == {"127.0.0.1"}
     status = [Path(sys.prefix) / "bin" / "ray", "status", "--address", ray_address]
