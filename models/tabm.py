@@ -77,8 +77,8 @@ class TabM(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         z = self.logits(batch)
-        log_odds = logsigmoid(z).logsumexp(1) - logsigmoid(-z).logsumexp(1)
-        return torch.where(self.log_odds, log_odds, z.mean(1))
+        of_mean = logsigmoid(z).logsumexp(1) - logsigmoid(-z).logsumexp(1)  # logit(Σ_m σ(z_m) / k)
+        return torch.where(self.log_odds, of_mean, z.mean(1))
 
 
 class Shared(Linear):
