@@ -93,15 +93,13 @@ def a_data_loader() -> None:
     loop.batches = batches
 
 
-def no_fused_adagrad() -> None:
-    init = optimizers.Adagrad.__init__
+def no_compiled_adagrad() -> None:
+    def by_torch(
+        self: optimizers.Adagrad, parameter: Any, rows: Tensor | None, gradient: Tensor, group: dict[str, Any]
+    ) -> None:
+        self.update([(parameter, rows, gradient)], group)
 
-    def init_unfused(self: optimizers.Adagrad, *arguments: object, **more: object) -> None:
-        init(self, *arguments, **more)
-        for group in self.param_groups:
-            group["fused"] = False
-
-    optimizers.Adagrad.__init__ = init_unfused
+    optimizers.Adagrad.update_rows = by_torch
 
 
 def no_kernels() -> None:
@@ -121,7 +119,7 @@ OFF: dict[str, tuple[str, Sequence[str], Callable[[], None]]] = {
     "chunks": ("all pairs in one chunk", ("ifm", "ffm"), no_chunks),
     "bytes": ("dropout draws a float an element, not a byte", ("ifm with dropout",), no_random_bytes),
     "loader": ("batches from a `DataLoader`", EVERYWHERE, a_data_loader),
-    "fused": ("Adagrad not fused", EVERYWHERE, no_fused_adagrad),
+    "adagrad": ("Adagrad by torch, not compiled", EVERYWHERE, no_compiled_adagrad),
     "kernels": ("`training.kernels: plain`: no kernels at all", EVERYWHERE, no_kernels),
 }
 

@@ -33,11 +33,10 @@ os.register_at_fork(after_in_child=pool.cache_clear)  # the threads are not in t
 
 def arrays(values: tuple[Any, ...]) -> list[Any]:
     """Return arrays that share the memory of the tensors among some values."""
-    return [array(value) if isinstance(value, Tensor) else value for value in values]
-
-
-def array(tensor: Tensor) -> Any:
-    return (tensor.detach() if tensor.requires_grad else tensor).numpy()
+    return [
+        value if not isinstance(value, Tensor) else (value.detach() if value.requires_grad else value).numpy()
+        for value in values
+    ]
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:

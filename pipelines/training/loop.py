@@ -16,7 +16,7 @@ from pipelines.data.rows import Rows
 from pipelines.project.metric import EVERY_EPOCH
 from pipelines.project.params import TrainingParams
 from pipelines.training.metrics import Metrics, after_epoch, compute_metrics
-from pipelines.training.optimizers import forget_optimizer, make_optimizer, refuse_untaken
+from pipelines.training.optimizers import forget_gradients, forget_optimizer, make_optimizer, refuse_untaken
 from pipelines.training.process import device_of
 from pipelines.training.recipe import clip_gradient, make_schedule
 
@@ -145,13 +145,13 @@ class Descent:
         total = torch.zeros((), device=rows.labels.device)
         for number, batch in enumerate(workers.batches(rows, training.batch_size)):
             first = not (self.num_epochs or number)
-            self.optimizer.zero_grad()
+            forget_gradients(self.optimizer)
             inputs = rows.batch(batch, kernels)
             logits = members(inputs, training.loss) if members else model(inputs)
             if first:
                 check_logits(model, logits, len(batch))
             weights = None if rows.weights is None else rows.weights[batch]
-            loss = summed_loss(logits, rows.labels[batch], training.loss, weights)
+            loss = summed_loss(logits, rows.labels.index_select(0, batch), training.loss, weights)
             loss.backward()
             if first:
                 check_gradients(model)

@@ -38,6 +38,19 @@ def spare_dynamo() -> None:
 spare_dynamo()
 
 
+def unhooked(step: Any) -> Any:
+    """Keep torch from wrapping `step` in hooks and a profiler's record, which take a tenth of a small step."""
+    step.hooked = True  # what torch would put there
+    return step
+
+
+def forget_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Drop all gradients, without the profiler's record of `zero_grad`."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
+
+
 def make_optimizer(model: nn.Module, training: TrainingParams) -> torch.optim.Optimizer:
     """Make the optimizer that `training` names.
 
@@ -105,8 +118,10 @@ def rows_of(gradient: Any) -> tuple[Any, Tensor]:
 
 def for_rows(function: Any, rows: Tensor, gradient: Tensor | None, tables: Sequence[Tensor], *more: Any) -> None:
     """Call a compiled function that updates some rows of tables of one shape."""
-    flat = [table.view(len(table), -1) for table in ([] if gradient is None else [gradient]) + [*tables]]
-    in_parts(function, len(rows), len(rows) * flat[-1].shape[1], rows, *flat, *more)
+    num_rows = rows.shape[0]
+    flat = [table if table.dim() == 2 else table.view(table.shape[0] if table.dim() else 1, -1) for table in tables]
+    given = [] if gradient is None else [gradient.reshape(num_rows, -1)]
+    in_parts(function, num_rows, num_rows * flat[0].shape[1], rows, *given, *flat, *more)
 
 
 def at_rows(weight: Tensor, rows: Tensor | None) -> Tensor:
@@ -124,16 +139,16 @@ class Adagrad(torch.optim.Adagrad):
     """
 
     def __init__(self, param_groups: Any, lr: float, late: Sequence[Table] = ()) -> None:
-        on_cpu = all(p.device.type == "cpu" for group in param_groups for p in group["params"])
-        super().__init__(param_groups, lr=lr, initial_accumulator_value=INITIAL_ACCUMULATOR, fused=on_cpu)
+        super().__init__(param_groups, lr=lr, initial_accumulator_value=INITIAL_ACCUMULATOR)
         composite = {
             parameter: group for group in self.param_groups if group["composite"] for parameter in group["params"]
         }
         for table in late:
             if table.weight in composite:
                 table.late = LateDecay(self, table.weight, composite[table.weight])
-        self.num_steps = 0
+        self.num_steps, self.no_steps = 0, torch.zeros(0, dtype=torch.int64)
 
+    @unhooked
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update each weight that has a gradient."""
@@ -143,16 +158,19 @@ class Adagrad(torch.optim.Adagrad):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     rows, gradient = rows_of(parameter.grad)
-                    if rows is None or parameter.device.type != "cpu":
-                        by_torch.append((parameter, rows, gradient))
-                    else:
+                    if parameter.device.type == "cpu":
                         self.update_rows(parameter, rows, gradient, group)
+                    else:
+                        by_torch.append((parameter, rows, gradient))
             if by_torch:
                 self.update(by_torch, group)
 
-    def update_rows(self, parameter: nn.Parameter, rows: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+    def update_rows(self, parameter: nn.Parameter, rows: Any, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[parameter]
-        steps = state.get("steps", rows[:0])
+        if "all" not in state and rows is None:
+            state["all"] = torch.arange(parameter.shape[0] if parameter.dim() else 1)
+        rows = state["all"] if rows is None else rows
+        steps = state.get("steps", self.no_steps)
         step = self.num_steps, group["lr"], group["eps"], group["weight_decay"], group["composite"]
         for_rows(loops().adagrad, rows, gradient, (parameter, state["sum"]), steps, *step)
 
@@ -165,7 +183,6 @@ class Adagrad(torch.optim.Adagrad):
             [gradient for _, _, gradient in touched],
             totals,
             [state["step"] for state in states],  # which nothing depends on without lr_decay
-            fused=group["fused"],
             lr=group["lr"],
             eps=group["eps"],
             lr_decay=0.0,
@@ -236,6 +253,7 @@ class LazyAdam(torch.optim.Adam):
         super().__init__(param_groups, lr=lr, fused=True)
         self.num_steps = 0
 
+    @unhooked
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update each weight that has a gradient."""
@@ -281,6 +299,7 @@ class FTRLProximal(torch.optim.Optimizer):
     def __init__(self, params: Any, lr: float, l1: float = 0.0, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "l1": l1, "weight_decay": weight_decay})
 
+    @unhooked
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update each weight that has a gradient."""
