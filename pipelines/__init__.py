@@ -28,5 +28,7 @@ for _key, _value in {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
 }.items():
     os.environ.setdefault(_key, _value)
+# torch reads this at its first tensor: large tensors lie in huge pages, in which rows of large tables are found sooner.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 if not os.environ.get("RAY_ADDRESS"):  # else a local Ray cluster listens on all network interfaces
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
