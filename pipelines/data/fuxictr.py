@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.data.guessing import path_in, rows_of, time_format
+from pipelines.data.guessing import path_in, rows_of
+from pipelines.data.guessing_fields import time_format
 from pipelines.data.own import Layout
 from pipelines.data.proposal import Field, Proposal
 from pipelines.data.tables import PART

@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipelines.data.formats import (
-    COMPRESSED,
-    ELEMENTS,
-    check_cells,
-    explained,
-    read_indexed,
-    read_separated,
-    scan_separated,
-)
+from pipelines.data.indexed import ELEMENTS, read_indexed
 from pipelines.data.own import Join, Layout, OwnDataset
+from pipelines.data.separated import check_cells, read_separated, scan_separated
+from pipelines.data.text_files import COMPRESSED, explained
 
 PART = "part of the split"  # the column that says train, valid, test or all
 TYPED = (".parquet", ".jsonl", ".ndjson", ".json")  # files whose columns have types

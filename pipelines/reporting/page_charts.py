@@ -6,7 +6,7 @@ from typing import Any
 from pipelines.data.card import Card
 from pipelines.project.metric import Metric
 from pipelines.project.settings import format_setting
-from pipelines.reporting import specs
+from pipelines.reporting import specs, specs_of_models, specs_of_searches
 from pipelines.reporting.tables import far_off, figure
 
 COSTS = {
@@ -28,7 +28,7 @@ def charts(
 ) -> dict[str, specs.Spec]:
     """Make the charts of one data set, by name. `begun` are trials of searches without results."""
     trials = [row for each in cells.values() for row in each["trials"]] + begun
-    made = {"search": specs.search_chart(trials, models, metric)} if trials else {}
+    made = {"search": specs_of_searches.search_chart(trials, models, metric)} if trials else {}
     if not tested:
         return made
     pareto = [
@@ -45,8 +45,10 @@ def charts(
     ]
     for cost, title in COSTS.items():
         if known := [row for row in pareto if row[cost]]:
-            made[f"pareto-{cost}"] = specs.pareto_chart(known, models, metric, cost, title)
-    made["curves"] = specs.curve_chart([row for each in cells.values() for row in each["curve"]], models, metric)
+            made[f"pareto-{cost}"] = specs_of_models.pareto_chart(known, models, metric, cost, title)
+    made["curves"] = specs_of_searches.curve_chart(
+        [row for each in cells.values() for row in each["curve"]], models, metric
+    )
     if result["models"]:
         bounds = card.planted.reachable if card and card.planted else None
         known = {
@@ -54,13 +56,13 @@ def charts(
             "truth alone": bounds.without_rows.get(metric.name) if bounds else None,
         }
         lines = [{"bound": name, "at": value} for name, value in known.items() if value is not None]
-        made["intervals"] = specs.interval_chart(interval_rows(result, metric), models, metric, lines)
+        made["intervals"] = specs_of_models.interval_chart(interval_rows(result, metric), models, metric, lines)
     if result["pairs"]:
-        made["pairs"] = specs.pair_chart(
+        made["pairs"] = specs_of_models.pair_chart(
             pair_rows(result, metric), [entry["model"] for entry in result["models"]], metric
         )
     if card and card.planted:
-        made["planted"] = specs.heat_map(
+        made["planted"] = specs_of_models.heat_map(
             pair_strengths(card.planted.strengths, card), list(card.field_dims), "strength"
         )
     colours = specs.colours(models)
@@ -74,15 +76,15 @@ def model_charts(cell: dict[str, Any], card: Card | None, metric: Metric, colour
     """Make the charts of one model on one data set."""
     made = {}
     if len(cell["curve"]) > 1:
-        made["curve"] = specs.single_curve(cell["curve"], metric, colour)
+        made["curve"] = specs_of_searches.single_curve(cell["curve"], metric, colour)
     if cell["importances"]:
         rows = [{"key": key.partition(".")[2], "share": share} for key, share in cell["importances"].items()]
-        made["importances"] = specs.importance_chart(rows)
+        made["importances"] = specs_of_searches.importance_chart(rows)
     placed = [row for row in cell["trials"] if row["places"] and row["value"] is not None]
     if len(placed) > 1:
-        made["settings"] = specs.parallel_chart(placed, cell["space"], metric)
+        made["settings"] = specs_of_searches.parallel_chart(placed, cell["space"], metric)
     if cell["interactions"] and card:
-        made["pairs"] = specs.heat_map(
+        made["pairs"] = specs_of_models.heat_map(
             pair_strengths(cell["interactions"], card), list(card.field_dims), "together, in logits"
         )
     return made

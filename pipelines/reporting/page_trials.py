@@ -7,7 +7,7 @@ import polars as pl
 
 from pipelines.project.metric import Metric
 from pipelines.project.settings import format_setting
-from pipelines.reporting import specs
+from pipelines.reporting.specs_of_searches import DRAWN, places
 
 ENDED = {"pruned": "stopped", "fail": "failed"}
 KNOWN = {"trial", "state", "valid", "best_epoch", "epochs", "seconds", "reason"}  # columns that are no settings
@@ -38,12 +38,12 @@ def trial_rows(
                 "model": model,
                 "trial": number,
                 "state": ENDED.get(row["state"], row["state"]),
-                "drawn": specs.DRAWN[(number > 0) + (number >= num_random)],
+                "drawn": DRAWN[(number > 0) + (number >= num_random)],
                 "reason": row["reason"] or "",
                 "value": row["valid"],
                 "best": best,
                 "setting": format_setting(setting),
-                "places": specs.places(setting, space),
+                "places": places(setting, space),
             }
         )
     return rows

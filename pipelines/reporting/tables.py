@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 
@@ -36,3 +37,8 @@ def console() -> Console:
     """Open standard output. Without a terminal, it is wide enough for a leaderboard."""
     screen = Console()
     return screen if screen.is_terminal else Console(width=WIDTH)
+
+
+def short(value: Any) -> str:
+    """Write a value of a setting with few digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

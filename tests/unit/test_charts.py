@@ -13,7 +13,7 @@ import yaml
 from matplotlib.colors import to_rgb
 
 from pipelines.project.metric import METRICS
-from pipelines.reporting import charts, page_charts, specs
+from pipelines.reporting import charts, page_charts, specs, specs_of_models
 from pipelines.reporting.charts import Panel
 
 EXPERIMENTS = Path(__file__).parents[2] / "paper" / "experiments.yaml"
@@ -116,7 +116,7 @@ def test_a_model_far_from_the_best_does_not_squash_the_others(metric, sign):
     assert [label.get_text() for label in axis.get_yticklabels()] == [*means]
     assert [text.get_text() for text in axis.texts] == [METRICS[metric].format(means["mean"])]
     rows = page_charts.interval_rows({"models": entries}, METRICS[metric])
-    picture = vl_convert.vegalite_to_svg(specs.interval_chart(rows, [*means], METRICS[metric]))
+    picture = vl_convert.vegalite_to_svg(specs_of_models.interval_chart(rows, [*means], METRICS[metric]))
     shown = re.findall(r">([^<>]+)</text>", picture)
     assert [text for text in shown if "±" in text] == ["0.9000 ± 0.0001 ▸" if sign > 0 else "◂ 0.5000 ± 0.0001"]
     ticks = [float(text) for text in shown if text.replace(".", "").isdecimal()]

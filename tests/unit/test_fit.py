@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from pipelines.fit import START_SECONDS, forecast, params_text, run_seconds, seeds_that_fit, start_seconds
+from pipelines.fit import params_text, run_seconds
 from pipelines.project.params import EvaluateParams, TuneParams
 from pipelines.project.provenance import made_by
 from pipelines.project.records import parse_yaml
+from pipelines.search.time_budget import START_SECONDS, forecast, seeds_that_fit, start_seconds
 
 
 def test_the_forecast_says_what_searches_and_final_runs_have():

@@ -22,8 +22,9 @@ from pipelines.project.files import file_digest, noted_failure, write_json, writ
 from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TuneParams
 from pipelines.project.paths import Paths
-from pipelines.report import main, negatives
-from pipelines.reporting import specs
+from pipelines.report import main
+from pipelines.reporting import specs, specs_of_models, specs_of_searches
+from pipelines.reporting.page_boards import negatives
 from pipelines.search.journal import open_journal
 from results import with_spread, write_cell, write_declined, write_runs, write_trials
 
@@ -150,7 +151,7 @@ def test_figures_of_pairs_that_would_overlap_are_left_out():
     models = [f"m{number}" for number in range(9)]
     pairs = {"difference": 0.1, "interval": "", "p": 0.5, "differ": "differ", "shown": "-0.1234"}
     rows = [{"a": a, "b": b, **pairs} for a, b in combinations(models, 2)]
-    chart = specs.pair_chart(rows, models, METRICS["rmse"])
+    chart = specs_of_models.pair_chart(rows, models, METRICS["rmse"])
     for width, opacity in ((900, "1"), (300, "0")):
         drawn = vl_convert.vegalite_to_svg({**chart, "width": width})
         assert {*re.findall(r'opacity="(\d)"[^>]*>[-−]0.1234<', drawn)} == {opacity}
@@ -158,7 +159,9 @@ def test_figures_of_pairs_that_would_overlap_are_left_out():
 
 def test_epochs_are_whole_numbers():
     rows = [{"epoch": epoch, "value": 1 / epoch, "best": epoch == 2} for epoch in (1, 2)]
-    drawn = vl_convert.vegalite_to_svg({**specs.single_curve(rows, METRICS["rmse"], "#000000"), "width": 900})
+    drawn = vl_convert.vegalite_to_svg(
+        {**specs_of_searches.single_curve(rows, METRICS["rmse"], "#000000"), "width": 900}
+    )
     assert re.findall(r">(\d)</text>", drawn) == ["1", "2"]
 
 
@@ -187,7 +190,7 @@ def test_the_front_has_the_models_that_no_other_beats_in_quality_and_cost():
         rows = [
             {"model": model, "mean": sign * mean, "epoch": cost, "setting": ""} for model, (mean, cost) in found.items()
         ]
-        chart = specs.pareto_chart(rows, list(found), METRICS[name], "epoch", "seconds")
+        chart = specs_of_models.pareto_chart(rows, list(found), METRICS[name], "epoch", "seconds")
         assert [row["model"] for row in chart["data"]["values"] if row["front"]] == ["a", "b", "e"]
         names = {**chart, "layer": [{**chart["layer"][2], "transform": chart["layer"][0]["transform"]}], "width": 300}
         drawn = re.findall(r">([abcde])</text>", vl_convert.vegalite_to_svg(names))
