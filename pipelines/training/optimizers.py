@@ -39,7 +39,7 @@ spare_dynamo()
 
 
 def unhooked(step: Any) -> Any:
-    """Keep torch from wrapping `step` in hooks and a profiler's record: a tenth of a small step."""
+    """Keep torch's hooks and its profiler off `step`. They take a tenth of a small step."""
     step.hooked = True  # what torch would put there
     return step
 
