@@ -1,4 +1,4 @@
-"""Compare the trials an hour of a search with a loop over the same settings by other packages.
+"""Compare a search with loops over the same settings by other packages.
 
 factorbench's search draws the settings at random, and the others get the same in the same order. Writes
 search_speed.json and search_speed.md beside this file. An interrupted run continues where it stopped. Needs the
@@ -54,7 +54,7 @@ class Search:
 
 
 def measure(search: Search, kept: Mapping[Search, Result]) -> Result:
-    """Run a search, and return the seconds of its command and the seconds and AUC of each trial."""
+    """Run a search, and return the seconds of its command and its trials."""
     if search.side == OWN:
         return own_search(search)
     drawn = next(

@@ -26,7 +26,7 @@ of_process: dict[str, Any] = {}  # what the trials of a process share
 def search(
     args: argparse.Namespace, load: Callable[[argparse.Namespace, str], Any], trial: Trial, *packages: str
 ) -> None:
-    """Run a side's trial with each of the settings, and print the seconds and the best AUC of each."""
+    """Run a side's trial with each setting, and print its seconds and best AUC."""
     settings, splits = json.loads(args.settings.read_text("utf-8")), (load(args, "train"), load(args, "valid"))
     with multiprocessing.Pool(args.processes, start, (args, splits, trial)) as pool:
         trials = pool.map(run, settings, chunksize=1)
@@ -69,7 +69,7 @@ def best_auc(
 
 
 def auc(predictions: np.ndarray, positive: np.ndarray) -> float:
-    """Compute the share of pairs in which the positive row has the larger prediction; ties count half."""
+    """Compute the AUC of predictions; ties count half."""
     _, places, counts = np.unique(predictions, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
     positives = positive.sum()
