@@ -8,8 +8,9 @@ EXAMPLES ?= 20000
 MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
+SEARCH_PEERS := fuxictr torchfm
 
-.PHONY: help setup demo benchmark paper board bench-peers tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes searches export-speed
+.PHONY: help setup demo benchmark paper board bench-peers bench-search tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes searches export-speed
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -56,6 +57,9 @@ threads: setup ## measure two trainings at once against one with two threads
 
 schedulers: setup ## measure what stopping trials early gains, and what a search costs by itself
 	python benchmarks/schedulers.py
+
+bench-search: setup $(SEARCH_PEERS:%=benchmarks/.venv/%/.done) ## compare searches with loops over other packages
+	python benchmarks/search_speed.py
 
 search-quality: setup ## measure how near each sampler comes to the best of many trained settings
 	python benchmarks/search_quality.py

@@ -74,9 +74,6 @@ def python_of(side: str) -> str:
 
 def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) -> dict[str, Any]:
     """Return the record of a side's process, or `{"error": its last line}`."""
-    if wanted.side not in OWN and not (ROOT / ".venv" / wanted.side / ".done").exists():
-        log = ROOT / ".venv" / f"{wanted.side}.log"
-        return {"error": f"not installed: {last_line(log.read_text('utf-8') if log.exists() else 'no environment')}"}
     options = {
         "model": wanted.model,
         "batch-size": wanted.batch_size,
@@ -87,10 +84,22 @@ def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) 
         "segments": segments,
         "seconds": seconds,
     }
-    command = [python_of(wanted.side), "-m", f"sides.{wanted.side}"]
+    return run_side(wanted.side, options, timeout, [f"--set={pair}" for pair in wanted.setting.split()])
+
+
+def run_side(side: str, options: dict[str, Any], timeout: float, more: Iterable[str] = ()) -> dict[str, Any]:
+    """Run a side's script with `options`, of which one is `threads`.
+
+    Returns what it prints, or `{"error": its last line}`.
+    """
+    if side not in OWN and not (ROOT / ".venv" / side / ".done").exists():
+        log = ROOT / ".venv" / f"{side}.log"
+        return {"error": f"not installed: {last_line(log.read_text('utf-8') if log.exists() else 'no environment')}"}
+    command = [python_of(side), "-m", f"sides.{side}"]
     command += [f"--{name}={value}" for name, value in options.items()]
-    command += [f"--set={pair}" for pair in wanted.setting.split()]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+    command += more
+    threads = str(options["threads"])
+    environment = {**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     others, start = seconds_of_others(), time.perf_counter()
     try:  # run in the cache folder: some packages write logs into the current folder
@@ -99,8 +108,7 @@ def measure(wanted: Measurement, timeout: float, segments: int, seconds: float) 
         return {"error": f"no result in {timeout:.0f} s"}
     if done.returncode != 0 or not done.stdout.strip():
         return {"error": last_line(done.stderr or done.stdout)}
-    result = json.loads(last_line(done.stdout))
-    return result | busy_since(others, start)
+    return json.loads(last_line(done.stdout)) | busy_since(others, start)
 
 
 def busy_since(others: float, start: float) -> dict[str, float]:

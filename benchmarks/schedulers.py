@@ -84,6 +84,16 @@ def trainings(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def stage(model: str, params: dict[str, Any], environment: dict[str, str] | None = None) -> dict[str, Any]:
+    seconds, trials = tune_apart(model, params, environment)
+    complete = trials.filter(pl.col("state") == "complete")
+    states = {"complete": len(complete), "stopped": trials.filter(pl.col("state") == "pruned").height}
+    return {"seconds": seconds, "valid_rmse": complete["valid"].min(), **states}
+
+
+def tune_apart(
+    model: str, params: dict[str, Any], environment: dict[str, str] | None = None
+) -> tuple[float, pl.DataFrame]:
+    """Run the stage `tune` on Frappe in a folder of its own. Returns its seconds and the table of its trials."""
     data, tune = ROOT.parent / "data" / "processed" / "frappe", [sys.executable, "-m", "pipelines.tune"]
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as folder:
@@ -95,10 +105,7 @@ def stage(model: str, params: dict[str, Any], environment: dict[str, str] | None
         start = time.perf_counter()
         subprocess.run([*tune, *arguments], check=True, stderr=subprocess.DEVNULL, env=environment)
         seconds = time.perf_counter() - start
-        trials = pl.read_csv(project / "results" / "frappe" / model / "trials.csv")
-    complete = trials.filter(pl.col("state") == "complete")
-    states = {"complete": len(complete), "stopped": trials.filter(pl.col("state") == "pruned").height}
-    return {"seconds": seconds, "valid_rmse": complete["valid"].min(), **states}
+        return seconds, pl.read_csv(project / "results" / "frappe" / model / "trials.csv")
 
 
 def main(

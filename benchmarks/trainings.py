@@ -11,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from bench_peers import busy_since, is_doubtful, last_line, remark, seconds_of_others
 from inputs import FOLDER, write_inputs
@@ -24,6 +24,7 @@ from rich.console import Console
 TIMEOUT = 300  # seconds after which a training fails
 TYPICAL_SECONDS = 8.0  # of a measurement with imports, to estimate the total time
 Result = dict[str, Any]
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -109,31 +110,52 @@ def epoch_seconds(result: Result) -> float:
 def measure_all(
     name: str, wanted: Iterable[Training], fresh: bool, segments: int, seconds: float
 ) -> dict[Training, Result]:
-    """Return all wanted results, measuring those not stored yet under this name.
+    """Return all wanted trainings' results, measuring those not stored yet under this name.
 
-    Prints each figure and the time left. Measures again what failed or ran on a busy machine. The result leaves
-    failures out.
+    The result leaves failures out.
     """
-    path, console, wanted = FOLDER / f"{name}.jsonl", Console(), list(wanted)
+    wanted = list(wanted)
     for shape in {training.shape for training in wanted}:
         write_inputs(shape)
+
+    def measure_one(training: Training, kept: dict[Training, Result]) -> Result:
+        return measure(training, segments, seconds)
+
+    return measure_missing(name, wanted, fresh, measure_one, lambda r: f"{number(epoch_seconds(r))} s an epoch")
+
+
+def measure_missing(
+    name: str,
+    wanted: Sequence[Key],
+    fresh: bool,
+    measure: Callable[[Key, dict[Key, Result]], Result],
+    figure_of: Callable[[Result], str],
+    typical_seconds: float = TYPICAL_SECONDS,
+) -> dict[Key, Result]:
+    """Return all wanted results but failures, measuring those not stored yet under this name.
+
+    Prints each figure and the time left. Measures again what failed or ran on a busy machine. `measure` gets what is
+    wanted, a dataclass, and the results so far.
+    """
+    path, console = FOLDER / f"{name}.jsonl", Console()
     if fresh:
         path.unlink(missing_ok=True)
     lines = path.read_text("utf-8").splitlines() if path.exists() else []
-    kept = {Training(**record["training"]): record["result"] for record in map(json.loads, lines)}
+    kind = type(wanted[0])
+    kept = {kind(**record["training"]): record["result"] for record in map(json.loads, lines)}
     todo = [training for training in wanted if training not in kept or is_doubtful(kept[training])]
     start = time.perf_counter()
-    console.print(f"{len(wanted)} measurements, {len(todo)} to do: about {len(todo) * TYPICAL_SECONDS / 60:.0f} min")
+    console.print(f"{len(wanted)} measurements, {len(todo)} to do: about {len(todo) * typical_seconds / 60:.0f} min")
     for done, training in enumerate(todo):
-        kept[training] = result = measure(training, segments, seconds)
+        kept[training] = result = measure(training, kept)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"training": asdict(training), "result": result}) + "\n")
         left = (time.perf_counter() - start) / (done + 1) * (len(todo) - done - 1)
-        figure = result.get("error") or f"{number(epoch_seconds(result))} s an epoch"
+        figure = result.get("error") or figure_of(result)
         console.print(
             f"{done + 1}/{len(todo)}  {training}: {figure}{remark(result)}  ({left / 60:.0f} min left)", highlight=False
         )
-    return {training: kept[training] for training in wanted if "seconds" in kept[training]}
+    return {training: kept[training] for training in wanted if "error" not in kept[training]}
 
 
 if __name__ == "__main__":

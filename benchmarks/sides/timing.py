@@ -33,10 +33,15 @@ def command_line() -> argparse.Namespace:
     parser.add_argument(
         "--dropout", type=float, default=0.0, help="dropout rate of the pair-wise products in ifm, inn, deepifm"
     )
+    parser.add_argument("--embed-dim", type=int, default=EMBED_DIM)
+    parser.add_argument("--learning-rate", type=float, default=LEARNING_RATE)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--segments", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.0, help="least seconds of a segment and of the warm-up")
     parser.add_argument("--set", action="append", default=[], metavar="training.KEY=VALUE", help="factorbench only")
+    parser.add_argument("--settings", type=Path, help="search these settings instead, by `sides.loop`")
+    parser.add_argument("--epochs", type=int, help="of each trial of a search")
+    parser.add_argument("--processes", type=int, help="trials at once in a search")
     return parser.parse_args()
 
 

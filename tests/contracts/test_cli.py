@@ -68,6 +68,26 @@ def test_a_command_looks_for_no_garbage_in_half_a_million_imported_objects(progr
         gc.set_threshold(*before)
 
 
+def test_a_command_looks_for_no_garbage_when_it_ends(tmp_path):
+    program = """
+from pipelines.project.cli import run
+
+class Garbage:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        print("looked at")
+
+def command() -> None:
+    Garbage()
+    print("done")
+
+run(command)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "shown"),
     [
