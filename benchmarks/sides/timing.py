@@ -16,7 +16,7 @@ from typing import Any
 MIN_BATCHES = 5  # of a segment, unless these take more than twice the time asked for
 EMBED_DIM = 256
 LEARNING_RATE = 0.01
-MOST_SECONDS = 20.0  # after which `differences` starts no further fit
+MOST_SECONDS = 10.0  # after which `differences` starts no further fit
 HIDDEN_DIMS = {"deepfm": (100,), "nfm": (256,), "deepifm": (100,), "inn": (5,)}
 
 
