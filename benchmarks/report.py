@@ -263,7 +263,8 @@ def write_report(results: Path) -> None:
     """Write results.md and results.svg beside results.json."""
     content = json.loads(results.read_text("utf-8"))
     write_text(results.with_suffix(".md"), page(content))
-    chart(content, results.with_suffix(".svg"))
+    if by_cell(content["records"]):
+        chart(content, results.with_suffix(".svg"))
 
 
 def write(name: str, machine: Record, records: list[Record], measured: Iterable[Record], **values: Any) -> None:

@@ -1,4 +1,7 @@
-"""Train with pylibffm (LIBFFM, C++): AdaGrad with its defaults, one row at a time, from its binary file."""
+"""Train with pylibffm, which is LIBFFM in C++.
+
+It takes one row at a time from its binary file, by AdaGrad with its defaults.
+"""
 
 import tempfile
 

@@ -1,4 +1,7 @@
-"""Train with modern-fm (Rust): AdaGrad with its learning rate, in batches of 256 as in its documentation."""
+"""Train with modern-fm, which is written in Rust.
+
+Its defaults are AdaGrad and learning rate 0.05; the batches of 256 rows are those of its documentation.
+"""
 
 import numpy as np
 from modern_fm import FFMClassifier, FMClassifier

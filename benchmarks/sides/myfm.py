@@ -1,4 +1,7 @@
-"""Train with myFM (C++): Gibbs sampling of all parameters, with its defaults. An epoch is an iteration."""
+"""Train with myFM by Gibbs sampling with its defaults.
+
+An epoch is an iteration.
+"""
 
 from myfm import MyFMGibbsClassifier
 

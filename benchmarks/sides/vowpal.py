@@ -1,6 +1,7 @@
-"""Train with Vowpal Wabbit (C++): --lrqfa, its form of FFM, on a part of the rows.
+"""Train with Vowpal Wabbit by --lrqfa, its form of FFM.
 
-It takes one row at a time from its cache file, with its adaptive rate. The seconds are scaled to all rows.
+It takes one row at a time from its cache file, with its adaptive rate. It trains on a part of the rows, and the
+seconds are scaled to all.
 """
 
 import tempfile

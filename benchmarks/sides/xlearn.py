@@ -1,4 +1,4 @@
-"""Train with xLearn (C++): AdaGrad with its defaults, one row at a time."""
+"""Train with xLearn by AdaGrad with its defaults, one row at a time."""
 
 import os
 import tempfile
