@@ -123,7 +123,7 @@ class TimedLoader:
 
 
 def sparse_rows(folder: Path, schema: dict[str, Any]) -> tuple[Any, Any]:
-    """Read the training rows as a sparse one-hot matrix, and whether each row is positive."""
+    """Read the training rows as a sparse one-hot matrix, and their labels as 0 or 1."""
     import numpy as np
     from scipy import sparse
 
@@ -136,7 +136,7 @@ def sparse_rows(folder: Path, schema: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def differences(fit: Callable[[int], Any], args: argparse.Namespace, scale: float = 1.0) -> dict[str, Any]:
-    """Time fits of one epoch and of two, and return the differences, each multiplied by `scale`.
+    """Return the differences between fits of one and two epochs, times `scale`.
 
     A difference leaves out what a fit does once: reading and starting values. A fit before them leaves out parsing.
     """
