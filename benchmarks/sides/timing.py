@@ -123,7 +123,7 @@ class TimedLoader:
 
 
 def sparse_rows(folder: Path, schema: dict[str, Any]) -> tuple[Any, Any]:
-    """Read the training rows as a sparse one-hot matrix, and their labels as 0 or 1."""
+    """Read the training rows as a sparse matrix, and labels 0 or 1."""
     import numpy as np
     from scipy import sparse
 
