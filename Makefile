@@ -9,6 +9,7 @@ MOMENTS ?= 20
 WORKERS ?= 4
 PEERS := fuxictr deepctr torchfm recbole
 SEARCH_PEERS := fuxictr torchfm
+COMPILED := libffm modern_fm myfm vowpal xlearn
 
 .PHONY: help setup demo benchmark paper board bench-peers bench-search tricks roofline threads schedulers search-quality prepare-memory docs test test-quick fuzz faults exports lint clean picture check-report recipes searches export-speed
 help: ## show the targets
@@ -43,7 +44,7 @@ paper: setup ## reproduce the paper (paper/params.yaml) and write docs/reproduct
 board: setup ## run what is missing of the board of record (board/params.yaml), and its pages
 	cd board && python -m pipelines.ray_cluster dvc repro
 
-bench-peers: setup $(PEERS:%=benchmarks/.venv/%/.done) ## compare the speed with other packages
+bench-peers: setup $(patsubst %,benchmarks/.venv/%/.done,$(PEERS) $(COMPILED)) ## compare the speed with other packages
 	python benchmarks/bench_peers.py
 
 tricks: setup ## measure which trick gives what

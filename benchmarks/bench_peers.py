@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import psutil
 import typer
 from inputs import FOLDER, write_inputs
-from report import BUSY, ROOT, VERDICT_SIDES, write_report
+from report import BUSY, COMPILED, ROOT, VERDICT_SIDES, write_report
 from rich.console import Console
 
 PEERS = ("fuxictr", "deepctr", "torchfm", "recbole")
@@ -31,6 +31,7 @@ OWN_MODELS = ("ifm", "inn", "deepifm")
 DROPOUTS = (0.1, 0.0)  # of OWN_MODELS: the default of their paper, and none
 SHAPES = {"frappe": (4096, 128), "movielens": (4096,)}  # batch sizes
 ATTENTION_DIM = {"frappe": 256, "movielens": 16}
+OWN_BATCHES = 0  # the batch size of a compiled package, which has its own
 THREADS = 2
 TYPICAL_SECONDS = 10.0  # of a measurement with imports, to estimate the total time
 MEASUREMENTS = FOLDER / "measurements.jsonl"
@@ -55,6 +56,12 @@ def plan(
     """List the measurements of a selection, cell by cell; an empty part selects all."""
     chosen: list[Measurement] = []
     for shape in shapes or SHAPES:
+        chosen += [
+            Measurement(shape, OWN_BATCHES, model, 0.0, side)
+            for side, there in COMPILED.items()
+            for model in there
+            if not batches and (not models or model in models) and (not sides or side in sides)
+        ]
         for batch_size in [size for size in SHAPES[shape] if not batches or size in batches]:
             for model in models or (*COMMON_MODELS, *OWN_MODELS):
                 for dropout in DROPOUTS if model in OWN_MODELS else (0.0,):

@@ -13,6 +13,13 @@ TEMPLATES = ROOT / "templates"
 MODELS = ("fm", "deepfm", "nfm", "afm", "ffm", "ifm", "inn", "deepifm")  # in the order of tables and charts
 PEER_SIDES = ("fuxictr", "deepctr", "torchfm", "recbole")
 VERDICT_SIDES = (*PEER_SIDES, "plain", "factorbench")  # in the order of the tables
+COMPILED = {  # by side, the models that it has
+    "libffm": ("ffm",),
+    "modern_fm": ("fm", "ffm"),
+    "myfm": ("fm",),
+    "vowpal": ("ffm",),
+    "xlearn": ("fm", "ffm"),
+}
 TITLES = {
     "fuxictr": "FuxiCTR",
     "deepctr": "DeepCTR-Torch",
@@ -20,6 +27,11 @@ TITLES = {
     "recbole": "RecBole",
     "plain": "plain PyTorch",
     "factorbench": "factorbench",
+    "libffm": "LIBFFM",
+    "modern_fm": "modern-fm",
+    "myfm": "myFM",
+    "vowpal": "Vowpal Wabbit",
+    "xlearn": "xLearn",
 }
 PLACES = {"here": ".", "there": "elsewhere"}  # folders with a machine's results.json and roofline.json
 BUSY = 0.1  # a measurement is doubtful if other processes took a larger share of the CPU
@@ -33,10 +45,15 @@ def cell_of(record: Record) -> Cell:
     return record["shape"], record["batch_size"], record["model"], record["dropout"]
 
 
+def in_batches(records: list[Record]) -> list[Record]:
+    """Leave out the records of compiled packages, which have a table of their own."""
+    return [record for record in records if record["side"] not in COMPILED]
+
+
 def by_cell(records: list[Record]) -> Cells:
     """Group the records by cell and side; factorbench with a setting is another side."""
     cells: Cells = {}
-    for record in records:
+    for record in in_batches(records):
         cells.setdefault(cell_of(record), {})[side_of(record)] = record
     return cells
 
@@ -138,6 +155,21 @@ def memory_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
     return side_table(cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>")
 
 
+def compiled_rows(records: list[Record], cells: Cells) -> list[list[Any]]:
+    """Compare the seconds of compiled packages with factorbench's at batches of 4096 and 128."""
+
+    def beside(record: Record, batch_size: int) -> str:
+        own = cells.get((record["shape"], batch_size, record["model"], 0.0), {}).get("factorbench")
+        return f"{number(own['median'])}<br><sub>{ratio(record['median'], own)}</sub>" if own else ""
+
+    found = sorted((r for r in records if r["side"] in COMPILED), key=lambda r: (r["shape"], r["model"], r["median"]))
+    return [
+        [r["shape"], r["model"], TITLES[r["side"]], r["algorithm"], r["threads"], number(r["median"])]
+        + [beside(r, batch_size) for batch_size in (4096, 128)]
+        for r in found
+    ]
+
+
 def evaluation_rows(cells: Cells) -> list[tuple[str, ...]]:
     """Compare the seconds of an evaluation with an epoch's, where both were measured."""
     rows = []
@@ -155,7 +187,10 @@ def page(results: Record) -> str:
 
     The sections of memory, evaluation, versions and failures follow.
     """
-    failed = {(cell_of(f), side_of(f)): "none" if " has no " in f["error"] else "fails" for f in results["failures"]}
+    failed = {
+        (cell_of(f), side_of(f)): "none" if " has no " in f["error"] else "fails"
+        for f in in_batches(results["failures"])
+    }
     found = by_cell(results["records"])
     for cell, _ in failed:
         found.setdefault(cell, {})
@@ -164,7 +199,7 @@ def page(results: Record) -> str:
     groups: dict[tuple[str, int], Cells] = {}
     for cell, sides in cells.items():
         groups.setdefault(cell[:2], {})[cell] = sides
-    segments = sorted({len(record["segments"]) for record in results["records"]})
+    segments = sorted({len(record["segments"]) for record in in_batches(results["records"])})
     return render(
         TEMPLATES / "results.md.j2",
         machine=results["machine"],
@@ -180,10 +215,11 @@ def page(results: Record) -> str:
             }
             for (shape, batch_size), group in groups.items()
         ],
+        compiled=compiled_rows(results["records"], cells),
         elsewhere=two_machines(cells, ROOT / PLACES["there"]),
         versions=[
             (TITLES[side], ", ".join(f"{package} {version}" for package, version in results["versions"][side].items()))
-            for side in VERDICT_SIDES
+            for side in (*VERDICT_SIDES, *COMPILED)
             if side in results["versions"]
         ],
         failures=failures(results["failures"]),
@@ -195,7 +231,7 @@ def failures(failed: list[Record]) -> list[Record]:
     hits: dict[tuple[str, str, str], list[str]] = {}
     for failure in failed:
         key = (TITLES[failure["side"]], failure["model"], failure["error"])
-        hits.setdefault(key, []).append(f"{failure['shape']} {failure['batch_size']}")
+        hits.setdefault(key, []).append(f"{failure['shape']} {failure['batch_size'] or ''}".rstrip())
     return [{"side": side, "model": model, "error": error, "cells": c} for (side, model, error), c in hits.items()]
 
 
@@ -227,7 +263,8 @@ def write_report(results: Path) -> None:
     """Write results.md and results.svg beside results.json."""
     content = json.loads(results.read_text("utf-8"))
     write_text(results.with_suffix(".md"), page(content))
-    chart(content, results.with_suffix(".svg"))
+    if by_cell(content["records"]):
+        chart(content, results.with_suffix(".svg"))
 
 
 def write(name: str, machine: Record, records: list[Record], measured: Iterable[Record], **values: Any) -> None:

@@ -9,13 +9,14 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 MIN_BATCHES = 5  # of a segment, unless these take more than twice the time asked for
 EMBED_DIM = 256
 LEARNING_RATE = 0.01
+MOST_SECONDS = 10.0  # after which `differences` starts no further fit
 HIDDEN_DIMS = {"deepfm": (100,), "nfm": (256,), "deepifm": (100,), "inn": (5,)}
 
 
@@ -124,6 +125,37 @@ class TimedLoader:
             "resident_before_mib": self.resident_before,
             "peak_mib": self.peak,
         }
+
+
+def sparse_rows(folder: Path, schema: dict[str, Any]) -> tuple[Any, Any]:
+    """Read the training rows as a sparse matrix, and labels 0 or 1."""
+    import numpy as np
+    from scipy import sparse
+
+    rows = np.load(folder / "train.npz")
+    features = rows["features"].astype(np.int32)
+    starts = np.arange(0, features.size + 1, features.shape[1], dtype=np.int32)
+    ones = np.ones(features.size, np.float32)
+    shape = (len(features), schema["num_features"])
+    return sparse.csr_matrix((ones, features.ravel(), starts), shape), (rows["labels"] > 0).astype(np.int32)
+
+
+def differences(fit: Callable[[int], Any], args: argparse.Namespace, scale: float = 1.0) -> dict[str, Any]:
+    """Return the differences between fits of one and two epochs, times `scale`.
+
+    A difference leaves out what a fit does once: reading and starting values. A fit before them leaves out parsing.
+    """
+    before, seconds = resident_mib(), []
+    fit(1)  # a package may write its input as a binary file now, and read that later
+    begin = time.perf_counter()
+    while len(seconds) < args.segments and (not seconds or time.perf_counter() - begin < MOST_SECONDS):
+        times = []
+        for epochs in (1, 2):
+            start = time.perf_counter()
+            fit(epochs)
+            times.append(time.perf_counter() - start)
+        seconds.append((times[1] - times[0]) * scale)
+    return {"seconds": seconds, "resident_before_mib": before, "peak_mib": peak_mib()}
 
 
 def print_record(record: dict[str, Any], *packages: str, **notes: Any) -> None:

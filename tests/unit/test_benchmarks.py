@@ -62,6 +62,11 @@ pages["recipes"] = page("recipes", [], rows=recipes.rows(content("recipes")[1]))
 pages["searches"] = page("searches", [], rows=searches.rows(content("searches")[1]))
 records = content("exports")[1]
 pages["exports"] = page("exports", [], rows=exports.rows_of(records))
+compiled = {"shape": "frappe", "batch_size": 0, "model": "ffm", "dropout": 0.0, "side": "libffm", "setting": ""}
+record = compiled | {"median": 3.0, "segments": [3.0], "algorithm": "AdaGrad, row by row", "threads": 2}
+failure = compiled | {"side": "xlearn", "error": "not installed: no environment"}
+more = {"records": [*results["records"], record], "failures": [*results["failures"], failure]}
+pages["with compiled"] = report.page(results | more)
 report.chart(results, Path(sys.argv[1]))
 
 def trained(name, rate, last, epochs=15):
@@ -97,6 +102,14 @@ def words(chart):
 @pytest.mark.parametrize("name", PAGES)
 def test_the_committed_page_is_made_of_the_committed_figures(made, name):
     assert made[0][name] == (BENCHMARKS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def test_compiled_packages_have_a_table_of_their_own_and_change_no_other(made):
+    before, after = made[0]["results"], made[0]["with compiled"]
+    added = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert set(before.splitlines()) <= set(after.splitlines())
+    assert any(line.startswith("| frappe | ffm | LIBFFM | AdaGrad, row by row | 2 | 3.00 |") for line in added)
+    assert "- xLearn, ffm (frappe): `not installed: no environment`" in added
 
 
 def test_the_chart_shows_all_sides_models_and_panels(made):
