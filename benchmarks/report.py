@@ -1,7 +1,7 @@
 """Write the pages and the chart from stored figures, without measuring."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ TITLES = {
     "vowpal": "Vowpal Wabbit",
     "xlearn": "xLearn",
 }
-PLACES = {"here": ".", "there": "elsewhere"}  # folders with a machine's results.json and roofline.json
 BUSY = 0.1  # a measurement is doubtful if other processes took a larger share of the CPU
 Record = dict[str, Any]
 Cell = tuple[str, int, str, float]  # shape, batch size, model, dropout
@@ -87,72 +86,34 @@ def ratio(seconds: float | None, own: Record | None) -> str:
     return "" if seconds is None or own is None else f"{seconds / own['median']:.2f}×"
 
 
-def side_table(cells: Cells, failed: Failed, figure: Callable[[Record], str]) -> dict[str, list[Any]]:
-    """Make columns and rows with one figure for each side. Where there is no figure, `failed` has the text."""
+def seconds_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
+    """Make the table of seconds, with the least and the most below the median.
+
+    The last columns divide the seconds of the fastest peer and of plain PyTorch by factorbench's. Where a side has no
+    figure, `failed` has the text.
+    """
     more = sorted({side for sides in cells.values() for side in sides} - {*VERDICT_SIDES})
     shown = [s for s in (*VERDICT_SIDES, *more) if any(s in sides or (c, s) in failed for c, sides in cells.items())]
-    rows = [
-        [
-            label(cell),
-            *(figure(sides[s]) if s in sides else failed.get((cell, s), "") for s in shown),
-        ]
-        for cell, sides in cells.items()
-    ]
-    return {"columns": ["model", *(TITLES.get(side, side) for side in shown)], "rows": rows}
-
-
-def seconds_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
-    """Make the table of seconds, and compare factorbench with others.
-
-    The last columns divide the seconds of the fastest peer and of plain PyTorch by factorbench's.
-    """
 
     def figure(record: Record) -> str:
         spread = f"{number(record['min'])}–{number(record['max'])}"
         return f"{number(record['median'])}<br><sub>{spread}</sub>"
 
-    found = side_table(cells, failed, figure)
-    for row, sides in zip(found["rows"], cells.values(), strict=True):
-        own, plain = sides.get("factorbench"), sides.get("plain")
-        row += [ratio(fastest_peer(sides), own), ratio(plain and plain["median"], own)]
-    found["columns"] += ["fastest peer ÷ factorbench", "plain ÷ factorbench"]
-    return found
-
-
-def gain(sides: dict[str, Record]) -> str:
-    """Return the fastest peer's seconds divided by factorbench's.
-
-    Where no peer has the model, plain PyTorch takes the peer's place.
-    """
-    plain = sides.get("plain", {}).get("median")
-    return ratio(fastest_peer(sides) or plain, sides.get("factorbench"))
-
-
-def product_rate(folder: Path) -> str:
-    """Format a matrix product's GFLOP/s with one thread, as `make roofline` measured it."""
-    file = folder / "roofline.json"
-    rates = json.loads(file.read_text("utf-8"))["machine"]["rates"] if file.exists() else {}
-    return f"{rates['1']['matmul'] / 1e9:.0f} GFLOP/s a thread" if rates else "not measured"
-
-
-def two_machines(cells: Cells, elsewhere: Path) -> Record | None:
-    """Compare the gains on two machines, if another machine's results are stored."""
-    if not (elsewhere / "results.json").exists():
-        return None
-    other = json.loads((elsewhere / "results.json").read_text("utf-8"))
-    there = by_cell(other["records"])
+    rows = [
+        [
+            *cell[:2],
+            label(cell),
+            *(figure(sides[s]) if s in sides else failed.get((cell, s), "") for s in shown),
+            ratio(fastest_peer(sides), sides.get("factorbench")),
+            ratio(sides.get("plain", {}).get("median"), sides.get("factorbench")),
+        ]
+        for cell, sides in cells.items()
+    ]
+    titles = [TITLES.get(side, side) for side in shown]
     return {
-        "note": other.get("note"),
-        "machines": [f"{where}: {product_rate(ROOT / folder)}" for where, folder in PLACES.items()],
-        "rows": [
-            (cell[0], cell[1], label(cell), gain(sides), gain(there.get(cell, {}))) for cell, sides in cells.items()
-        ],
+        "columns": ["data", "batch", "model", *titles, "fastest peer ÷ factorbench", "plain ÷ factorbench"],
+        "rows": rows,
     }
-
-
-def memory_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
-    """Make the table of each side's peak memory and memory before the first batch. Both are in MiB."""
-    return side_table(cells, failed, lambda r: f"{r['peak_mib']:.0f}<br><sub>{r['resident_before_mib']:.0f}</sub>")
 
 
 def compiled_rows(records: list[Record], cells: Cells) -> list[list[Any]]:
@@ -170,23 +131,23 @@ def compiled_rows(records: list[Record], cells: Cells) -> list[list[Any]]:
     ]
 
 
-def evaluation_rows(cells: Cells) -> list[tuple[str, ...]]:
-    """Compare the seconds of an evaluation with an epoch's, where both were measured."""
+def memory_rows(cells: Cells) -> list[list[Any]]:
+    """List the peak memory of factorbench, of the leanest peer and of plain PyTorch, and the seconds of evaluations."""
+
+    def mib(*records: Record) -> str:
+        return f"{min(r['peak_mib'] for r in records):.0f}" if records else ""
+
     rows = []
     for cell, sides in cells.items():
-        record = sides.get("factorbench", {})
-        if "evaluate_seconds" in record:
-            seconds = record["evaluate_seconds"]
-            share = f"{seconds / record['median']:.0%}"
-            rows.append((label(cell), number(record["median"]), number(seconds), share))
+        if own := sides.get("factorbench"):
+            peers, plain = ([sides[s] for s in names if s in sides] for names in (PEER_SIDES, ["plain"]))
+            evaluation = number(own["evaluate_seconds"]) if "evaluate_seconds" in own else ""
+            rows.append([*cell[:2], label(cell), mib(own), mib(*peers), mib(*plain), evaluation])
     return rows
 
 
 def page(results: Record) -> str:
-    """Fill in results.md with a section for each shape and batch size.
-
-    The sections of memory, evaluation, versions and failures follow.
-    """
+    """Fill in results.md: seconds, compiled packages, memory, versions and failures."""
     failed = {
         (cell_of(f), side_of(f)): "none" if " has no " in f["error"] else "fails"
         for f in in_batches(results["failures"])
@@ -196,9 +157,6 @@ def page(results: Record) -> str:
         found.setdefault(cell, {})
     order = {name: place for place, name in enumerate(MODELS)}
     cells = dict(sorted(found.items(), key=lambda c: (c[0][0], -c[0][1], order.get(c[0][2], 99), -c[0][3])))
-    groups: dict[tuple[str, int], Cells] = {}
-    for cell, sides in cells.items():
-        groups.setdefault(cell[:2], {})[cell] = sides
     segments = sorted({len(record["segments"]) for record in in_batches(results["records"])})
     return render(
         TEMPLATES / "results.md.j2",
@@ -206,17 +164,9 @@ def page(results: Record) -> str:
         segments="–".join(map(str, segments[:1] + segments[1:][-1:])),
         busy=f"{BUSY:.0%}",
         doubtful=doubtful(results["records"]),
-        groups=[
-            {
-                "name": f"{shape}, batch {batch_size}",
-                "seconds": seconds_table(group, failed),
-                "memory": memory_table(group, failed),
-                "evaluation": evaluation_rows(group),
-            }
-            for (shape, batch_size), group in groups.items()
-        ],
+        seconds=seconds_table(cells, failed),
+        memory=memory_rows(cells),
         compiled=compiled_rows(results["records"], cells),
-        elsewhere=two_machines(cells, ROOT / PLACES["there"]),
         versions=[
             (TITLES[side], ", ".join(f"{package} {version}" for package, version in results["versions"][side].items()))
             for side in (*VERDICT_SIDES, *COMPILED)
