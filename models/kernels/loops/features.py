@@ -42,7 +42,9 @@ def group(values, bound):
 def gather(start, stop, weight, rows, out):
     """Copy rows `[u]` of weight `[m, K]` to out `[u, K]`."""
     for i in range(start, stop):
-        out[i] = weight[rows[i]]
+        row, copy = weight[rows[i]], out[i]
+        for k in range(len(row)):  # Numba's assignment of slices takes four times as long
+            copy[k] = row[k]
 
 
 @compiled
