@@ -87,7 +87,7 @@ def ratio(seconds: float | None, own: Record | None) -> str:
 
 
 def seconds_table(cells: Cells, failed: Failed) -> dict[str, list[Any]]:
-    """Make the table of seconds, with the least and the most below the median.
+    """Make the table of seconds, with the range below the median.
 
     The last columns divide the seconds of the fastest peer and of plain PyTorch by factorbench's. Where a side has no
     figure, `failed` has the text.
@@ -132,7 +132,7 @@ def compiled_rows(records: list[Record], cells: Cells) -> list[list[Any]]:
 
 
 def memory_rows(cells: Cells) -> list[list[Any]]:
-    """List the peak memory of factorbench, of the leanest peer and of plain PyTorch, and the seconds of evaluations."""
+    """List the peak memory of factorbench, the leanest peer and plain PyTorch. The last column has evaluations."""
 
     def mib(*records: Record) -> str:
         return f"{min(r['peak_mib'] for r in records):.0f}" if records else ""
