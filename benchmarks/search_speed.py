@@ -156,7 +156,7 @@ def values(measured: Mapping[Search, Result], epochs: int) -> dict[str, Any]:
 def main(
     fresh: Annotated[bool, typer.Option("--fresh", help="measure again what is measured already")] = False,
     model: Annotated[list[str] | None, typer.Option(help="model to search; repeatable")] = None,
-    epochs: Annotated[int, typer.Option(help="epochs of a trial")] = 5,
+    epochs: Annotated[int, typer.Option(help="epochs of a trial")] = 3,
     trials: Annotated[int, typer.Option(help="trials of the other packages; their trainings are scaled")] = TRIALS,
 ) -> None:
     """Measure what is missing, and write the table."""

@@ -19,6 +19,7 @@ PAGES = (
     "exports",
     "recipes",
     "search_quality",
+    "search_speed",
     "searches",
 )
 # benchmarks/ and paper/ both have a report.py, so a separate process runs this
@@ -27,7 +28,7 @@ import itertools, json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import exports, own_logs, prepare_memory, recipes, report, roofline, schedulers, search_quality, searches
-import threads, tricks
+import search_speed, threads, tricks
 from trainings import Training
 
 def content(name):
@@ -60,6 +61,10 @@ records = content("search_quality")[1]
 pages["search_quality"] = page("search_quality", [], **search_quality.values(records))
 pages["recipes"] = page("recipes", [], rows=recipes.rows(content("recipes")[1]))
 pages["searches"] = page("searches", [], rows=searches.rows(content("searches")[1]))
+records = content("search_speed")[1]
+measured = {search_speed.Search(r["model"], r["side"], len(r["trials"]), r["epochs"]): r for r in records}
+others = [record for search, record in measured.items() if search.side != search_speed.OWN]
+pages["search_speed"] = page("search_speed", others, **search_speed.values(measured, records[0]["epochs"]))
 records = content("exports")[1]
 pages["exports"] = page("exports", [], rows=exports.rows_of(records))
 compiled = {"shape": "frappe", "batch_size": 0, "model": "ffm", "dropout": 0.0, "side": "libffm", "setting": ""}
