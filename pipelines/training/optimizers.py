@@ -29,10 +29,9 @@ def spare_dynamo() -> None:
 
     The import takes 0.8 s of every process that trains, only to exclude the optimizer from compilation.
     """
-    for name in ("add_param_group", "zero_grad"):
-        function = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if function is not None:
-            function.__dynamo_disable = function  # what torch would put there
+    function = getattr(torch.optim.Optimizer.add_param_group, "__wrapped__", None)
+    if function is not None:
+        function.__dynamo_disable = function  # what torch would put there
 
 
 spare_dynamo()
