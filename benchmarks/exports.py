@@ -24,7 +24,7 @@ from pipelines import export
 from pipelines.data.rows import Rows
 from pipelines.evaluation.bundles import WEIGHTS, write_bundle
 from pipelines.project.provenance import made_by
-from pipelines.training.loop import predict
+from pipelines.training.predicting import predict
 from pipelines.training.start import new_model
 
 EMBED_DIM, NUM_ROWS, LEAST_SECONDS = 32, 1 << 12, 0.2

@@ -19,8 +19,8 @@ from pipelines.project.params import Params, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.settings import RECIPE, RECIPES
 from pipelines.search.recipes import first_setting
-from pipelines.training import loop
 from pipelines.training.cell import load_cell
+from pipelines.training.epochs import best_epoch
 from pipelines.training.process import prepare_process
 
 DATASET, MODELS, SIZES = "frappe-nfm", ("fm", "deepfm", "dcnv2"), (10, 32)
@@ -36,7 +36,7 @@ def measure(model: str, embed_dim: int, recipe: str, params: Params) -> dict[str
     setting = {**first_setting(recipe, model, "frappe"), **own}
     start = time.process_time()
     epochs = cell.train(setting, cell.seed("recipes"))[1]
-    best = loop.best(epochs, "auc")
+    best = best_epoch(epochs, "auc")
     cpu = {"epochs": len(epochs), "best_epoch": best.epoch, "cpu_seconds": time.process_time() - start}
     return {"model": model, "embed_dim": embed_dim, "recipe": recipe, **best.valid, **cpu}
 

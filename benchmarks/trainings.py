@@ -57,7 +57,8 @@ def child(training: Training, segments: int, seconds: float) -> None:
     from sides import factorbench as side
 
     from pipelines.training import process
-    from pipelines.training.loop import Epoch, train
+    from pipelines.training.epochs import Epoch
+    from pipelines.training.loop import train
     from pipelines.training.start import new_model
 
     signal.alarm(TIMEOUT)

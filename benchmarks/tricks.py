@@ -19,7 +19,8 @@ from trainings import Result, Training, epoch_seconds, measure_all
 from models.kernels import distinct_pairs, features, pairs, products
 from models.layers.networks import Dropout
 from pipelines.data.rows import Rows
-from pipelines.training import loop, optimizers, process
+from pipelines.training import loop, process
+from pipelines.training.optimizers.adagrad import Adagrad
 
 CELLS = [Training(model, batch_size, dropout) for batch_size in (4096, 128)
          for model, dropout in (("fm", 0.0), ("ifm", 0.0), ("ifm", 0.1), ("ffm", 0.0))]  # fmt: skip
@@ -94,12 +95,10 @@ def a_data_loader() -> None:
 
 
 def no_compiled_adagrad() -> None:
-    def by_torch(
-        self: optimizers.Adagrad, parameter: Any, rows: Tensor | None, gradient: Tensor, group: dict[str, Any]
-    ) -> None:
+    def by_torch(self: Adagrad, parameter: Any, rows: Tensor | None, gradient: Tensor, group: dict[str, Any]) -> None:
         self.update([(parameter, rows, gradient)], group)
 
-    optimizers.Adagrad.update_rows = by_torch
+    Adagrad.update_rows = by_torch
 
 
 def no_kernels() -> None:

@@ -47,7 +47,7 @@ def main(
     replaced = replaced_field(dataset)
     defaults, experiments = load_experiments(paths.root / "experiments.yaml")
     from pipelines.evaluation.importance import measure_pairs
-    from pipelines.training import loop
+    from pipelines.training.epochs import best_epoch
     from pipelines.training.process import prepare_process
 
     prepare_process(1)
@@ -64,7 +64,7 @@ def main(
         strengths = read_record(truth, dict[str, float], f"python -m pipelines.download --dataset {dataset}")
         planted = pl.concat_str("i", "j", separator="-").replace_strict(strengths, return_dtype=pl.Float64)
         table = table.with_columns(planted=planted)
-    best = loop.best(epochs, "rmse")
+    best = best_epoch(epochs, "rmse")
     result = {"valid_rmse": best.valid["rmse"], "best_epoch": best.epoch, **summary(table), "made_by": origin}
     folder = paths.root / "results" / "importance"
     write_text(folder / f"{dataset}.csv", table.write_csv())

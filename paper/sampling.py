@@ -101,12 +101,12 @@ def part(rows: Any, which: slice) -> Any:
 
 def train_once(cell: Any, percent: int, l2_field: float, seed: int) -> dict[str, Any]:
     """Train once with `percent` of the pairs in each batch, and print the record."""
-    from pipelines.training import loop
+    from pipelines.training.epochs import best_epoch
 
     num_sampled = round(percent / 100 * NUM_FIELDS * (NUM_FIELDS - 1) / 2)
     setting = SETTING | {"model.num_sampled": num_sampled, "training.l2_field": l2_field}
     _, epochs = cell.train(setting, cell.seed("sampling", seed))
-    best = loop.best(epochs, "rmse")
+    best = best_epoch(epochs, "rmse")
     record = {
         "share": percent / 100,
         "num_sampled": num_sampled,

@@ -44,8 +44,8 @@ def main(
     from pipelines.evaluation.bundles import positive_rate, write_bundle  # torch takes seconds to import
     from pipelines.evaluation.final_runs import final_seed, kept_model, run_files
     from pipelines.project.settings import resolve
-    from pipelines.training import loop
     from pipelines.training.cell import load_cell
+    from pipelines.training.epochs import Epoch, best_epoch
     from pipelines.training.process import prepare_process
 
     metric = METRICS[config.training.metric]
@@ -54,7 +54,7 @@ def main(
     prepare_process()
     cell = load_cell(model, dataset, config, paths)
 
-    def report(epoch: loop.Epoch) -> None:
+    def report(epoch: Epoch) -> None:
         value = metric.format(epoch.valid[metric.name])
         print(f"epoch {epoch.epoch} of {found.epochs}: valid {metric.title} {value}", flush=True)
 
@@ -64,7 +64,7 @@ def main(
     if trained is None:
         trained, epochs = cell.train(best.setting, final_seed(cell, int(seed)), report)
         code.check()
-        valid = loop.best(epochs, metric.name).valid
+        valid = best_epoch(epochs, metric.name).valid
     reached, expected = valid[metric.name], getattr(found, name)
     if abs(reached - expected) > TOLERANCE * abs(expected):
         note(

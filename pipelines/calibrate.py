@@ -39,7 +39,7 @@ def main(
     from pipelines.evaluation.bundles import RECORD, prepared_rows, probabilities, read_bundle  # torch takes seconds
     from pipelines.evaluation.calibration import calibrate_by_folds, fit_calibration
     from pipelines.reporting import charts
-    from pipelines.training.loop import predict
+    from pipelines.training.predicting import predict
 
     kept, model = read_bundle(bundle)
     rows = prepared_rows(kept, Paths(params.parent), "valid")

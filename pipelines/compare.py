@@ -91,11 +91,12 @@ class Run:
     def row(self) -> dict[str, Any]:
         """Return the size, the CPU seconds per epoch, and the best epoch's validation metrics."""
         if not self.file.exists():
-            from pipelines.training import loop, start
+            from pipelines.training import start
+            from pipelines.training.epochs import best_epoch
 
             started = time.process_time()
             model, epochs = self.cell.train(self.setting, self.cell.seed("compare"))
-            best = loop.best(epochs, self.cell.training.metric)
+            best = best_epoch(epochs, self.cell.training.metric)
             seconds = (time.process_time() - started) / len(epochs)
             found = {"num_params": start.num_params(model), "cpu_seconds_per_epoch": seconds, "best_epoch": best.epoch}
             write_json(self.file, {**found, **best.valid.named("valid")})

@@ -119,7 +119,7 @@ def score(
 
     from pipelines.data.fresh import encode_fresh
     from pipelines.evaluation.bundles import probabilities, read_vocabulary
-    from pipelines.training.loop import predict
+    from pipelines.training.predicting import predict
 
     vocabulary = read_vocabulary(bundle, kept)
     num_rows = table.select(pl.len()).collect().item()

@@ -36,8 +36,8 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
         return
     import torch
 
-    from pipelines.training import loop
     from pipelines.training.cell import fingerprint, load_cell
+    from pipelines.training.epochs import Epoch, best_epoch
     from pipelines.training.process import prepare_process
 
     prepare_process()
@@ -47,7 +47,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     origin = cell.made_by()
     metric = config.training.metric
 
-    def report(epoch: loop.Epoch) -> None:
+    def report(epoch: Epoch) -> None:
         value = epoch.valid[metric]
         print(f"epoch {epoch.epoch}  {epoch.seconds:.1f} s  valid {metric} {METRICS[metric].format(value)}", flush=True)
 
@@ -57,7 +57,7 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     torch.save(model.state_dict(), content)
     with written_whole(folder / f"{name}.pt") as partial:
         partial.write_bytes(content.getbuffer())
-    best = loop.best(epochs, metric)
+    best = best_epoch(epochs, metric)
     reached = {"best_epoch": best.epoch, **best.valid}
     write_json(folder / "summary.json", {"pretrained": name, **reached, "made_by": origin.model_dump()})
     write_json(folder / "recipe.json", {"pretrained": name, "fingerprint": fingerprint(cell, {}, setting)})

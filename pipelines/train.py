@@ -29,19 +29,21 @@ def main(
     from pipelines.data.catalog import get_dataset
     from pipelines.data.rows import load_rows
     from pipelines.project.settings import parse_assignments, resolve
-    from pipelines.training import loop, process, start
+    from pipelines.training import process, start
     from pipelines.training.cell import check_groups, load_cell
+    from pipelines.training.epochs import Epoch, best_epoch
     from pipelines.training.metrics import defined
+    from pipelines.training.predicting import evaluate
 
     setting = parse_assignments(assignments or [])
     arguments, config_training = resolve(setting, config.training)
     config = config.model_copy(update={"training": config_training})
     process.prepare_process()
     show = print_json if as_json else print_line
-    done: list[loop.Epoch] = []
+    done: list[Epoch] = []
     described = get_dataset(dataset, paths.root)
 
-    def seen(epoch: loop.Epoch) -> None:
+    def seen(epoch: Epoch) -> None:
         done.append(epoch)
         show(epoch.row())
 
@@ -56,11 +58,11 @@ def main(
         fitted, _ = cell.train({f"model.{key}": value for key, value in arguments.items()}, cell.seed("train"), seen)
         rows = load_rows(paths.processed(dataset), "test", described.group_place)
         check_groups(described, config_training.metric, "test", rows)
-        test = loop.evaluate(fitted, rows, config_training.loss, names=defined(rows.labels, rows.groups))
+        test = evaluate(fitted, rows, config_training.loss, names=defined(rows.labels, rows.groups))
         peak = 0.0
     show(
         {
-            "best_epoch": loop.best(done, config_training.metric).epoch,
+            "best_epoch": best_epoch(done, config_training.metric).epoch,
             **test.named("test"),
             "num_params": start.num_params(fitted),
             "peak_memory_mb": max(peak, process.peak_memory_mb()),

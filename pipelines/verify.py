@@ -33,9 +33,9 @@ def main(
     from pipelines.data.rows import load_rows  # torch takes seconds to import
     from pipelines.evaluation.final_runs import final_seed
     from pipelines.project.settings import resolve
-    from pipelines.training import loop
     from pipelines.training.cell import load_cell
     from pipelines.training.metrics import compute_metrics
+    from pipelines.training.predicting import predict
     from pipelines.training.process import prepare_process
     from pipelines.training.start import num_params
 
@@ -49,7 +49,7 @@ def main(
         if (number := num_params(model)) != submission.num_params:
             raise ValueError(f"{file}: num_params is {submission.num_params}, and the model has {number}")
         names = [name.removeprefix("test_") for name in figures]
-        logits = loop.predict(model, test_rows)
+        logits = predict(model, test_rows)
         reached = compute_metrics(logits, test_rows.labels, loss, names, test_rows.groups).named("test")
         check(file, submission, seed, reached)
         found[seed] = reached

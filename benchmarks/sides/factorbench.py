@@ -16,7 +16,8 @@ from torch import nn
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.project.settings import parse
-from pipelines.training.loop import evaluate, train
+from pipelines.training.loop import train
+from pipelines.training.predicting import evaluate
 from pipelines.training.process import prepare_process
 from pipelines.training.start import new_model
 from sides.timing import (

@@ -12,7 +12,7 @@ from pipelines.data.fields import MISSING, OTHER
 from pipelines.data.fresh import encode_fresh, sources_of
 from pipelines.data.rows import Rows
 from pipelines.evaluation.bundles import Bundle
-from pipelines.training.loop import finite, predict
+from pipelines.training.predicting import finite, predict
 
 AFFINE = ("lr", "fm", "hofm", "ffm", "fwfm", "fvfm", "fmfm")  # models whose logit is affine in the weights of a feature
 

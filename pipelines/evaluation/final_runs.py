@@ -31,10 +31,11 @@ from pipelines.project.params import Params
 from pipelines.project.records import command, read_record, write_record
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import RECIPE, Setting, resolve
-from pipelines.training import loop, start
+from pipelines.training import start
 from pipelines.training.behaviour import digest
 from pipelines.training.cell import Cell, fingerprint
 from pipelines.training.metrics import compute_metrics, defined, on_resamples
+from pipelines.training.predicting import predict
 from pipelines.training.process import forget_peak_memory, peak_memory_mb, prepare_process
 
 NUM_RESAMPLES = 1000
@@ -144,12 +145,12 @@ def run_seed(
     cell, test_rows, setting = shared
     forget_peak_memory()
     model, epochs = cell.train(setting, final_seed(cell, seed))
-    logits, run = loop.predict(model, test_rows), resolve(setting, cell.training)[1]
+    logits, run = predict(model, test_rows), resolve(setting, cell.training)[1]
     labels, groups = test_rows.labels, test_rows.groups
     seed_of_resamples = resamples_seed(cell)
     kept: dict[str, Any] = {}
     if keep:
-        kept["predictions"] = {"valid": loop.predict(model, cell.valid_rows).numpy(), "test": logits.numpy()}
+        kept["predictions"] = {"valid": predict(model, cell.valid_rows).numpy(), "test": logits.numpy()}
         kept["weights"] = weights_of(model)
     return {
         **kept,

@@ -14,7 +14,7 @@ from pipelines.data.fields import MISSING, OTHER
 from pipelines.data.rows import Rows
 from pipelines.project.cli import nearest
 from pipelines.project.metric import METRICS
-from pipelines.training import loop
+from pipelines.training import predicting
 from pipelines.training.metrics import compute_metrics
 from pipelines.training.process import device_of
 
@@ -31,7 +31,7 @@ def permute_fields(
     """
 
     def score(some: Rows) -> float:
-        logits = loop.predict(model, some)
+        logits = predicting.predict(model, some)
         return METRICS[metric].score(compute_metrics(logits, some.labels, loss, [metric])[metric])
 
     whole, generator = score(rows), torch.Generator().manual_seed(seed)
@@ -68,8 +68,8 @@ def measure_pairs(model: Any, rows: Rows, fields: list[str]) -> pl.DataFrame:
     rows, parts = rows.to(device_of(model)), []
     with torch.no_grad():
         F = model.field_aspect()  # [P, K]
-        for start in range(0, len(rows), loop.EVALUATION_ROWS):
-            batch = rows.batch(slice(start, start + loop.EVALUATION_ROWS))
+        for start in range(0, len(rows), predicting.EVALUATION_ROWS):
+            batch = rows.batch(slice(start, start + predicting.EVALUATION_ROWS))
             parts.append(attend(model.attention, batch, model.embedding(batch), F, model.dropout))
         T, effect = (torch.cat(part).double().cpu() for part in zip(*parts, strict=True))  # [rows, P] each
         norm = F.norm(dim=-1).double().cpu()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.data.rows import Rows
-from pipelines.training.loop import compute_logits
+from pipelines.training.predicting import compute_logits
 
 NUM_ROWS = 512
 MOST_FIELDS = 32  # with more, the pairs are too many

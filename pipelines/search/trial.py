@@ -17,7 +17,7 @@ from pipelines.search.journal import REASON
 from pipelines.search.scheduling import METRIC
 from pipelines.search.study_search import OF_SETTING, OTHER_CODE
 from pipelines.training.cell import Cell
-from pipelines.training.loop import Epoch
+from pipelines.training.epochs import Epoch
 from pipelines.training.process import prepare_process
 
 

@@ -25,9 +25,11 @@ from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.params import TrainingParams
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import RECIPES
-from pipelines.training.loop import Epoch, predict, train
+from pipelines.training.epochs import Epoch
+from pipelines.training.loop import train
 from pipelines.training.metrics import compute_metrics, on_resamples
-from pipelines.training.optimizers import TAKE, roles_of
+from pipelines.training.optimizers.make import TAKE, roles_of
+from pipelines.training.predicting import predict
 from pipelines.training.start import new_model
 from search_spaces import shared
 

@@ -22,7 +22,8 @@ from pipelines.project.provenance import Origin, made_by
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
 from pipelines.training.behaviour import TRAINING, behaviour_of, splits
-from pipelines.training.loop import Epoch, no_report, train
+from pipelines.training.epochs import Epoch, no_report
+from pipelines.training.loop import train
 from pipelines.training.metrics import have_mixed_groups
 from pipelines.training.start import check_pretrain, load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space

@@ -29,8 +29,10 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TrainingParams
 from pipelines.project.paths import Paths
 from pipelines.project.seeds import seed_for
-from pipelines.training.loop import Epoch, no_report, predict, train
+from pipelines.training.epochs import Epoch, no_report
+from pipelines.training.loop import train
 from pipelines.training.metrics import Metrics, compute_metrics, defined
+from pipelines.training.predicting import predict
 from pipelines.training.process import best_device, peak_memory_mb, prepare_process
 from pipelines.training.start import load_weights, new_model, pretrained_file
 from pipelines.training.together import Together

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, ReduceLROnPlateau
 
 from pipelines.project.params import TrainingParams
-from pipelines.training.optimizers import rows_of
+from pipelines.training.optimizers.touched_rows import rows_of
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, training: TrainingParams) -> Callable[[float], None]:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from models.layers.embeddings import tables
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
-from pipelines.training.loop import Alone, compute_logits, finite
+from pipelines.training.loop import Alone
 from pipelines.training.metrics import Metrics, after_epoch, compute_metrics
+from pipelines.training.predicting import compute_logits, finite
 from pipelines.training.process import best_device
 
 

@@ -5,8 +5,8 @@ import pytest
 from pipelines import bundle
 from pipelines.data.rows import load_rows
 from pipelines.evaluation.bundles import read_bundle
-from pipelines.training.loop import predict
 from pipelines.training.metrics import compute_metrics
+from pipelines.training.predicting import predict
 
 
 def test_the_best_runs_bundle_scores_the_test_rows_as_evaluate_did(searched_project, capsys):

@@ -17,8 +17,8 @@ from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import Cell, load_cell
-from pipelines.training.loop import evaluate
 from pipelines.training.metrics import compute_metrics
+from pipelines.training.predicting import evaluate
 from pipelines.training.start import num_params
 
 FIGURES = {*(f"test_{name}" for name in METRICS), *(f"valid_{name}" for name in EVERY_EPOCH)}

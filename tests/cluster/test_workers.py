@@ -16,7 +16,7 @@ from pipelines.data.rows import load_rows
 from pipelines.project.cli import run
 from pipelines.project.cluster import cluster
 from pipelines.project.paths import Paths
-from pipelines.training import loop, parallel
+from pipelines.training import parallel, predicting
 from pipelines.training.metrics import defined
 from pipelines.training.parallel import evaluate_file, fetch
 from pipelines.training.start import new_model
@@ -87,7 +87,7 @@ def test_rows_come_in_pieces(prepared, ray_cluster, monkeypatch):
     assert torch.equal(fetched.labels, rows.labels[150:420])
     model = new_model("fm", json.loads((folder / "schema.json").read_text()), {"embed_dim": 2}, 0)
     test_rows = load_rows(folder, "test")
-    test = loop.evaluate(model, test_rows, "squared_error", names=defined(test_rows.labels))
+    test = predicting.evaluate(model, test_rows, "squared_error", names=defined(test_rows.labels))
     assert evaluate_file(model, folder, "test", "squared_error") == test
 
 

@@ -15,9 +15,11 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.project.settings import parse, resolve
-from pipelines.training.loop import best, predict, train
+from pipelines.training.epochs import best_epoch
+from pipelines.training.loop import train
 from pipelines.training.metrics import predictions
-from pipelines.training.optimizers import roles_of
+from pipelines.training.optimizers.make import roles_of
+from pipelines.training.predicting import predict
 from pipelines.training.start import new_model
 from search_spaces.shared import get_space, paper_setting
 
@@ -216,7 +218,7 @@ def test_a_handful_of_rows_is_learnt_by_heart(name):
     if name in BOOSTED:  # what trees know of a category is from other rows
         rows = Rows(rows.features.repeat(8, 1), rows.labels.repeat(8))
     done = train(model, rows, rows, training, lambda epoch: epoch.valid["rmse"] < 0.1)
-    reached = best(done, "rmse").valid
+    reached = best_epoch(done, "rmse").valid
     assert reached["rmse"] < 0.1, (
         f"rmse {done[0].valid['rmse']:.3f} in the first epoch, {reached['rmse']:.3f} in the best"
     )

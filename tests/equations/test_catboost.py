@@ -6,7 +6,7 @@ import torch
 from forests import grown, planted_rows
 
 from pipelines.data.rows import Rows
-from pipelines.training.loop import predict
+from pipelines.training.predicting import predict
 
 catboost = pytest.importorskip("catboost", reason="the extra [trees] is not installed")
 OURS = ("train_dir", "save_snapshot", "snapshot_file", "snapshot_interval", "final_ctr_computation_mode")

@@ -17,7 +17,7 @@ from reference import (
 from models import registry
 from models.layers.batch import Batch
 from pipelines.project.params import TrainingParams
-from pipelines.training.optimizers import make_optimizer
+from pipelines.training.optimizers.make import make_optimizer
 
 SIZES = {"embed_dim": 3, "attention_dim": 2}
 

@@ -22,8 +22,8 @@ from models.kernels.features import Embeddings, Occurrences
 from models.layers.batch import Batch
 from models.layers.embeddings import Table
 from pipelines.project.params import TrainingParams
-from pipelines.training.loop import summed_loss
-from pipelines.training.optimizers import make_optimizer
+from pipelines.training.loss import summed_loss
+from pipelines.training.optimizers.make import make_optimizer
 from pipelines.training.process import prepare_process
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower

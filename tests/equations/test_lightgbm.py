@@ -8,7 +8,8 @@ from forests import FIELD_DIMS, grown, planted_rows
 from models.layers.batch import Batch
 from models.layers.trees import NUM_FOLDS, FoldMeans
 from models.lightgbm import trees_of
-from pipelines.training.loop import predict, summed_loss
+from pipelines.training.loss import summed_loss
+from pipelines.training.predicting import predict
 
 lightgbm = pytest.importorskip("lightgbm", reason="the extra [trees] is not installed")
 

@@ -11,7 +11,8 @@ from models.layers.batch import Batch, PaddedLists
 from models.layers.embeddings import tables
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
-from pipelines.training.loop import predict, train
+from pipelines.training.loop import train
+from pipelines.training.predicting import predict
 
 FIELDS, FIELD_DIMS = ("user", "item", "tag", "genres"), (6, 5, 4, 7)
 FIRST = sum(FIELD_DIMS)

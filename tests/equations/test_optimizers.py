@@ -10,8 +10,9 @@ from models.layers.batch import Batch
 from models.layers.embeddings import FeatureEmbedding, LinearTerms, Table, settle, written_out
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
-from pipelines.training.loop import evaluate, predict, train
-from pipelines.training.optimizers import forget_optimizer, make_optimizer
+from pipelines.training.loop import train
+from pipelines.training.optimizers.make import forget_optimizer, make_optimizer
+from pipelines.training.predicting import evaluate, predict
 from pipelines.training.start import new_model
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower

@@ -20,7 +20,8 @@ from models import registry
 from models.layers.batch import Batch
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
-from pipelines.training.loop import Descent, predict, train
+from pipelines.training.loop import Descent, train
+from pipelines.training.predicting import predict
 
 STRUCTURES, LOSSES = ["full", "mini"], ["squared_error", "cross_entropy"]
 K = 3

@@ -8,7 +8,8 @@ import torch
 from models.registry import create, hyperparameters
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
-from pipelines.training.loop import summed_loss, train
+from pipelines.training.loop import train
+from pipelines.training.loss import summed_loss
 
 DIMS = [6, 5, 4]
 

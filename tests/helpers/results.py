@@ -15,7 +15,7 @@ from pipelines.project.metric import METRICS
 from pipelines.project.provenance import made_by
 from pipelines.project.records import write_record
 from pipelines.search.journal import trials_table
-from pipelines.training.loop import Epoch
+from pipelines.training.epochs import Epoch
 from pipelines.training.metrics import Metrics
 
 FIGURES = {

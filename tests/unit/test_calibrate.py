@@ -13,7 +13,7 @@ from pipelines.data.rows import load_rows
 from pipelines.evaluation.bundles import RECORD, read_bundle
 from pipelines.evaluation.calibration import Calibration, calibrate_by_folds, fit_calibration, with_prior
 from pipelines.project.metric import METRICS, Predicted
-from pipelines.training.loop import predict as logits_of
+from pipelines.training.predicting import predict as logits_of
 
 METHODS = ("platt", "isotonic")
 

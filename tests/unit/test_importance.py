@@ -32,7 +32,7 @@ def some_rows(num_rows=40):
 
 
 def test_the_measures_are_those_of_loops_over_rows_and_pairs(monkeypatch):
-    monkeypatch.setattr("pipelines.training.loop.EVALUATION_ROWS", 7)
+    monkeypatch.setattr("pipelines.training.predicting.EVALUATION_ROWS", 7)
     model, rows = small_model(), some_rows()
     weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
     F = field_aspect(weights)

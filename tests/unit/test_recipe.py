@@ -12,7 +12,7 @@ from pipelines.project.params import TrainingParams
 from pipelines.project.settings import CTR, resolve
 from pipelines.search.recipes import distinct, first_setting, with_recipes
 from pipelines.training.loop import train
-from pipelines.training.optimizers import make_optimizer
+from pipelines.training.optimizers.make import make_optimizer
 from pipelines.training.recipe import clip_gradient, make_schedule
 from pipelines.training.start import new_model
 from search_spaces.shared import contains, get_space, paper_setting

@@ -17,7 +17,7 @@ from pipelines.data.rows import Rows, load_rows
 from pipelines.evaluation import candidates
 from pipelines.evaluation.bundles import probabilities, read_bundle, read_vocabulary
 from pipelines.evaluation.candidates import AFFINE, score_candidates
-from pipelines.training.loop import predict
+from pipelines.training.predicting import predict
 from pipelines.training.start import new_model
 
 ITEMS = torch.arange(5, 9, dtype=torch.int32)

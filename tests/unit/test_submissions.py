@@ -12,8 +12,8 @@ from pipelines.evaluation.final_runs import final_seed
 from pipelines.evaluation.submissions import read_submission
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
-from pipelines.training import loop
 from pipelines.training.cell import load_cell
+from pipelines.training.predicting import evaluate
 from pipelines.training.start import num_params
 
 SETTING = {"model.embed_dim": 4, "training.learning_rate": 0.1, "training.batch_size": 512, "training.max_epochs": 1}
@@ -32,7 +32,7 @@ def sent(copy):
     test_rows, seeds = load_rows(paths.processed("synthetic"), "test"), {}
     for seed in (0, 3):
         model, _ = cell.train(SETTING, final_seed(cell, seed))
-        seeds[str(seed)] = dict(loop.evaluate(model, test_rows, "squared_error").named("test"))
+        seeds[str(seed)] = dict(evaluate(model, test_rows, "squared_error").named("test"))
     return {
         "model": "fm",
         "dataset": "synthetic",

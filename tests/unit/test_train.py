@@ -17,8 +17,8 @@ from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams, load_params
 from pipelines.project.paths import Paths
 from pipelines.training.cell import load_cell
-from pipelines.training.loop import evaluate, predict
 from pipelines.training.metrics import compute_metrics
+from pipelines.training.predicting import evaluate, predict
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower
 

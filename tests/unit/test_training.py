@@ -11,8 +11,11 @@ from models.layers.batch import Batch
 from pipelines.data.rows import Rows
 from pipelines.project.metric import METRICS
 from pipelines.project.params import TrainingParams
-from pipelines.training import loop, process
-from pipelines.training.loop import batches, best, evaluate, predict, summed_loss, train
+from pipelines.training import predicting, process
+from pipelines.training.epochs import best_epoch
+from pipelines.training.loop import batches, train
+from pipelines.training.loss import summed_loss
+from pipelines.training.predicting import evaluate, predict
 from pipelines.training.start import new_model, num_params
 
 torch.set_num_threads(1)  # for tensors this small, several threads are slower
@@ -119,7 +122,7 @@ def test_the_best_epochs_weights_are_left(name, metric):
     scores = [epoch.valid.score(metric) for epoch in epochs]
     first_best = scores.index(min(scores))
     assert first_best < 24
-    assert best(epochs, metric) is epochs[first_best]
+    assert best_epoch(epochs, metric) is epochs[first_best]
     names = epochs[first_best].valid
     assert metric in names
     assert evaluate(model, changes["valid"], "squared_error", names=names) == epochs[first_best].valid
@@ -137,15 +140,15 @@ def test_the_best_epochs_weights_are_left_when_the_caller_ends_the_run():
 
     seen = train(model, changes["rows"], changes["valid"], settings, end)
     assert len(seen) == 25
-    assert best(seen, "rmse").epoch < 25
+    assert best_epoch(seen, "rmse").epoch < 25
     assert not same(weights(model), last)
-    assert evaluate(model, changes["valid"], "squared_error") == best(seen, "rmse").valid
+    assert evaluate(model, changes["valid"], "squared_error") == best_epoch(seen, "rmse").valid
 
 
 def test_patience_is_how_many_epochs_without_a_better_one_it_takes():
     for patience in (1, 3, 6):
         _, epochs = fit("fm", **overfitting(patience=patience, max_epochs=200))
-        assert len(epochs) == best(epochs, "rmse").epoch + patience
+        assert len(epochs) == best_epoch(epochs, "rmse").epoch + patience
 
 
 @pytest.mark.parametrize("metric", ["rmse", "auc"])
@@ -173,7 +176,7 @@ def test_the_limit_holds_in_each_step_with_and_without_kernels():
 def test_an_equal_score_is_no_better_one():
     _, epochs = fit("lr", learning_rate=1e-20, patience=2, max_epochs=50)
     assert len(epochs) == 3
-    assert best(epochs, "rmse").epoch == 1
+    assert best_epoch(epochs, "rmse").epoch == 1
 
 
 def test_max_epochs_ends_it():
@@ -275,7 +278,7 @@ def test_predictions_in_chunks_are_those_at_once(monkeypatch, values):
     assert not at_once.requires_grad
     assert not model.training
     for size in (1, 7, 50, 149, 150):
-        monkeypatch.setattr(loop, "EVALUATION_ROWS", size)
+        monkeypatch.setattr(predicting, "EVALUATION_ROWS", size)
         torch.testing.assert_close(predict(model, rows), at_once)
 
 

@@ -16,7 +16,8 @@ from pipelines.evaluation.bundles import RECORD, WEIGHTS, read_bundle
 from pipelines.project.files import file_digest
 from pipelines.project.params import TrainingParams
 from pipelines.search.recipes import with_recipes
-from pipelines.training.loop import predict, train
+from pipelines.training.loop import train
+from pipelines.training.predicting import predict
 from pipelines.training.start import new_model
 from search_spaces import shared
 
