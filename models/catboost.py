@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.layers.batch import Batch
+from models.layers.category_columns import CategoryStatistics, own_ids
 from models.layers.checks import positive
-from models.layers.trees import CategoryStatistics, Forest, library, own_ids
+from models.layers.trees import Forest, library
 from models.registry import register_model
 
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from models.layers.batch import Batch
+from models.layers.category_columns import FoldMeans, own_ids
 from models.layers.checks import positive
-from models.layers.trees import FoldMeans, Forest, library, own_ids
+from models.layers.trees import Forest, library
 from models.registry import register_model
 
 

@@ -6,7 +6,7 @@ import torch
 from forests import FIELD_DIMS, grown, planted_rows
 
 from models.layers.batch import Batch
-from models.layers.trees import NUM_FOLDS, FoldMeans
+from models.layers.category_columns import NUM_FOLDS, FoldMeans
 from models.lightgbm import trees_of
 from pipelines.training.loss import summed_loss
 from pipelines.training.predicting import predict
