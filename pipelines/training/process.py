@@ -20,11 +20,13 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def prepare_process(num_threads: int | None = None) -> None:
-    """Set up a new process so that epochs are fast.
+    """Set up a process so that epochs are fast.
 
     glibc would return large freed buffers to the kernel at every step, and page faults would bring them back: it is
-    told to keep them. Squares of tiny gradients are denormal numbers, which are slow on a CPU: they count as zero.
-    benchmarks/tricks.md has the gains; no result changes. With `num_threads` None, torch's number of threads stays.
+    told to keep them. What an earlier training has left is returned, because another model has buffers of other sizes:
+    a worker of many trials would hold several times the memory that one needs. Squares of tiny gradients are denormal
+    numbers, which are slow on a CPU: they count as zero. benchmarks/tricks.md has the gains; no result changes. With
+    `num_threads` None, torch's number of threads stays.
     """
     if num_threads:
         torch.set_num_threads(num_threads)
@@ -33,6 +35,7 @@ def prepare_process(num_threads: int | None = None) -> None:
         M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+        libc.malloc_trim(0)
 
 
 def forget_peak_memory() -> None:

@@ -454,3 +454,28 @@ def test_peak_memory_starts_anew():
     before = process.peak_memory_mb()
     process.forget_peak_memory()
     assert process.peak_memory_mb() < before - 200
+
+
+LEFT = """
+from pathlib import Path
+from resource import getpagesize
+import torch
+from pipelines.training.process import prepare_process
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize() // 2**20
+
+prepare_process(1)
+left = [torch.ones(1 << 18) for _ in range(200)]  # 200 MiB
+kept = torch.ones(1 << 18)  # above them, so that the process does not return them by itself
+del left
+before = resident()
+prepare_process(1)
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to")
+def test_a_worker_returns_the_memory_of_an_earlier_training():
+    done = subprocess.run([sys.executable, "-c", LEFT], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 150
