@@ -126,9 +126,9 @@ def test_a_file_without_rows_is_an_error(read, content):
 def test_a_large_file_is_read_quickly(read):
     lines = (f"1 {' '.join(f'{1000 * field + row % 997}:1' for field in range(10))}\r\n" for row in range(50_000))
     content = "".join(lines)
-    start = time.perf_counter()
+    start = time.process_time()
     read(content, num_fields=10)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2  # of CPU: other work may take the cores
 
 
 def in_field_order(indices, fields):
