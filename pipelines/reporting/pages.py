@@ -43,10 +43,26 @@ def html(template: Path, **values: Any) -> str:
 def up_to_date(page: str, folder: Path) -> str:
     """Update the files that a page includes.
 
-    They stand between `<!-- include FILE -->` and `<!-- /include -->`. FILE is relative to `folder`. Raises OSError for
-    a missing FILE.
+    They stand between `<!-- include FILE -->` and `<!-- /include -->`. FILE is relative to `folder`. FILE#HEADING is
+    what stands below a heading, which is written in lower case, with hyphens for blanks. Raises OSError for a missing
+    FILE, and ValueError for a missing heading.
     """
-    return INCLUDE.sub(lambda match: match[1] + nested((folder / match[2]).read_text("utf-8")) + match[3], page)
+
+    def included(match: re.Match[str]) -> str:
+        name, _, heading = match[2].partition("#")
+        text = (folder / name).read_text("utf-8")
+        return match[1] + nested(section(text, heading) if heading else text) + match[3]
+
+    return INCLUDE.sub(included, page)
+
+
+def section(page: str, heading: str) -> str:
+    """Take what stands below a heading, up to the next one. Raises ValueError for a missing heading."""
+    parts = re.split(r"^(#+ .*)\n", page, flags=re.MULTILINE)
+    for title, text in zip(parts[1::2], parts[2::2], strict=True):
+        if title.lstrip("# ").lower().replace(" ", "-") == heading:
+            return text
+    raise ValueError(f"no heading {heading!r}: {', '.join(title.lstrip('# ') for title in parts[1::2])}")
 
 
 def nested(page: str, levels: int = 1) -> str:

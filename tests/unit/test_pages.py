@@ -52,3 +52,12 @@ def test_a_file_is_included_with_its_headings_a_level_lower(tmp_path):
 def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.md"):
         up_to_date("<!-- include gone.md -->\n<!-- /include -->", tmp_path)
+
+
+def test_a_page_includes_what_stands_below_one_heading(tmp_path):
+    (tmp_path / "board.md").write_text("# Board\n\n## frappe\n\na\n\n## All data sets\n\nb\n", "utf-8")
+    page = "<!-- include board.md#{} -->\n<!-- /include -->"
+    assert up_to_date(page.format("frappe"), tmp_path) == "<!-- include board.md#frappe -->\n\na\n\n<!-- /include -->"
+    assert "\nb\n" in up_to_date(page.format("all-data-sets"), tmp_path)
+    with pytest.raises(ValueError, match="no heading 'lastfm': Board, frappe, All data sets"):
+        up_to_date(page.format("lastfm"), tmp_path)
