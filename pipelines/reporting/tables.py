@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 
 WIDTH = 160  # of printed output without a terminal
-FAR = 20  # times the median distance from the best model, at which a model leaves the picture
+FAR = 7  # times the median distance from the best model, at which a model leaves the picture
 
 
 def markdown_table(columns: Iterable[object], rows: Iterable[Iterable[object]], numbers: bool = False) -> str:
