@@ -24,7 +24,7 @@ from pipelines.project.paths import Paths
 from pipelines.project.records import Missing
 from pipelines.reporting.board import columns, columns_that_fit, format_figure, standing_cells
 from pipelines.reporting.pages import TEMPLATES, render
-from pipelines.reporting.tables import console
+from pipelines.reporting.tables import console, figure
 
 
 def main(
@@ -102,19 +102,24 @@ def markdown(
             board["declined"].append(row)
         else:
             board["shown"].append([format_figure(row, column) for column in shown])
+    metric = METRICS[config.training.metric]
+    means = {(row["dataset"], row["model"]): row.get(f"test_{metric.name}_mean") for row in rows}
     return render(
         TEMPLATES / "leaderboard.md.j2",
         boards=boards,
         cards=cards,
         columns=list(shown.values()),
-        metric=METRICS[config.training.metric],
+        metric=metric,
         explanations=[METRICS[name].explanation for name in METRICS if f"test_{name}" in shown],
         fixed=", ".join(f"{key.partition('.')[2]} {value}" for key, value in config.tune.fixed.items()),
         tune=config.tune,
         training=config.training,
         published=PUBLISHED if any(row["published"] is not None for row in rows) else None,
         best=best,
-        standings=[standing_cells(row) for row in standings],
+        standings=[
+            [model, *(figure(means.get((dataset, model))) for dataset in boards), *cells]
+            for model, *cells in map(standing_cells, standings)
+        ],
         missing=missing,
         failed=failed,
         mixtures=any("kind" in row for row in rows),

@@ -424,8 +424,8 @@ def test_a_board_of_several_data_sets_ranks_the_models_that_all_of_them_have(boa
     shown = {row["model"]: row for row in board.tables()["All data sets"]}
     assert set(shown) == {"lr", "fm"}  # of inn, a single seed was tested
     assert shown["fm"] == {
-        "model": "fm", "mean rank": "1.50", "95 % of ranks": "1.0 … 2.0", "improvability": "8.3 %",
-        "95 % of shares": "0.0 … 16.7 %",
+        "model": "fm", "frappe": "0.3333", "movielens": "0.6000", "mean rank": "1.50", "95 % of ranks": "1.0 … 2.0",
+        "improvability": "8.3 %", "95 % of shares": "0.0 … 16.7 %",
     }  # fmt: skip
     assert len(rows) == 6
     board.set_params(["frappe"], ["lr", "fm", "inn"])
