@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from pipelines.project.metric import METRICS
 from pipelines.reporting import charts, page_charts, specs, specs_of_models
 from pipelines.reporting.charts import Panel
+from pipelines.reporting.tables import far_off
 
 EXPERIMENTS = Path(__file__).parents[2] / "paper" / "experiments.yaml"
 DRAW = """
@@ -101,6 +102,11 @@ def test_no_line_is_hidden_by_a_legend_and_none_is_cut_off_but_at_its_start():
     low, high = axis.get_ylim()
     assert low < 0.01
     assert high > max(y for line in lines.values() for _, y in line[len(line) // 10 :])
+
+
+@pytest.mark.parametrize(("last", "leaves"), [(0.978, False), (0.97, True)])
+def test_a_model_leaves_the_picture_beyond_seven_times_the_median_distance(last, leaves):
+    assert far_off([0.99, 0.989, 0.988, 0.987, last]) == [False, False, False, False, leaves]
 
 
 @pytest.mark.parametrize(("metric", "sign"), [("rmse", 1), ("auc", -1)])
