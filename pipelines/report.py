@@ -219,7 +219,6 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric, num_random: flo
         "made_by": summary.made_by,
         "search_seconds": search_seconds(folder),
         "final_seconds": float(curves["seconds"].sum()) if "seconds" in curves.columns else 0.0,
-        "peak_memory_mb": summary.mean("peak_memory_mb"),
         "space": space,
         "paper": {key: each for key, each in trials.row(0, named=True).items() if key not in KNOWN}
         if len(trials)

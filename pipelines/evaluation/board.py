@@ -47,6 +47,7 @@ def read_row(
         **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in validated},
         "num_params": summary.num_params,
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
+        "peak_memory_mb": summary.mean("peak_memory_mb"),
         "search_seconds": search_seconds(folder),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),

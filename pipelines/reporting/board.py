@@ -11,16 +11,19 @@ from pipelines.reporting.tables import figure
 COLUMNS = {  # after the columns of the metrics
     "num_params": "parameters",
     "seconds_per_epoch": "s / epoch",
+    "peak_memory_mb": "peak MiB",
     "search_seconds": "search min",
     "num_trials": "trials",
     "num_seeds": "seeds",
 }
+NOT_IN_ALL = ("peak_memory_mb", "search_seconds")  # columns that are there if a row has a figure
 FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
 DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
 FORMATS = {  # of columns that are no metrics; published figures have four decimals
     "model": str,
     "num_params": "{:,}".format,
     "seconds_per_epoch": "{:.2f}".format,
+    "peak_memory_mb": "{:,.0f}".format,
     "search_seconds": lambda seconds: f"{seconds / 60:.1f}",
     "num_trials": str,
     "num_seeds": str,
@@ -51,7 +54,7 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
         **({"searches": f"over {max(repeated)} searches"} if repeated else {}),
-        **{key: title for key, title in COLUMNS.items() if key in known or key != "search_seconds"},
+        **{key: title for key, title in COLUMNS.items() if key in known or key not in NOT_IN_ALL},
         **({"published": published} if "published" in known else {}),
     }
 

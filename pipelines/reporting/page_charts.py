@@ -37,8 +37,8 @@ def charts(
             "mean": row[f"test_{metric.name}_mean"],
             "parameters": row["num_params"],
             "epoch": row["seconds_per_epoch"],
-            "search": cells[row["model"]]["search_seconds"],
-            "memory": cells[row["model"]]["peak_memory_mb"],
+            "search": row["search_seconds"],
+            "memory": row["peak_memory_mb"],
             "setting": format_setting(cells[row["model"]]["setting"]),
         }
         for row in tested

@@ -17,7 +17,7 @@ from results import with_spread, write_card, write_cell, write_declined, write_r
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
     "test_logloss_std", "valid_rmse", "valid_auc", "valid_logloss", "num_params", "seconds_per_epoch", "num_trials",
-    "num_seeds", "search_seconds", "published", "other_behaviour",
+    "num_seeds", "peak_memory_mb", "search_seconds", "published", "other_behaviour",
 }  # fmt: skip
 HEAD = [
     "model", "test RMSE", "test AUC", "test logloss", "valid RMSE", "parameters", "s / epoch", "trials", "seeds",
@@ -112,6 +112,7 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
         "seconds_per_epoch": 1.234,
         "num_trials": 12,
         "num_seeds": 5,
+        "peak_memory_mb": None,
         "search_seconds": None,
         "published": 0.3321,
         "other_behaviour": False,
@@ -344,6 +345,15 @@ def test_published_figures_are_those_of_the_metric_that_decides(board):
     page = (board.root / "results" / "leaderboard.md").read_text()
     assert f"The best published AUC is {rows[0]['auc']:.4f}: {rows[0]['name']} ({rows[0]['source']})." in page
     assert page.count("The best published") == 1  # of movielens there is none
+
+
+def test_a_column_has_the_peak_memory_of_models_whose_final_runs_record_it(board):
+    fill(board)
+    board.gather()
+    assert "peak MiB" not in board.tables()["frappe"][0]
+    board.add("frappe", "fm", 0.7, figures={"peak_memory_mb": 1234.4})
+    board.gather()
+    assert [row["peak MiB"] for row in board.tables()["frappe"]] == ["–", "–", "1,234"]
 
 
 def test_the_minutes_of_a_search_are_those_of_its_trials(board):
