@@ -59,7 +59,7 @@ Record = dict[str, Any]  # of a table: name, setting, valid_rmse of each epoch, 
 
 
 def space_of(model: str) -> tuple[Space, dict[str, Any]]:
-    """Return the space that is searched, and the part of FIXED that the model has, with its OWN values."""
+    """Return the space that is searched, and the fixed values that the model has."""
     space, fixed = get_space(model), FIXED | OWN.get(model, {})
     return {key: value for key, value in space.items() if key not in fixed}, {
         key: value for key, value in fixed.items() if key in space

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from trainings import Result, Training, epoch_seconds, measure_all
 
-from models.kernels import distinct_pairs, features, pairs, products
+from models.kernels import distinct_pairs, features, occurrences, pairs, products
 from models.layers.networks import Dropout
 from pipelines.data.rows import Rows
 from pipelines.training import loop, process
@@ -68,12 +68,12 @@ def no_shared_pairs() -> None:
 
 
 def no_sorted_sums() -> None:
-    def index_add(self: features.Groups, values: Tensor) -> Tensor:
+    def index_add(self: occurrences.Groups, values: Tensor) -> Tensor:
         sizes = self.offsets.diff(append=self.offsets.new_tensor([len(self.order)]))
         group = torch.arange(len(sizes), device=sizes.device).repeat_interleave(sizes)
         return values.new_zeros(len(sizes), values.shape[1]).index_add_(0, group, values.index_select(0, self.order))
 
-    features.Groups.sum = index_add
+    occurrences.Groups.sum = index_add
 
 
 def no_chunks() -> None:

@@ -53,6 +53,7 @@ def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> N
     A figure has one panel for each data set, or for each data set and model (`OWN_PANELS`).
     """
     from pipelines.reporting import charts  # matplotlib takes time to import
+    from pipelines.reporting.line_chart import line_chart
 
     figures: dict[str, dict[str, pl.DataFrame]] = {}
     for name, table in found.items():
@@ -62,7 +63,7 @@ def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> N
         if figure == "sampling":
             names = ("valid_rmse", "seconds_per_epoch")
             rows = [[share_panel(dataset, table, name) for dataset, table in by_dataset.items()] for name in names]
-            chart, title = charts.line_chart(rows, 2.5), "RMSE and seconds an epoch by the share sampled"
+            chart, title = line_chart(rows, 2.5), "RMSE and seconds an epoch by the share sampled"
         else:
             groups = {PANELS[dataset]: table for dataset, table in by_dataset.items()}
             if figure in OWN_PANELS:
@@ -70,7 +71,7 @@ def draw(found: dict[str, pl.DataFrame], pairs: pl.DataFrame, folder: Path) -> N
                     f"{title}, {model}": part for title, table in groups.items() for model, part in by_model(table)
                 }
             panels = [rmse_panel(title, table) for title, table in groups.items()]
-            chart, title = charts.line_chart([panels], 3.8), f"Validation RMSE by {panels[0].x}"
+            chart, title = line_chart([panels], 3.8), f"Validation RMSE by {panels[0].x}"
         charts.save(chart, folder / f"{figure}.svg", title)
     framed = set(pairs.filter("has_label_information").select("i", "j").iter_rows())
     names = list(pairs.select("i", "j").iter_rows())
@@ -90,7 +91,7 @@ def by_model(table: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 def rmse_panel(title: str, table: pl.DataFrame) -> Any:
     """Make a panel of the RMSE by the first column, one line for each label."""
-    from pipelines.reporting.charts import Panel
+    from pipelines.reporting.line_chart import Panel
 
     name, *labels = table.columns
     even = name in EVEN
@@ -102,7 +103,7 @@ def rmse_panel(title: str, table: pl.DataFrame) -> Any:
 
 def share_panel(dataset: str, table: pl.DataFrame, name: str) -> Any:
     """Make a panel of one measure of IFM-sampling by the share of the pairs."""
-    from pipelines.reporting.charts import Panel
+    from pipelines.reporting.line_chart import Panel
 
     points = list(zip(100 * table["share"], table[name], strict=True))
     title = PANELS[dataset]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.data.catalog import Dataset, get_dataset
-from pipelines.data.own import Layout, OwnDataset
+from pipelines.data.layouts import Layout
+from pipelines.data.own import OwnDataset
 from pipelines.evaluation.results import Best, check_metric, read_best, read_summary
 from pipelines.project import code
 from pipelines.project.cli import DatasetOption, ModelOption, ParamsOption, note, run

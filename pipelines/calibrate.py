@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipelines.project.cli import ParamsOption, run
-from pipelines.project.metric import METRICS, NUM_BINS, Predicted, equal_bins
+from pipelines.project.metric import METRICS, NUM_BINS, equal_bins
 from pipelines.project.paths import Paths
+from pipelines.project.predicted import Predicted
 from pipelines.project.records import write_record
 from pipelines.project.seeds import seed_for
 

@@ -45,8 +45,9 @@ def main(
     import polars as pl  # and torch take seconds to import
     from polars.io.plugins import register_io_source
 
+    from pipelines.data.columns import column_of
     from pipelines.data.fresh import sources_of
-    from pipelines.data.own import OwnDataset, column_of
+    from pipelines.data.own import OwnDataset
     from pipelines.data.tables import scan_fresh, store
     from pipelines.evaluation.bundles import read_bundle
 

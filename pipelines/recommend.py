@@ -41,8 +41,8 @@ def main(
     """
     import polars as pl  # and torch take seconds to import
 
+    from pipelines.data.columns import column_of
     from pipelines.data.fresh import sources_of
-    from pipelines.data.own import column_of
     from pipelines.data.tables import read_fresh
     from pipelines.evaluation.bundles import probabilities, read_bundle, read_vocabulary
     from pipelines.evaluation.candidates import Ranker

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 
 from models.kernels.calls import call, in_parts, loops
-from models.kernels.features import Embeddings, Occurrences
+from models.kernels.features import Embeddings
+from models.kernels.occurrences import Occurrences
 from models.kernels.products import MULTIPLE, matmul
 
 NUMBERS_OF_A_CHUNK = 1 << 19  # least size of a matrix of a chunk's pairs: few calls, and small enough for the cache

@@ -10,8 +10,7 @@ Each function has a plain equal in `models.layers`. Shapes: batch rows, n fields
 
 # pyright: reportIncompatibleMethodOverride=false
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,106 +18,7 @@ from torch.autograd.function import Function, once_differentiable
 from torch.nn.functional import embedding_bag
 
 from models.kernels.calls import call, in_parts, loops
-
-COUNTED = 256  # the bound of values that are counted, for each value; sorting takes less time above it
-
-
-class Groups(NamedTuple):
-    """Hold places sorted by group.
-
-    `order` [places] has the places; `offsets` [groups] says where each group starts in it.
-    """
-
-    order: Tensor
-    offsets: Tensor
-
-    def sum(self, values: Tensor) -> Tensor:
-        """Sum the values `[places, K]` of each group, `[groups, K]`."""
-        return embedding_bag(self.order, values, self.offsets, mode="sum")
-
-
-def grouped(values: Tensor) -> tuple[Tensor, Tensor, Groups]:
-    """Find the distinct values and the places of each.
-
-    Returns the distinct values, ascending; the index of each value into them; and the flattened places by distinct
-    value. Values are not negative. They are counted if none is very large, else sorted.
-    """
-    if values.device.type == "cpu" and values.numel():
-        flat = values.flatten().numpy()
-        bound = int(flat.max()) + 1
-        if bound <= COUNTED * (len(flat) + COUNTED):
-            distinct, index, order, offsets = map(torch.from_numpy, loops().group(flat, bound))
-            return distinct, index.view(values.shape), Groups(order, offsets)
-    in_order, order = values.flatten().sort(stable=True)
-    distinct, group, counts = torch.unique_consecutive(in_order, return_inverse=True, return_counts=True)
-    index = torch.empty_like(group).scatter_(0, order, group).view(values.shape)
-    return distinct.long(), index, Groups(order, counts.cumsum(0) - counts)
-
-
-class Occurrences:
-    """Hold which features occur in a batch, and where.
-
-    `ids` `[u]` are the features, ascending. `index` `[batch, n]` points into `ids`. `places` are the places of the
-    flattened `index`, by feature.
-    """
-
-    def __init__(self, ids: Tensor, index: Tensor, places: Groups) -> None:
-        self.ids, self.index, self.places = ids, index, places
-        self.pairs: dict[Any, Any] = {}  # cache of `models.kernels.distinct_pairs`
-
-    @cached_property
-    def rows(self) -> Groups:
-        """Group the rows of the batch by feature."""
-        return Groups(self.places.order // self.index.shape[1], self.places.offsets)
-
-    @cached_property
-    def num_features(self) -> list[int] | None:
-        """Count each field's features, if these follow each other in `ids`, field by field; else None."""
-        low, high = (bounds.tolist() for bounds in self.index.aminmax(dim=0))
-        starts = [high + 1 for high in high]
-        return [stop - start for start, stop in zip(low, starts, strict=True)] if low == [0, *starts[:-1]] else None
-
-
-class Bags(NamedTuple):
-    """Hold lists of features. Id `first` + l stands for list l.
-
-    `elements` are the features of all lists, one list after the other; list l starts at `offsets[l]`, and the last
-    offset is the number of elements. No list is empty.
-    """
-
-    first: int
-    elements: Tensor
-    offsets: Tensor
-
-    def among(self, ids: Tensor) -> "BagsOfBatch":
-        """Find the features that distinct ids, ascending, stand for by themselves or by lists."""
-        num_plain = int(torch.searchsorted(ids, self.first))
-        lists = ids[num_plain:] - self.first
-        starts, sizes = self.offsets[lists], self.offsets[lists + 1] - self.offsets[lists]
-        ends = sizes.cumsum(0)
-        at = torch.arange(int(sizes.sum()), device=ids.device) + (starts - (ends - sizes)).repeat_interleave(sizes)
-        features, index = torch.cat([ids[:num_plain], self.elements[at].long()]).unique(return_inverse=True)
-        return BagsOfBatch(features, index[:num_plain], index[num_plain:], ends - sizes)
-
-
-class BagsOfBatch(NamedTuple):
-    """Hold the features that a batch needs, and how its ids are made of them.
-
-    `features` are distinct. `plain` points into them for ids that are features, `elements` for the elements of all
-    lists; `offsets` says where each list starts in `elements`.
-    """
-
-    features: Tensor
-    plain: Tensor
-    elements: Tensor
-    offsets: Tensor
-
-    def join(self, rows: Tensor) -> Tensor:
-        """Make the row of each id from the rows of the features: its own, or the mean over its list."""
-        means = embedding_bag(
-            self.elements, rows.flatten(1) if rows.dim() > 1 else rows[:, None], self.offsets, mode="mean"
-        )
-        return torch.cat([rows.index_select(0, self.plain), means.view(-1, *rows.shape[1:])])
+from models.kernels.occurrences import Occurrences
 
 
 def touched_rows(weight: Tensor, ids: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.kernels.features import Bags, BagsOfBatch, Occurrences, grouped
+from models.kernels.bags import Bags, BagsOfBatch
+from models.kernels.occurrences import Occurrences, grouped
 from models.layers.pairs import field_pairs
 
 

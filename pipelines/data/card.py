@@ -8,7 +8,8 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from pipelines.data.catalog import Dataset
-from pipelines.data.own import OwnDataset, Source
+from pipelines.data.own import OwnDataset
+from pipelines.data.sources import Source
 from pipelines.project.files import file_digest
 from pipelines.project.paths import Paths
 from pipelines.project.records import ABSENT, Record, read_record

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from pipelines.data.own import RESERVED, Names, OwnDataset, Sources, files_of
+from pipelines.data.own import RESERVED, OwnDataset
+from pipelines.data.sources import Names, Sources, files_of
 from pipelines.project.cli import one_of
 from pipelines.project.paths import Paths, shipped
 from pipelines.project.records import Schema, check, read_yaml

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pipelines.data.own import Source
+from pipelines.data.sources import Source
 from pipelines.project.cli import note
 from pipelines.project.files import file_digest
 from pipelines.project.paths import cache_folder

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.cells import is_number, numbers_of, times_of
+from pipelines.data.columns import column_of, label_of
 from pipelines.data.encoding import Encoded
 from pipelines.data.fields import Fitted, features_of, fit_field, read_cells
-from pipelines.data.own import OwnDataset, SplitBy, column_of, label_of
+from pipelines.data.own import OwnDataset, SplitBy
 from pipelines.data.splitting import split_groups, split_in_order, split_rows
 from pipelines.data.tables import PART, Stored
 

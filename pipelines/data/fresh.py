@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from pipelines.data.columns import column_of
 from pipelines.data.fields import Cells, Fitted, features_of, places_of, read_cells
 from pipelines.data.fitting import number_lists
-from pipelines.data.own import column_of
 
 if TYPE_CHECKING:
     from pipelines.data.rows import Rows

@@ -8,7 +8,7 @@ import polars as pl
 
 from pipelines.data.guessing import path_in, rows_of
 from pipelines.data.guessing_fields import time_format
-from pipelines.data.own import Layout
+from pipelines.data.layouts import Layout
 from pipelines.data.proposal import Field, Proposal
 from pipelines.data.tables import PART
 from pipelines.project.cli import one_of

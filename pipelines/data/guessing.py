@@ -9,10 +9,12 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.cells import is_number, times_of
+from pipelines.data.columns import label_of
 from pipelines.data.findings import ITEMS, USERS, column_like
 from pipelines.data.fitting import columns_of
 from pipelines.data.guessing_fields import numbers_beside_numbers, propose_field
-from pipelines.data.own import ALL_POSITIVE, INHERITED, RESERVED, Layout, OwnDataset, label_of
+from pipelines.data.layouts import Layout
+from pipelines.data.own import ALL_POSITIVE, INHERITED, RESERVED, OwnDataset
 from pipelines.data.proposal import Proposal
 from pipelines.data.sniffing import Sniffed, parts_of, sort_files
 from pipelines.data.splitting import split_in_order

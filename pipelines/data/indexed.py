@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.data.own import Layout
+from pipelines.data.layouts import Layout
 from pipelines.data.text_files import check_bytes, read_lines
 
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"

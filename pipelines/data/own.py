@@ -1,68 +1,25 @@
 """Describe a user's own table: its files, label, fields and split, as in datasets/NAME.yaml."""
 
-import re
-from collections.abc import Sequence
 from itertools import product
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, PositiveInt, Strict, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from pipelines.project.cli import one_of
-from pipelines.project.params import distinct
+from pipelines.data.columns import names_of
+from pipelines.data.layouts import Join, Layout
+from pipelines.data.sources import Sources, files_of
 from pipelines.project.paths import Paths
 from pipelines.project.records import Schema
 
-COMPARISON = re.compile(r"(?P<column>.+?)\s*(?P<sign>>=|<=|!=|==|>|<)\s*(?P<value>.+)")
 WEIGHT = "label:weight"  # the column of weights in prepared rows
 ALL_POSITIVE = "all positive"  # a label without a column
 NEEDS_COLUMN = ("time", "group", "last", "fold")
-RANGE = re.compile(r"(?P<stem>.*?)(?P<first>\d+)\.\.(?P<again>.*?)(?P<last>\d+)")
 RESERVED = ("label", "value:", "group:")  # columns of the prepared rows: label, values of fields, groups
-INHERITED = (
-    "separator",
-    "encoding",
-    "quotes",
-    "missing",
-)  # what side tables share with the log unless they say otherwise
+INHERITED = ("separator", "encoding", "quotes", "missing")  # of the log, for side tables that do not say otherwise
 
-Encoding = Literal["utf8", "cp1252"]
 Kind = Literal["category", "number", "time", "list"]
 SplitKind = Literal["random", "order", "time", "group", "last", "fold"]
-Names = Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)]
-
-
-class Source(Schema):
-    """Name one file to fetch."""
-
-    url: str
-    checksum: str  # ALGORITHM:HEX; git-blob is the SHA-1 that git gives the content
-    members: Names = ()  # the files wanted from a zip archive; none: the file itself
-    variants: dict[str, str] = Field(default={})  # by checksum: how a file that a mirror may have differs from this one
-
-    @property
-    def name(self) -> str:
-        return self.url.rsplit("/", 1)[-1]
-
-    @property
-    def files(self) -> list[str]:
-        """Name the files that it gives."""
-        return [PurePosixPath(member).name for member in self.members or (self.name,)]
-
-
-def files_of(sources: Sequence[Source]) -> list[str]:
-    """Name the files that sources give."""
-    return [file for source in sources for file in source.files]
-
-
-def have_distinct_files(sources: tuple[Source, ...]) -> tuple[Source, ...]:
-    files = files_of(sources)
-    if len({*files}) < len(files):
-        raise ValueError(f"two files have the same name; they are {', '.join(files)}")
-    return sources
-
-
-Sources = Annotated[tuple[Source, ...], Strict(False), AfterValidator(have_distinct_files)]
 
 
 class Column(Schema):
@@ -121,36 +78,6 @@ class SplitBy(Schema):
         if (self.by in NEEDS_COLUMN) != bool(self.column):
             raise ValueError(f"by {self.by} {'needs' if self.by in NEEDS_COLUMN else 'takes no'} column")
         return self
-
-
-class Layout(Schema):
-    """Say how text files hold rows. Parquet and JSON say it themselves.
-
-    separated: cells between separators of one or more characters. libfm: `label index:value …`, with as many features
-    in each line; the columns are label, c1, c2, … by position, and c1_value, …. libffm: `label field:index:value …`;
-    the columns are label, f0, f1, … by number, and f0_value, …; features of one field in one line are a list.
-    """
-
-    layout: Literal["separated", "libfm", "libffm"] = "separated"
-    separator: str = Field(default=",", min_length=1)
-    columns: list[str] = Field(default=[])  # names for files without a header
-    quotes: bool = True  # cells may stand in double quotes
-    encoding: Encoding = "utf8"
-    missing: list[str] = Field(default=[])  # texts that mean a missing value, beside blank ones
-
-    @field_validator("columns")
-    @classmethod
-    def have_distinct_names(cls, columns: list[str]) -> list[str]:
-        if twice := {name for name in columns if columns.count(name) > 1}:
-            raise ValueError(f"{min(twice)!r} stands twice")
-        return columns
-
-
-class Join(Layout):
-    """Name a side table, and the key that it shares with the log."""
-
-    files: list[str]
-    key: str
 
 
 class Negatives(Schema):
@@ -324,35 +251,3 @@ class OwnDataset(Layout):
         """Return a side table's layout. What it leaves open is as in the log."""
         said = {key: getattr(join, key) for key in Layout.model_fields if key in join.model_fields_set}
         return Layout(**({key: getattr(self, key) for key in INHERITED} | said))
-
-
-def names_of(name: str) -> list[str]:
-    """Spell out a range such as `I1..I13`; another name stands for itself. Raises ValueError for a wrong range."""
-    found = RANGE.fullmatch(name)
-    if not found:
-        return [name]
-    stem, first, last = found["stem"], int(found["first"]), int(found["last"])
-    if found["again"] != stem or first > last:
-        raise ValueError(f"{name}: write a range as {stem}1..{stem}9, from the smaller number to the larger")
-    width = len(found["first"]) if found["first"].startswith("0") else 0
-    return [f"{stem}{number:0{width}}" for number in range(first, last + 1)]
-
-
-def column_of(what: str, name: str, columns: list[str]) -> str:
-    """Return a column's name if the files have it. Raises ValueError that names the nearest column."""
-    try:
-        return one_of(what, name, columns)
-    except ValueError as error:
-        if not any(column.replace(".", "").isdecimal() for column in columns):
-            raise
-        raise ValueError(f"{error}; if the files have no header, columns: [NAME, …] names their columns") from error
-
-
-def label_of(text: str, columns: list[str]) -> tuple[str, str | None, str]:
-    """Read a label: column, sign and value of a comparison; sign None for a plain column.
-
-    Raises ValueError for a column that is not there.
-    """
-    if text in columns or not (found := COMPARISON.fullmatch(text)):
-        return column_of("column of the label", text, columns), None, ""
-    return column_of("column of the label", found["column"], columns), found["sign"], found["value"].strip("'\"")

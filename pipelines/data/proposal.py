@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.data.own import Layout
+from pipelines.data.layouts import Layout
 
 UNNUMBERED = re.compile(r"(.*?)(\d+)")
 

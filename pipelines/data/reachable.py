@@ -20,7 +20,8 @@ import polars as pl
 
 from pipelines.data.card import Planted, Reachable
 from pipelines.data.synthetic import CONTEXT_SIZES, NUM_ITEMS, TRUTH, VECTORS, item_scores
-from pipelines.project.metric import EVERY_EPOCH, METRICS, Predicted
+from pipelines.project.metric import EVERY_EPOCH, METRICS
+from pipelines.project.predicted import Predicted
 from pipelines.project.records import read_record
 
 CONTEXT = list(CONTEXT_SIZES)

@@ -13,7 +13,7 @@ import torch
 from pydantic import ConfigDict, model_validator
 from torch import Tensor
 
-from models.kernels.features import Bags
+from models.kernels.bags import Bags
 from models.layers.batch import Batch
 from pipelines.data.own import WEIGHT
 from pipelines.project.files import file_digest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.data.own import Layout
+from pipelines.data.layouts import Layout
 from pipelines.data.text_files import (
     ABSENT_FROM_TEXT,
     as_bytes,

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.data.indexed import INDEXED, read_indexed
-from pipelines.data.own import Encoding, Layout
+from pipelines.data.layouts import Encoding, Layout
 from pipelines.data.separated import TYPES
 from pipelines.data.tables import as_text, read_file, suffix_of
 from pipelines.data.text_files import COMPRESSED, check_bytes, is_utf8, opened, read_lines

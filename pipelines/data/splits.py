@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.catalog import Dataset
+from pipelines.data.columns import column_of
 from pipelines.data.encoding import Encoded, encode
 from pipelines.data.fitting import (
     columns_of,
@@ -24,7 +25,7 @@ from pipelines.data.fitting import (
 from pipelines.data.libfm import by_field, read_libfm
 from pipelines.data.logs import read_log
 from pipelines.data.negatives import Drawing, draw_negatives, group_rows
-from pipelines.data.own import WEIGHT, Negatives, OwnDataset, column_of
+from pipelines.data.own import WEIGHT, Negatives, OwnDataset
 from pipelines.data.splitting import split_groups, split_rows
 from pipelines.data.tables import Stored, stored_table
 from pipelines.project.cli import note, one_of

@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from pipelines.data.indexed import ELEMENTS, read_indexed
-from pipelines.data.own import Join, Layout, OwnDataset
+from pipelines.data.layouts import Join, Layout
+from pipelines.data.own import OwnDataset
 from pipelines.data.separated import check_cells, read_separated, scan_separated
 from pipelines.data.text_files import COMPRESSED, explained
 

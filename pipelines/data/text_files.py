@@ -12,7 +12,7 @@ from typing import IO, Any, cast
 
 import polars as pl
 
-from pipelines.data.own import Layout
+from pipelines.data.layouts import Layout
 
 COMPRESSED = (".gz", ".zst", ".zstd")
 BLOCK_BYTES = 1 << 24  # in memory at a time, where bytes are checked

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from pipelines.data.own import Source
+from pipelines.data.sources import Source
 from pipelines.project.files import written_whole
 
 MAX_MEMBER_BYTES = 1 << 32  # unpacked; about a hundred times the largest file of the catalogue

@@ -11,9 +11,9 @@ from pipelines.evaluation.results import Run
 from pipelines.project.golden_files import SEED, Figures
 from pipelines.project.metric import EVERY_EPOCH, METRICS
 from pipelines.project.provenance import made_by
-from pipelines.training.behaviour import splits
 from pipelines.training.cell import generated_cell
 from pipelines.training.metrics import on_resamples
+from pipelines.training.small import splits
 
 TEST = ("test_rmse", "test_auc", "test_logloss")
 SHOWN = {"test_rmse", "valid_rmse", "valid_auc", "best_epoch", "epochs", "seconds_per_epoch"}

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from models import registry
 from pipelines.data.fields import Fitted
-from pipelines.data.own import Layout
+from pipelines.data.layouts import Layout
 from pipelines.data.rows import Rows, command, load_rows, load_schema
 from pipelines.evaluation.calibration import Calibration
 from pipelines.project.files import file_digest, written_whole

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from pipelines.evaluation.results import Mixture
-from pipelines.project.metric import METRICS, Metric, Predicted
+from pipelines.project.metric import METRICS, Metric
+from pipelines.project.predicted import Predicted
 from pipelines.training.metrics import predictions
 
 MOST_STEPS = 25  # of the greedy choice

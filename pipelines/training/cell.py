@@ -21,10 +21,11 @@ from pipelines.project.paths import Paths
 from pipelines.project.provenance import Origin, made_by
 from pipelines.project.seeds import seed_for
 from pipelines.project.settings import Setting, resolve
-from pipelines.training.behaviour import TRAINING, behaviour_of, splits
+from pipelines.training.behaviour import behaviour_of
 from pipelines.training.epochs import Epoch, no_report
 from pipelines.training.loop import train
 from pipelines.training.metrics import have_mixed_groups
+from pipelines.training.small import TRAINING, splits
 from pipelines.training.start import check_pretrain, load_recipe, load_weights, new_model, pretrained_file
 from search_spaces.shared import Space
 

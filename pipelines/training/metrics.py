@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.project.metric import EVERY_EPOCH, METRICS, ByPlaces, Counts, Predicted
+from pipelines.project.metric import EVERY_EPOCH, METRICS, ByPlaces
+from pipelines.project.predicted import Counts, Predicted
 
 MOST_ROWS, NUM_BLOCKS = 1 << 19, 20_000  # from how many rows on, blocks of rows are resampled instead
 

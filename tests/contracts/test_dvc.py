@@ -29,7 +29,7 @@ PAPER_PARAMS = yaml.safe_load((ROOT / "paper" / "params.yaml").read_text())
 CODE = (".py", ".j2")
 TEMPLATES = "pipelines/reporting/templates"
 PLUMBING = {
-    f"pipelines/project/{name}.py" for name in ("cli", "code", "paths", "files", "metric")
+    f"pipelines/project/{name}.py" for name in ("cli", "code", "paths", "files", "metric", "predicted")
 }  # only show and store
 GATHER = ("leaderboard", "significance", "report")  # the stages that read the cells of all data sets
 TRAIN = ("pretrain", "tune", "evaluate", "experiment", "importance")  # these take hours

@@ -18,7 +18,8 @@ from models import registry
 from models.kernels import distinct_pairs, features, products
 from models.kernels import pairs as pair_kernels
 from models.kernels.distinct_pairs import Pairs
-from models.kernels.features import Embeddings, Occurrences
+from models.kernels.features import Embeddings
+from models.kernels.occurrences import Occurrences
 from models.layers.batch import Batch
 from models.layers.embeddings import Table
 from pipelines.project.params import TrainingParams

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import registry
-from models.kernels.features import Bags
+from models.kernels.bags import Bags
 from models.layers.batch import Batch, PaddedLists
 from models.layers.embeddings import tables
 from pipelines.data.rows import Rows

@@ -11,7 +11,7 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.rows import load_schema
 from pipelines.evaluation.bundles import write_bundle
 from pipelines.project.provenance import made_by
-from pipelines.training.behaviour import small_arguments
+from pipelines.training.small import small_arguments
 from pipelines.training.start import new_model
 
 FIELDS, FIELD_DIMS = ["user", "item", "tag"], [5, 4, 3]

@@ -12,7 +12,8 @@ from pipelines import calibrate, predict
 from pipelines.data.rows import load_rows
 from pipelines.evaluation.bundles import RECORD, read_bundle
 from pipelines.evaluation.calibration import Calibration, calibrate_by_folds, fit_calibration, with_prior
-from pipelines.project.metric import METRICS, Predicted
+from pipelines.project.metric import METRICS
+from pipelines.project.predicted import Predicted
 from pipelines.training.predicting import predict as logits_of
 
 METHODS = ("platt", "isotonic")

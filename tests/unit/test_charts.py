@@ -14,15 +14,16 @@ from matplotlib.colors import to_rgb
 
 from pipelines.project.metric import METRICS
 from pipelines.reporting import charts, page_charts, specs, specs_of_models
-from pipelines.reporting.charts import Panel
+from pipelines.reporting.line_chart import Panel, line_chart
 from pipelines.reporting.tables import far_off
 
 EXPERIMENTS = Path(__file__).parents[2] / "paper" / "experiments.yaml"
 DRAW = """
 from pathlib import Path
 from pipelines.reporting import charts
-panel = charts.Panel("title", "epoch", "RMSE", {"FM": [(1, 0.4), (2, 0.3)], "IFM": [(1, 0.2)]}, epochs=True)
-charts.save(charts.line_chart([[panel]], 3), Path("chart.svg"), "a name")
+from pipelines.reporting.line_chart import Panel, line_chart
+panel = Panel("title", "epoch", "RMSE", {"FM": [(1, 0.4), (2, 0.3)], "IFM": [(1, 0.2)]}, epochs=True)
+charts.save(line_chart([[panel]], 3), Path("chart.svg"), "a name")
 """
 # Machado, Oliveira and Fernandes 2009: linear RGB as seen without red cones and without green cones
 CONES = {
@@ -55,7 +56,7 @@ def test_a_chart_is_the_same_in_another_process_whatever_its_matplotlibrc(tmp_pa
 
 def test_nothing_of_matplotlibs_settings_is_left_changed():
     before = dict(charts.mpl.rcParams)
-    charts.line_chart([[Panel("", "x", "y", {"FM": [(0, 1)]})]], 2)
+    line_chart([[Panel("", "x", "y", {"FM": [(0, 1)]})]], 2)
     assert dict(charts.mpl.rcParams) == before
 
 
@@ -74,7 +75,7 @@ def test_colours_of_the_page_can_be_told_from_each_other(cones):
 
 def test_variants_of_a_model_have_its_colour_and_strokes_of_their_own():
     lines = {label: [(1, 0.5), (2, 0.4)] for label in ("IFM, from FM", "AFM, from FM", "IFM, random")}
-    (axis,) = charts.line_chart([[Panel("", "epoch", "RMSE", lines, epochs=True)]], 3).axes
+    (axis,) = line_chart([[Panel("", "epoch", "RMSE", lines, epochs=True)]], 3).axes
     ifm, afm, other = axis.lines
     assert ifm.get_color() == other.get_color() != afm.get_color()
     assert ifm.get_linestyle() == afm.get_linestyle() != other.get_linestyle()
@@ -95,7 +96,7 @@ def test_colours_of_models_that_meet_in_a_figure_are_told_apart_by_the_colour_bl
 
 def test_no_line_is_hidden_by_a_legend_and_none_is_cut_off_but_at_its_start():
     lines = {"FM": [(epoch, 1 / epoch) for epoch in range(1, 101)], "IFM": [(epoch, 0.3) for epoch in range(1, 11)]}
-    figure = charts.line_chart([[Panel("", "epoch", "RMSE", lines, epochs=True)]], 3)
+    figure = line_chart([[Panel("", "epoch", "RMSE", lines, epochs=True)]], 3)
     (axis,) = figure.axes
     figure.canvas.draw()
     assert axis.get_legend().get_window_extent().y1 < axis.get_window_extent().y0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.data.fetch import fetch
-from pipelines.data.own import Source
+from pipelines.data.sources import Source
 
 CONTENT = os.urandom(300_000)
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"

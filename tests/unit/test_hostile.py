@@ -15,8 +15,8 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.fetch import save
 from pipelines.data.libfm import read_libfm
 from pipelines.data.logs import FRAPPE_COLUMNS, LASTFM_HEADER, TAGS_HEADER, read_log
-from pipelines.data.own import Source
 from pipelines.data.prepared import prepare
+from pipelines.data.sources import Source
 from pipelines.data.unpack import unpack
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths

@@ -19,10 +19,10 @@ from pipelines.data.rows import load_rows, load_schema
 from pipelines.evaluation.bundles import read_bundle, write_bundle
 from pipelines.project.params import TrainingParams
 from pipelines.project.provenance import made_by
-from pipelines.training.behaviour import small_arguments
 from pipelines.training.loop import train
 from pipelines.training.metrics import compute_metrics
 from pipelines.training.predicting import predict as logits_of
+from pipelines.training.small import small_arguments
 from pipelines.training.start import new_model
 
 ORIGIN = made_by("")

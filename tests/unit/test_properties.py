@@ -19,7 +19,7 @@ from pipelines.data.encoding import encode
 from pipelines.data.libfm import MAX_INDEX, by_field, read_libfm
 from pipelines.data.logs import FRAPPE_COLUMNS, LASTFM_HEADER, TAGS_HEADER, read_log
 from pipelines.data.negatives import draw_negatives
-from pipelines.data.own import Source
+from pipelines.data.sources import Source
 from pipelines.data.splitting import split_rows
 from pipelines.data.unpack import unpack
 from pipelines.training.cell import load_weights

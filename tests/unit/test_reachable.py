@@ -11,9 +11,10 @@ from pipelines.data.catalog import get_dataset
 from pipelines.data.prepared import prepare
 from pipelines.data.reachable import probabilities, read_rows
 from pipelines.data.synthetic import NUM_ITEMS, item_scores, write_log
-from pipelines.project.metric import METRICS, Predicted
+from pipelines.project.metric import METRICS
 from pipelines.project.params import Params, TuneParams
 from pipelines.project.paths import Paths
+from pipelines.project.predicted import Predicted
 
 
 class Log:

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from models.kernels.features import Bags
+from models.kernels.bags import Bags
 from models.registry import create
 from pipelines.data import rows as module
 from pipelines.data.rows import Rows, load_rows

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.data.own import Source
+from pipelines.data.sources import Source
 from pipelines.data.unpack import unpack
 
 
