@@ -16,7 +16,7 @@ COLUMNS = {  # after the columns of the metrics
     "num_trials": "trials",
     "num_seeds": "seeds",
 }
-NOT_IN_ALL = ("peak_memory_mb", "search_seconds")  # columns that are there if a row has a figure
+LEAST_SHARES = {"peak_memory_mb": 0.5, "search_seconds": 0.0}  # of the models; columns that fewer have are left out
 FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
 DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
 FORMATS = {  # of columns that are no metrics; published figures have four decimals
@@ -34,7 +34,8 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
     """Name the columns, the deciding metric first.
 
     With `all_metrics`, other metrics that all models have follow those of every epoch. The column of published figures
-    is there if a row has one. Its title has their K if the trials use another K.
+    is there if a row has one, and that of the peak memory if most models have it. The title of published figures has
+    their K if the trials use another K.
     """
     decides = METRICS[config.training.metric]
     ranked = [row for row in rows if not row["declined"]]
@@ -47,16 +48,21 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
     size, published = PUBLISHED["embed_dim"], f"published {decides.title}"
     if decides.name == "rmse" and config.tune.fixed.get("model.embed_dim") != size:
         published += f" (K = {size})"
-    known = {key for row in rows for key, value in row.items() if value is not None}
     repeated = [row["num_searches"] for row in rows if "num_searches" in row]
     return {
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
         **({"searches": f"over {max(repeated)} searches"} if repeated else {}),
-        **{key: title for key, title in COLUMNS.items() if key in known or key not in NOT_IN_ALL},
-        **({"published": published} if "published" in known else {}),
+        **{key: title for key, title in COLUMNS.items() if share(rows, key) > LEAST_SHARES.get(key, -1)},
+        **({"published": published} if share(rows, "published") else {}),
     }
+
+
+def share(rows: list[dict[str, Any]], column: str) -> float:
+    """Compute which share of the models have a figure."""
+    models = [row for row in rows if "kind" not in row and not row["declined"]]
+    return sum(row[column] is not None for row in models) / max(1, len(models))
 
 
 def has_all(rows: list[dict[str, Any]], metric: Metric) -> bool:

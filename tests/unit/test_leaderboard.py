@@ -347,11 +347,13 @@ def test_published_figures_are_those_of_the_metric_that_decides(board):
     assert page.count("The best published") == 1  # of movielens there is none
 
 
-def test_a_column_has_the_peak_memory_of_models_whose_final_runs_record_it(board):
+def test_a_column_has_the_peak_memory_if_the_final_runs_of_most_models_record_it(board):
     fill(board)
+    board.add("frappe", "fm", 0.7, figures={"peak_memory_mb": 1234.4})
     board.gather()
     assert "peak MiB" not in board.tables()["frappe"][0]
-    board.add("frappe", "fm", 0.7, figures={"peak_memory_mb": 1234.4})
+    for model in ("lr", "fm", "inn"):
+        board.add("movielens", model, 0.5, figures={"peak_memory_mb": 400})
     board.gather()
     assert [row["peak MiB"] for row in board.tables()["frappe"]] == ["–", "–", "1,234"]
 
