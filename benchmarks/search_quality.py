@@ -9,8 +9,13 @@ interrupted run continues where it stopped. Needs the prepared Frappe (`dvc repr
 import itertools
 import json
 import math
+import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, NamedTuple
 
@@ -78,14 +83,20 @@ def settings(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def read_table(model: str) -> list[Record]:
-    """Read what is trained so far, without a last line that was cut off."""
-    path = TABLES / f"{model}.jsonl"
+    """Read what is trained so far: known settings, then random ones as they were drawn."""
+    records = read_lines(TABLES / f"{model}.jsonl")
+    return sorted(records, key=lambda record: int(record["name"]) if record["name"].isdigit() else -1)
+
+
+def read_lines(path: Path) -> list[Record]:
+    """Read a JSON-lines file, without a last line that was cut off."""
     lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def train(cell: Cell, setting: dict[str, Any]) -> Record:
+def train(setting: dict[str, Any]) -> Record:
     """Train one setting. A setting that diverges has no epochs, but an error."""
+    (cell,) = CELL
     start, curve = time.process_time(), []
     try:
         cell.train(setting, trial_seed(cell, setting), lambda epoch: curve.append(round(epoch.valid["rmse"], 6)))
@@ -94,25 +105,46 @@ def train(cell: Cell, setting: dict[str, Any]) -> Record:
     return {"valid_rmse": curve, "seconds": round(time.process_time() - start, 2)}
 
 
-def make_table(model: str) -> None:
-    """Train the settings that are missing in a model's table, one thread each."""
+CELL: list[Cell] = []  # of this process
+
+
+def load(model: str) -> None:
+    """Load what a process trains, or nothing for replays; one thread each."""
+    prepare_process(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if model:
+        params = {
+            "seed": SEED,
+            "datasets": ["frappe"],
+            "models": [model],
+            "training": TRAINING,
+            "tune": {"num_trials": 1},
+        }
+        CELL[:] = [load_cell(model, "frappe", Params.model_validate(params), Paths(ROOT.parent))]
+
+
+def processes(at_once: int, model: str = "") -> ProcessPoolExecutor:
+    """Start processes that train a model's settings, or replay searches."""
+    return ProcessPoolExecutor(at_once, get_context("spawn"), load, (model,))
+
+
+def make_table(model: str, at_once: int) -> None:
+    """Train the settings that are missing in a model's table."""
     path, done = TABLES / f"{model}.jsonl", read_table(model)
     path.parent.mkdir(exist_ok=True)
     path.write_text("".join(json.dumps(record) + "\n" for record in done), "utf-8")
     names, fixed = {record["name"] for record in done}, space_of(model)[1]
-    todo = [(name, setting) for name, setting in settings(model) if name not in names]
+    todo = {name: setting for name, setting in settings(model) if name not in names}
     if not todo:
         return
-    params = {"seed": SEED, "datasets": ["frappe"], "models": [model], "training": TRAINING, "tune": {"num_trials": 1}}
-    cell = load_cell(model, "frappe", Params.model_validate(params), Paths(ROOT.parent))
-    for left, (name, setting) in zip(range(len(todo) - 1, -1, -1), todo, strict=True):
-        found = train(cell, {**fixed, **setting})
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"name": name, "setting": setting, **found}) + "\n")
-        best = min(found["valid_rmse"], default=None)
-        print(
-            f"{model} {name}: {best}, {len(found['valid_rmse'])} epochs, {found['seconds']} s; {left} left", flush=True
-        )
+    with processes(at_once, model) as pool:
+        running = {pool.submit(train, {**fixed, **setting}): name for name, setting in todo.items()}
+        for left, future in zip(range(len(todo) - 1, -1, -1), as_completed(running), strict=True):
+            name, found = running[future], future.result()
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"name": name, "setting": todo[name], **found}) + "\n")
+            epochs, best = len(found["valid_rmse"]), min(found["valid_rmse"], default=None)
+            print(f"{model} {name}: {best}, {epochs} epochs, {found['seconds']} s; {left} left", flush=True)
 
 
 class Variant(NamedTuple):
@@ -210,32 +242,31 @@ def run(asked: Any, name: str, curve: list[float], stopped: set[str]) -> list[fl
     return curve
 
 
-def replay_all(models: list[str], replays: int) -> dict[Variant, list[Reached]]:
+def replay_all(models: list[str], replays: int, at_once: int) -> dict[Variant, list[Reached]]:
     """Replay what is missing, and return what all replays reach."""
     path = FOLDER / "search_quality.jsonl"
     FOLDER.mkdir(exist_ok=True)
-    lines = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
     kept: dict[Any, Reached] = {}
-    for record in (json.loads(line) for line in lines if line.endswith("\n")):
+    for record in read_lines(path):
         kept[Variant(*record["variant"]), record["replay"], record["settings"]] = record["reached"]
     found: dict[Variant, list[Reached]] = {}
-    for model, *rest in itertools.product(models, SAMPLERS, SCHEDULERS, STARTS):
-        variant, records = Variant(model, *rest), read_table(model)
-        if len(records) < NUM_SETTINGS:
-            continue
-        table, start = Table(model, records), time.process_time()
-        for number in range(replays):
-            key = (variant, number, len(records))
-            if key not in kept:
-                kept[key] = replay(table, variant, number)
-                record = {"variant": variant, "replay": number, "settings": len(records), "reached": kept[key]}
+    with processes(at_once) as pool:
+        for model, *rest in itertools.product(models, SAMPLERS, SCHEDULERS, STARTS):
+            variant, records = Variant(model, *rest), read_table(model)
+            if len(records) < NUM_SETTINGS:
+                continue
+            table, start = Table(model, records), time.monotonic()
+            todo = [number for number in range(replays) if (variant, number, len(records)) not in kept]
+            for number, reached in zip(todo, pool.map(partial(replay, table, variant), todo), strict=True):
+                kept[variant, number, len(records)] = reached
+                record = {"variant": variant, "replay": number, "settings": len(records), "reached": reached}
                 with path.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(record) + "\n")
-        done = [reached for (of, _, settings), reached in kept.items() if (of, settings) == (variant, len(records))]
-        if len(done) >= FEWEST_REPLAYS:
-            found[variant] = done
-            medians = ", ".join(f"{value - table.best:.4f}" for value in np.median(done, axis=0)[:, 0])
-            print(f"{', '.join(variant)}: {medians} ({time.process_time() - start:.0f} s)", flush=True)
+            done = [reached for (of, _, settings), reached in kept.items() if (of, settings) == (variant, len(records))]
+            if len(done) >= FEWEST_REPLAYS:
+                found[variant] = done
+                medians = ", ".join(f"{value - table.best:.4f}" for value in np.median(done, axis=0)[:, 0])
+                print(f"{', '.join(variant)}: {medians} ({time.monotonic() - start:.0f} s)", flush=True)
     return found
 
 
@@ -317,13 +348,12 @@ def main(
     models: Annotated[str, typer.Option(help="models, separated by commas")] = ",".join(MODELS),
     tables: Annotated[bool, typer.Option(help="train what is missing in the tables")] = True,
     replays: Annotated[int, typer.Option(help="searches to replay, each way; 0: only write the page")] = NUM_REPLAYS,
+    at_once: Annotated[int, typer.Option(help="processes, one thread each")] = os.cpu_count() or 1,
 ) -> None:
     """Train what is missing in the tables, and replay searches in those that are whole."""
-    prepare_process(1)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     for model in models.split(",") if tables else ():
-        make_table(model)
-    records = summaries(replay_all(models.split(","), replays))
+        make_table(model, at_once)
+    records = summaries(replay_all(models.split(","), replays, at_once))
     write("search_quality", machine(), records, [], **values(records))
 
 

@@ -94,7 +94,9 @@ class Mixture(nn.Module):
         x_l = x_0
         for U_l, C_l, V_l, b_l in zip(self.U, self.C, self.V, self.b, strict=True):
             G = torch.softmax(self.gate(x_l), dim=-1)  # [batch, experts]
-            inner = torch.tanh(torch.einsum("ers,ebs->ebr", C_l, torch.tanh(x_l @ V_l)))  # [experts, batch, rank]
-            E = x_0 * (inner @ U_l.mT + b_l)  # [experts, batch, d]
-            x_l = torch.einsum("be,ebd->bd", G, E) + x_l
+            down = torch.tanh(x_l @ V_l.transpose(0, 1).flatten(1)).unflatten(
+                1, C_l.shape[:2]
+            )  # [batch, experts, rank]
+            inner = G[:, :, None] * torch.tanh(torch.einsum("ers,bes->ber", C_l, down))
+            x_l = x_0 * (inner.flatten(1) @ U_l.mT.flatten(0, 1) + b_l) + x_l  # the weights G sum to 1, so b_l stays
         return x_l

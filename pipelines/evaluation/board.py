@@ -45,6 +45,7 @@ def read_row(
             for part, compute in (("mean", summary.mean), ("std", summary.std))
         },
         **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in validated},
+        f"first_{training.metric}": first_trial(folder),
         "num_params": summary.num_params,
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "peak_memory_mb": summary.mean("peak_memory_mb"),
@@ -78,13 +79,25 @@ def read_mixtures(paths: Paths, dataset: str, metric: str) -> tuple[list[dict[st
     return [mixture_row(dataset, each, searches) for each in record.mixtures], None
 
 
-def search_seconds(folder: Path) -> float | None:
-    """Sum the seconds of all trials of a cell. Returns None where it has no table of trials."""
+def read_trials(folder: Path) -> list[dict[str, Any]]:
+    """Read the trials of a cell in their order; none where it has no table of trials."""
     file = folder / "trials.csv"
     if not file.exists() or not file.stat().st_size:  # as of a model that declines the data set
-        return None
-    trials = read_csv(file, command("tune", folder.name, folder.parent.name))
-    return float(trials["seconds"].fill_null(0).sum())
+        return []
+    return read_csv(file, command("tune", folder.name, folder.parent.name)).sort("trial").to_dicts()
+
+
+def search_seconds(folder: Path) -> float | None:
+    """Sum the seconds of all trials of a cell. Returns None where there are none."""
+    seconds = [trial["seconds"] or 0.0 for trial in read_trials(folder)]
+    return math.fsum(seconds) if seconds else None
+
+
+def first_trial(folder: Path) -> float | None:
+    """Return the validation metric of the first trial, which has the paper's setting; None if it did not end well."""
+    for trial in read_trials(folder)[:1]:
+        return trial["valid"] if trial["state"] == "complete" else None
+    return None
 
 
 def mixture_row(dataset: str, mixture: Mixture, searches: Mapping[str, float | None]) -> dict[str, Any]:

@@ -18,7 +18,9 @@ COLUMNS = {  # after the columns of the metrics
 }
 LEAST_SHARES = {"peak_memory_mb": 0.5, "search_seconds": 0.0}  # of the models; columns that fewer have are left out
 FIRST = ("auc", "logloss", "rmse")  # the order of metrics after the one that decides
-DECIMALS = {f"{split}_{metric.name}": metric.decimals for split in ("test", "valid") for metric in METRICS.values()}
+DECIMALS = {
+    f"{split}_{metric.name}": metric.decimals for split in ("test", "valid", "first") for metric in METRICS.values()
+}
 FORMATS = {  # of columns that are no metrics; published figures have four decimals
     "model": str,
     "num_params": "{:,}".format,
@@ -38,6 +40,7 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
     their K if the trials use another K.
     """
     decides = METRICS[config.training.metric]
+    first = f"first_{decides.name}"
     ranked = [row for row in rows if not row["declined"]]
     tested = [METRICS[name] for name in dict.fromkeys((decides.name, *FIRST, *METRICS))]
     tested = [
@@ -53,6 +56,7 @@ def columns(rows: list[dict[str, Any]], config: Params, all_metrics: bool = Fals
         "model": "model",
         **{f"test_{metric.name}": f"test {metric.title}" for metric in tested},
         f"valid_{decides.name}": f"valid {decides.title}",
+        **({first: f"untuned valid {decides.title}"} if share(rows, first) else {}),
         **({"searches": f"over {max(repeated)} searches"} if repeated else {}),
         **{key: title for key, title in COLUMNS.items() if share(rows, key) > LEAST_SHARES.get(key, -1)},
         **({"published": published} if share(rows, "published") else {}),

@@ -17,7 +17,7 @@ from results import with_spread, write_card, write_cell, write_declined, write_r
 KEYS = {
     "dataset", "model", "test_rmse_mean", "test_rmse_std", "test_auc_mean", "test_auc_std", "test_logloss_mean",
     "test_logloss_std", "valid_rmse", "valid_auc", "valid_logloss", "num_params", "seconds_per_epoch", "num_trials",
-    "num_seeds", "peak_memory_mb", "search_seconds", "published", "other_behaviour",
+    "num_seeds", "peak_memory_mb", "search_seconds", "published", "other_behaviour", "first_rmse",
 }  # fmt: skip
 HEAD = [
     "model", "test RMSE", "test AUC", "test logloss", "valid RMSE", "parameters", "s / epoch", "trials", "seeds",
@@ -112,6 +112,7 @@ def test_the_json_has_a_row_a_cell_best_first_within_its_data_set(board):
         "seconds_per_epoch": 1.234,
         "num_trials": 12,
         "num_seeds": 5,
+        "first_rmse": None,
         "peak_memory_mb": None,
         "search_seconds": None,
         "published": 0.3321,
@@ -356,6 +357,15 @@ def test_a_column_has_the_peak_memory_if_the_final_runs_of_most_models_record_it
         board.add("movielens", model, 0.5, figures={"peak_memory_mb": 400})
     board.gather()
     assert [row["peak MiB"] for row in board.tables()["frappe"]] == ["–", "–", "1,234"]
+
+
+def test_the_first_trial_says_what_a_model_reaches_untuned(board):
+    fill(board)
+    write_trials(board.folder("frappe", "fm"), ("COMPLETE", 1, 3, 0.42), ("COMPLETE", 1, 6, 0.35))
+    write_trials(board.folder("frappe", "lr"), ("PRUNED", 1, 1, 0.41), ("COMPLETE", 1, 6, 0.6))
+    board.gather()
+    untuned = {row["model"]: row["untuned valid RMSE"] for row in board.tables()["frappe"]}
+    assert untuned == {"inn": "–", "fm": "0.4200", "lr": "–"}
 
 
 def test_the_minutes_of_a_search_are_those_of_its_trials(board):
