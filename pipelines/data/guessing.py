@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipelines.data.as_text import without
 from pipelines.data.cells import is_number, times_of
 from pipelines.data.columns import label_of
 from pipelines.data.findings import ITEMS, USERS, column_like
@@ -18,7 +19,7 @@ from pipelines.data.own import ALL_POSITIVE, INHERITED, RESERVED, OwnDataset
 from pipelines.data.proposal import Proposal
 from pipelines.data.sniffing import Sniffed, parts_of, sort_files
 from pipelines.data.splitting import split_in_order
-from pipelines.data.tables import PART, read_table, without
+from pipelines.data.tables import PART, read_table
 
 LABELS = ("label", "click", "clicked", "clk", "is_click", "target", "y", "income", "like", "rating", "score", "stars")
 MARKS = {"NA", "N/A", "n/a", "#N/A", "nan", "NaN", "NAN", "NULL", "Null", "null", "None", "none", "?", "-", ".", "\\N"}

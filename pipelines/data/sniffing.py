@@ -8,10 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.data.as_text import as_text, read_file, suffix_of
 from pipelines.data.indexed import INDEXED, read_indexed
 from pipelines.data.layouts import Encoding, Layout
 from pipelines.data.separated import TYPES
-from pipelines.data.tables import as_text, read_file, suffix_of
 from pipelines.data.text_files import COMPRESSED, check_bytes, is_utf8, opened, read_lines
 
 BINARY = (".parquet", ".jsonl", ".ndjson", ".json")

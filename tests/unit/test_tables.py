@@ -10,13 +10,14 @@ import polars as pl
 import pytest
 import yaml
 
+from pipelines.data.as_text import as_text
 from pipelines.data.catalog import get_dataset
 from pipelines.data.fitting import weights_of
 from pipelines.data.own import WEIGHT
 from pipelines.data.prepared import prepare
 from pipelines.data.rows import load_rows
 from pipelines.data.splits import splits_of_table
-from pipelines.data.tables import as_text, read_table, stored_table
+from pipelines.data.tables import read_table, stored_table
 from pipelines.project.params import load_params
 from pipelines.project.paths import Paths
 
