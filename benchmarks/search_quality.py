@@ -56,7 +56,11 @@ SAMPLERS = {  # by title, as params.yaml has them
     "tpe, 4 random": {"sampler": "tpe", "random_trials": 4},
     "gp, 4 random": {"sampler": "gp", "random_trials": 4},
 }
-SCHEDULERS = ("none", "asha")
+SCHEDULERS = {  # by title: name, and the epochs in which no trial is stopped
+    "none": ("none", None),
+    "asha": ("asha", None),
+    "asha from a third": ("asha", TRAINING["max_epochs"] // 3),
+}
 STARTS = {"nothing": [], "paper": [PAPER], "paper, movielens": [PAPER, "movielens"]}  # the known settings that go first
 BUDGETS = (10, 20, 40)  # trials; with asha, the epochs of so many
 NUM_REPLAYS, FEWEST_REPLAYS = 200, 20  # of each way; fewer are not shown
@@ -195,7 +199,8 @@ def replay(table: Table, variant: Variant, number: int) -> Reached:
     seed = seed_for(SEED, "replay", variant.model, variant.start, number)  # the same first draws for all samplers
     study = optuna.create_study(sampler=make_sampler(TuneParams(num_trials=1, **SAMPLERS[variant.sampler]), seed))
     stopped, kept, used, found = set[str](), set[str](), set[int](), Reached()
-    asked, most = scheduler(variant.scheduler, TRAINING["max_epochs"], stopped, kept), len(table.records)
+    name, grace = SCHEDULERS[variant.scheduler]
+    asked, most = scheduler(name, TRAINING["max_epochs"], stopped, kept, grace), len(table.records)
     asked.set_search_properties(METRIC, "min")
     known = [place for place, record in enumerate(table.records) if record["name"] in STARTS[variant.start]]
     epochs, best = 0, math.inf
@@ -252,7 +257,7 @@ def replay_all(models: list[str], replays: int, at_once: int) -> dict[Variant, l
     found: dict[Variant, list[Reached]] = {}
     with processes(at_once) as pool:
         ways = itertools.product(models, SAMPLERS, SCHEDULERS, STARTS)
-        for model, *rest in sorted(ways, key=lambda way: way[1].startswith("gp") and way[2] == "asha"):  # slowest last
+        for model, *rest in sorted(ways, key=lambda way: way[1].startswith("gp") and way[2] != "none"):  # slowest last
             variant, records = Variant(model, *rest), read_table(model)
             if len(records) < NUM_SETTINGS:
                 continue
@@ -320,6 +325,7 @@ def values(records: list[Record]) -> dict[str, Any]:
     return {
         "sections": sections,
         "budgets": BUDGETS,
+        "third": TRAINING["max_epochs"] // 3,
         "training": TRAINING,
         "fixed": FIXED,
         "ratios": ratios(records),
@@ -332,14 +338,21 @@ def cells(record: Record) -> list[str]:
 
 
 def ratios(records: list[Record]) -> list[list[str]]:
-    """Divide each way's mean regret by that of BASE, and average over the models."""
+    """Divide each way's mean regret by that of BASE, and average over the models.
+
+    Ways that a model lacks are left out.
+    """
     by_way: dict[tuple[str, str, str], list[np.ndarray]] = {}
     base = {r["model"]: np.array(r["mean"]) for r in records if (r["sampler"], r["scheduler"], r["start"]) == BASE}
     for record in records:
         way = (record["sampler"], record["scheduler"], record["start"])
         if record["model"] in base:
             by_way.setdefault(way, []).append(np.array(record["mean"]) / np.maximum(base[record["model"]], 1e-5))
-    return [[*way, *(f"{value:.2f}" for value in np.mean(found, axis=0))] for way, found in by_way.items()]
+    return [
+        [*way, *(f"{value:.2f}" for value in np.mean(found, axis=0))]
+        for way, found in by_way.items()
+        if len(found) == len(base)
+    ]
 
 
 BASE = ("random", "none", PAPER)

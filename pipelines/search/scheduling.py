@@ -13,16 +13,19 @@ from pipelines.search.journal import REASON
 METRIC = "best_score"  # the best epoch's validation metric, with its sign changed where higher is better
 
 
-def scheduler(name: str, max_epochs: int, stopped: set[str], kept: Collection[str] = ()) -> TrialScheduler:
+def scheduler(
+    name: str, max_epochs: int, stopped: set[str], kept: Collection[str] = (), grace: int | None = None
+) -> TrialScheduler:
     """Make a scheduler that may stop trials early, and then notes their names in `stopped`.
 
-    It never stops the trials that are named in `kept`.
+    It never stops the trials that are named in `kept`, nor any in its first `grace` epochs (None: a ninth of
+    `max_epochs`).
 
     asha (Li et al. 2020): a third of the trials goes on after a ninth of `max_epochs`, and a third of these after a
     third of it. median (Golovin et al. 2017): from the same epoch on, a trial stops when its best value is worse than
     the median of the others.
     """
-    first = max(1, max_epochs // 9)
+    first = grace or max(1, max_epochs // 9)
     if name == "asha":
         chosen: TrialScheduler = ASHAScheduler("epoch", max_t=max_epochs, grace_period=first, reduction_factor=3)
     elif name == "median":
