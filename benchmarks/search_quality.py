@@ -48,6 +48,7 @@ FIXED = {  # so that a training takes seconds
 }
 OWN = {"dcnv2": {"model.embed_dim": 10}}  # as published for it; 32 costs several times as much
 TRAINING = {"max_epochs": 15, "patience": 3}
+THIRD = TRAINING["max_epochs"] // 3
 SEED = 2019
 TABLES = ROOT / "search_quality"
 SAMPLERS = {  # by title, as params.yaml has them
@@ -59,7 +60,7 @@ SAMPLERS = {  # by title, as params.yaml has them
 SCHEDULERS = {  # by title: name, and the epochs in which no trial is stopped
     "none": ("none", None),
     "asha": ("asha", None),
-    "asha from a third": ("asha", TRAINING["max_epochs"] // 3),
+    "asha from a third": ("asha", THIRD),
 }
 STARTS = {"nothing": [], "paper": [PAPER], "paper, movielens": [PAPER, "movielens"]}  # the known settings that go first
 BUDGETS = (10, 20, 40)  # trials; with asha, the epochs of so many
@@ -310,6 +311,7 @@ def values(records: list[Record]) -> dict[str, Any]:
                 "seconds": sum(record["seconds"] for record in table.records) / len(table.records),
                 "alone": alone,
                 "own": OWN.get(model, {}),
+                "places": {epochs: places_of_best(table.records, epochs) for epochs in (1, THIRD)},
                 "samplers": [
                     [r["sampler"], r["scheduler"], *cells(r), " / ".join(map(str, r["trials"])), r["replays"]]
                     for r in mine
@@ -325,11 +327,17 @@ def values(records: list[Record]) -> dict[str, Any]:
     return {
         "sections": sections,
         "budgets": BUDGETS,
-        "third": TRAINING["max_epochs"] // 3,
+        "third": THIRD,
         "training": TRAINING,
         "fixed": FIXED,
         "ratios": ratios(records),
     }
+
+
+def places_of_best(records: list[Record], epochs: int, most: int = 5) -> list[int]:
+    """Rank the best settings of a table by what they reach in their first epochs."""
+    curves = sorted((record["valid_rmse"] for record in records if record["valid_rmse"]), key=min)
+    return [1 + sum(min(other[:epochs]) < min(curve[:epochs]) for other in curves) for curve in curves[:most]]
 
 
 def cells(record: Record) -> list[str]:
