@@ -424,6 +424,24 @@ def test_no_scheduler_stops_a_known_setting(scheduler):
     assert "0" not in search.stopped
 
 
+@pytest.mark.parametrize("scheduler", ["asha", "median"])
+@pytest.mark.parametrize(("grace", "first"), [(None, 2), (6, 6)])
+def test_no_scheduler_stops_a_trial_in_its_first_epochs(scheduler, grace, first):
+    stopped, controller, seen = set(), SimpleNamespace(get_live_trials=list), []
+    asked = scheduling.scheduler(scheduler, 18, stopped, grace=grace)
+    asked.set_search_properties(METRIC, "min")
+    trials = [Reporting(name) for name in "012345"]
+    for trial in trials:
+        asked.on_trial_add(controller, trial)
+    for epoch in range(1, 18):
+        for trial in trials:  # each is worse than those before
+            if trial.trial_id not in stopped:
+                asked.on_trial_result(controller, trial, {METRIC: 0.1 + int(trial.trial_id) / 10, "epoch": epoch})
+        seen.append(len(stopped))
+    assert not any(seen[: first - 1])
+    assert seen[first - 1]
+
+
 @pytest.mark.fault("trial")
 def test_what_the_time_budget_ends_counts_with_its_best_epoch_and_is_marked():
     study = optuna.create_study()
