@@ -94,9 +94,7 @@ class Mixture(nn.Module):
         x_l = x_0
         for U_l, C_l, V_l, b_l in zip(self.U, self.C, self.V, self.b, strict=True):
             G = torch.softmax(self.gate(x_l), dim=-1)  # [batch, experts]
-            down = torch.tanh(x_l @ V_l.transpose(0, 1).flatten(1)).unflatten(
-                1, C_l.shape[:2]
-            )  # [batch, experts, rank]
-            inner = G[:, :, None] * torch.tanh(torch.einsum("ers,bes->ber", C_l, down))
+            projected = torch.tanh(x_l @ V_l.transpose(0, 1).flatten(1)).unflatten(1, C_l.shape[:2])
+            inner = G[..., None] * torch.tanh(torch.einsum("ers,bes->ber", C_l, projected))  # [batch, experts, rank]
             x_l = x_0 * (inner.flatten(1) @ U_l.mT.flatten(0, 1) + b_l) + x_l  # the weights G sum to 1, so b_l stays
         return x_l

@@ -217,7 +217,7 @@ def cell(paths: Paths, dataset: str, model: str, metric: Metric, num_random: flo
         "best": best,
         "seeds": summary.values(f"test_{metric.name}"),
         "made_by": summary.made_by,
-        "search_seconds": search_seconds(folder),
+        "search_seconds": search_seconds(trials.to_dicts()),
         "final_seconds": float(curves["seconds"].sum()) if "seconds" in curves.columns else 0.0,
         "space": space,
         "paper": {key: each for key, each in trials.row(0, named=True).items() if key not in KNOWN}

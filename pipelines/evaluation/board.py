@@ -1,7 +1,7 @@
 """Read the rows of the leaderboard from the results of cells and from ensembles."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -31,7 +31,7 @@ def read_row(
         if (folder / "metrics.json").exists():
             read_summary(folder, model, dataset)  # if it is damaged, that is what to say
         raise
-    summary = read_summary(folder, model, dataset)
+    summary, trials = read_summary(folder, model, dataset), read_trials(folder)
     declined = best.declined if isinstance(best, Declined) else None
     expected = {*EVERY_EPOCH, training.metric}
     tested = [name for name in METRICS if name in expected or summary.values(f"test_{name}")]
@@ -45,11 +45,11 @@ def read_row(
             for part, compute in (("mean", summary.mean), ("std", summary.std))
         },
         **{f"valid_{metric}": summary.mean(f"valid_{metric}") for metric in validated},
-        f"first_{training.metric}": first_trial(folder),
+        f"first_{training.metric}": untuned(trials),
         "num_params": summary.num_params,
         "seconds_per_epoch": summary.mean("seconds_per_epoch"),
         "peak_memory_mb": summary.mean("peak_memory_mb"),
-        "search_seconds": search_seconds(folder),
+        "search_seconds": search_seconds(trials),
         "num_trials": best.num_trials if isinstance(best, Best) else 0,
         "num_seeds": len(summary.seeds),
         **luck_of_searches(summary, training.metric),
@@ -75,7 +75,7 @@ def read_mixtures(paths: Paths, dataset: str, metric: str) -> tuple[list[dict[st
         not path.exists() or file_digest(path) != record.of[model] for model, path in files.items()
     ):
         return [], f"they are of other final runs; run {again}"
-    searches = {model: search_seconds(paths.results(dataset, model)) for model in record.of}
+    searches = {model: search_seconds(read_trials(paths.results(dataset, model))) for model in record.of}
     return [mixture_row(dataset, each, searches) for each in record.mixtures], None
 
 
@@ -87,17 +87,14 @@ def read_trials(folder: Path) -> list[dict[str, Any]]:
     return read_csv(file, command("tune", folder.name, folder.parent.name)).sort("trial").to_dicts()
 
 
-def search_seconds(folder: Path) -> float | None:
-    """Sum the seconds of all trials of a cell. Returns None where there are none."""
-    seconds = [trial["seconds"] or 0.0 for trial in read_trials(folder)]
-    return math.fsum(seconds) if seconds else None
+def search_seconds(trials: Sequence[Mapping[str, Any]]) -> float | None:
+    """Sum the seconds of all trials. Returns None where there are none."""
+    return math.fsum(trial["seconds"] or 0.0 for trial in trials) if trials else None
 
 
-def first_trial(folder: Path) -> float | None:
+def untuned(trials: Sequence[Mapping[str, Any]]) -> float | None:
     """Return the validation metric of the first trial, which has the paper's setting; None if it did not end well."""
-    for trial in read_trials(folder)[:1]:
-        return trial["valid"] if trial["state"] == "complete" else None
-    return None
+    return trials[0]["valid"] if trials and trials[0]["state"] == "complete" else None
 
 
 def mixture_row(dataset: str, mixture: Mixture, searches: Mapping[str, float | None]) -> dict[str, Any]:
