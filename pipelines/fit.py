@@ -167,6 +167,7 @@ def params_text(
         "training": {"loss": "cross_entropy", "metric": metric, "max_epochs": MAX_EPOCHS, "patience": 3},
         "tune": {
             "sampler": "auto",
+            **({} if tune.get("num_trials") else {"scheduler": "asha", "grace_epochs": MAX_EPOCHS // 3}),
             **{key: value for key, value in tune.items() if value is not None},
             "fixed": {
                 key: value for key, value in (sizes | fixed).items() if key in known or key.startswith("training")

@@ -135,6 +135,7 @@ class TuneParams(Schema):
     random_trials: PositiveInt | None = omitted(None)
     num_searches: PositiveInt = omitted(1)  # with other seeds: how much the luck of a search moves the test metrics
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
+    grace_epochs: PositiveInt | None = omitted(None)  # in which it stops no trial; null: a ninth of max_epochs
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
     max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died
     deterministic: bool = False  # same trials also in parallel; each batch waits for its slowest trial
@@ -160,6 +161,12 @@ class TuneParams(Schema):
             raise ValueError("deterministic needs scheduler none: what others stop depends on which trial is faster")
         return self
 
+    @model_validator(mode="after")
+    def have_a_scheduler_to_wait(self) -> "TuneParams":
+        if self.grace_epochs and self.scheduler == "none":
+            raise ValueError(f"grace_epochs is {self.grace_epochs}, but scheduler none stops no trial")
+        return self
+
 
 class EvaluateParams(Schema):
     """Hold the number of final runs, and what is kept of them."""
@@ -183,6 +190,13 @@ class Params(Schema):
     @model_validator(mode="after")
     def pretrain_with_known_keys(self) -> "Params":
         check(TrainingParams, {**self.training.model_dump(), **self.pretrain.training}, "pretrain.training.")
+        return self
+
+    @model_validator(mode="after")
+    def leave_epochs_to_stop_in(self) -> "Params":
+        grace, most = self.tune.grace_epochs, self.tune.max_epochs or self.training.max_epochs
+        if grace and grace >= most:
+            raise ValueError(f"tune.grace_epochs must be under a trial's most epochs, {most}, got {grace}")
         return self
 
 

@@ -21,9 +21,9 @@ def scheduler(
     It never stops the trials that are named in `kept`, nor any in its first `grace` epochs (None: a ninth of
     `max_epochs`).
 
-    asha (Li et al. 2020): a third of the trials goes on after a ninth of `max_epochs`, and a third of these after a
-    third of it. median (Golovin et al. 2017): from the same epoch on, a trial stops when its best value is worse than
-    the median of the others.
+    asha (Li et al. 2020): a third of the trials goes on after these epochs, a third of these after three times as
+    many, and so on. median (Golovin et al. 2017): from then on, a trial stops when its best value is worse than the
+    median of the others.
     """
     first = grace or max(1, max_epochs // 9)
     if name == "asha":

@@ -122,7 +122,7 @@ def surroundings(budget: TuneParams) -> dict[str, Any]:
 
 def chosen(budget: TuneParams) -> dict[str, Any]:
     """Return the keys that decide about draws and stops, except defaults."""
-    keys = ("known", "sampler", "random_trials", "scheduler")
+    keys = ("known", "sampler", "random_trials", "scheduler", "grace_epochs")
     defaults = {key: TuneParams.model_fields[key].default for key in keys}
     return {f"tune.{key}": getattr(budget, key) for key in keys if getattr(budget, key) != defaults[key]}
 
@@ -198,7 +198,13 @@ def spend_budget(
             tune.with_resources(trainable, resources),
             tune_config=tune.TuneConfig(
                 search_alg=algorithm,
-                scheduler=scheduler(budget.scheduler, cell.training.max_epochs, searcher.stopped, searcher.kept),
+                scheduler=scheduler(
+                    budget.scheduler,
+                    cell.training.max_epochs,
+                    searcher.stopped,
+                    searcher.kept,
+                    budget.grace_epochs,
+                ),
                 num_samples=trials_left,
                 metric=METRIC,
                 mode="min",

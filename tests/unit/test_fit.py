@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pipelines.fit import params_text, run_seconds
-from pipelines.project.params import EvaluateParams, TuneParams
+from pipelines.project.params import EvaluateParams, Params, TuneParams
 from pipelines.project.provenance import made_by
 from pipelines.project.records import parse_yaml
 from pipelines.search.time_budget import START_SECONDS, forecast, seeds_that_fit, start_seconds
@@ -51,4 +51,12 @@ def test_a_fit_searches_with_a_sampler_that_learns_soon_and_keeps_what_ensembles
     content = parse_yaml(params_text("clicks", ["lr"], "auc", 2, {"num_trials": 30, "max_rows": None}, {}))
     tune, evaluate = TuneParams(**content["tune"]), EvaluateParams(**content["evaluate"])
     assert (tune.sampler, tune.num_random, tune.num_trials, tune.max_rows) == ("auto", 4, 30, None)
+    assert tune.scheduler == "none"  # a trial that is stopped counts
     assert (evaluate.keep, evaluate.num_seeds) == (True, 2)
+
+
+def test_a_fit_by_time_alone_stops_trials_from_a_third_of_their_epochs_on():
+    tune = {"num_trials": None, "time_budget_s": 60.0}
+    content = parse_yaml(params_text("clicks", ["lr"], "auc", 2, tune, {}))
+    params = Params(**content)
+    assert (params.tune.scheduler, params.tune.grace_epochs, params.training.max_epochs) == ("asha", 10, 30)

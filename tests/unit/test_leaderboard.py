@@ -198,13 +198,15 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
     assert not (board.root / "results" / "leaderboard.json").exists()
 
 
-def test_the_note_says_how_long_trials_were(board):
+@pytest.mark.parametrize(("grace", "end"), [(None, ""), (9, ", none in its first 9 epochs")])
+def test_the_note_says_how_long_trials_were(board, grace, end):
     fill(board)
     tune = {"num_trials": 1, "max_epochs": 27, "scheduler": "asha", "fixed": {"model.embed_dim": 8}}
+    tune["grace_epochs"] = grace
     content = {"seed": 1, "datasets": ["frappe"], "models": ["fm"], "tune": tune, "training": {"max_epochs": 50}}
     (board.root / "params.yaml").write_text(json.dumps(content))
     board.gather()
-    epochs = "at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others"
+    epochs = f"at most 27 epochs per trial and 50 in the final runs; asha stops trials that are worse than others{end}"
     text = (board.root / "results" / "leaderboard.md").read_text()
     assert f"Held fixed in every trial: embed_dim 8; {epochs}. The paper uses" in text
 

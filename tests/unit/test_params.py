@@ -170,6 +170,17 @@ def test_shares_that_leave_no_test_rows(problem):
     assert "train + valid must be under 1, got 0.8 + 0.2" in message
 
 
+def test_epochs_in_which_nothing_is_stopped_are_some_of_a_trial_s(load, problem):
+    text = MINIMAL + "training: {max_epochs: 9}\n"
+    assert load(text.replace("3}", "3, scheduler: asha, grace_epochs: 8}")).tune.grace_epochs == 8
+    wrong = "tune.grace_epochs must be under a trial's most epochs, 9, got 9"
+    assert wrong in problem(text.replace("3}", "3, scheduler: asha, grace_epochs: 9}"))
+    wrong = "tune.grace_epochs must be under a trial's most epochs, 3, got 8"
+    assert wrong in problem(text.replace("3}", "3, scheduler: asha, grace_epochs: 8, max_epochs: 3}"))
+    wrong = "tune: grace_epochs is 8, but scheduler none stops no trial"
+    assert problem(text.replace("3}", "3, grace_epochs: 8}")).startswith(wrong)
+
+
 def test_a_missing_key_is_named(problem):
     assert problem(MINIMAL.replace("seed: 1\n", "")) == "seed: Field required"
     assert problem("seed: 1\ndatasets: [a]\nmodels: [b]\n") == "tune: Field required"

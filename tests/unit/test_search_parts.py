@@ -367,9 +367,8 @@ def test_the_sampler_that_auto_stands_for(budget, name, num_random):
 
 def test_only_what_is_not_the_default_of_a_search_is_in_the_name_of_its_study():
     assert tuner.chosen(TuneParams(num_trials=3)) == {}
-    assert tuner.chosen(TuneParams(num_trials=3, scheduler="asha", sampler="gp", random_trials=4, known=["ctr"])) == {
-        "tune.scheduler": "asha", "tune.sampler": "gp", "tune.random_trials": 4, "tune.known": ["ctr"],
-    }  # fmt: skip
+    chosen = {"scheduler": "asha", "grace_epochs": 5, "sampler": "gp", "random_trials": 4, "known": ["ctr"]}
+    assert tuner.chosen(TuneParams(num_trials=3, **chosen)) == {f"tune.{key}": value for key, value in chosen.items()}
 
 
 def test_a_search_by_two_recipes_starts_with_both_and_asks_for_a_metric_that_compares_losses(
