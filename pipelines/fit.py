@@ -5,6 +5,7 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,12 +19,15 @@ from pipelines.search.time_budget import (
     SEARCH_SHARE,
     START_SECONDS,
     forecast,
+    models_that_fit,
     seconds_of,
     seeds_that_fit,
     start_seconds,
 )
 
-MODELS = ["lr", "fm", "deepfm", "nfm", "dcn", "ifm"]  # a family each
+MODELS = ["lr", "ffm", "nfm", "ifm", "finalmlp", "catboost"]  # a family each: the best of it on the board of record
+if not find_spec("catboost"):
+    MODELS.remove("catboost")
 LEAST_SECONDS = 5  # of a search
 MAX_EPOCHS = 30  # of a run
 
@@ -75,6 +79,7 @@ def fit(
     from pipelines.data.rows import load_schema
     from pipelines.download import download
     from pipelines.project.files import write_text
+    from pipelines.project.params import load_params
     from pipelines.project.paths import Paths
     from pipelines.training.cell import require_group
 
@@ -97,8 +102,8 @@ def fit(
     params, fixed = root / "params.yaml", {}
     tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
 
-    def write_params(seeds: int) -> None:
-        write_text(params, params_text(dataset, suited, metric, seeds, tune, fixed))
+    def write_params(seeds: int, models: list[str] = suited) -> None:
+        write_text(params, params_text(dataset, models, metric, seeds, tune, fixed))
 
     write_params(num_seeds)
     download(described, params)
@@ -113,43 +118,53 @@ def fit(
     left = seconds - (time.monotonic() - start) - starts - len(suited) * each
     print(forecast(epoch, each, len(suited), left, seconds), flush=True)
 
-    def write_seeds(done: list[str], searches: list[float]) -> None:
-        """Write how many final runs of each model the time left allows.
+    def plan_final_runs(done: list[str], searches: list[float]) -> list[str]:
+        """Write how many final runs of which models the time left allows, and return these models.
 
         The searches took so many seconds.
         """
         scale = max(1.0, num_rows / (sample or num_rows))
-        expected = [scale * run_seconds(paths.results(dataset, name), name, dataset) for name in done]
-        expected.append(max(expected, default=0.0))  # the paper's setting of the best model
-        left = seconds - (time.monotonic() - start) - start_seconds(searches, each) * len(expected)
+        runs = {name: scale * seconds for name, seconds in runs_best_first(dataset, done, paths).items()}
+        left = seconds - (time.monotonic() - start) - start_seconds(searches, each) * (len(done) + 1)
+        trained = models_that_fit(runs, left)
+        for name in [name for name in runs if name not in trained]:
+            print(f"no time is left for the final runs of {name}, some {runs[name]:.0f} s each", flush=True)
+        expected = [runs[name] for name in [*trained[:1], *trained]]  # the best one with the paper's setting too
         seeds = seeds_that_fit(sum(expected), left, num_seeds, os.cpu_count() or 1)
         if seeds < num_seeds:
             print(f"the time that is left allows {seeds} final runs of each model, not {num_seeds}", flush=True)
-        write_params(seeds)
+        write_params(seeds, [name for name in suited if name in trained or name not in done])
+        return trained
 
-    failed = fit_all(dataset, suited, params, write_seeds)
-    if len(failed) == len(suited):
+    failed = fit_all(dataset, suited, params, plan_final_runs)
+    if failed.keys() >= {*load_params(params).models}:
         raise ValueError(f"all models failed, the first with: {next(iter(failed.values()))}")
     best = report(failed, params)
     print(f"fitting took {time.monotonic() - start:.0f} s of {time_budget}")
     return best
 
 
-def run_seconds(folder: Path, model: str, dataset: str) -> float:
-    """Estimate the seconds of a final run from the best trial of the search.
+def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str, float]:
+    """Estimate the seconds of a final run of each model from the best trial of its search.
 
-    A trial that the budget ended says nothing of how many epochs a run takes: then the most are expected.
+    The model with the best trial comes first. A trial that the budget ended says nothing of how many epochs a run
+    takes: then the most are expected.
     """
     from pipelines.evaluation.results import Best, read_best
     from pipelines.project.records import command, read_csv
 
-    best = read_best(folder, model, dataset)
-    if not isinstance(best, Best):
-        return 0.0
-    trials = read_csv(folder / "trials.csv", command("tune", model, dataset))
-    (trial,) = trials.filter(trials["trial"] == best.trial).to_dicts()
-    epochs = MAX_EPOCHS if trial["reason"] else trial["epochs"]
-    return trial["seconds"] / trial["epochs"] * epochs
+    found = []
+    for model in models:
+        folder = paths.results(dataset, model)
+        best = read_best(folder, model, dataset)
+        if not isinstance(best, Best):  # it declined the data
+            found.append((math.inf, model, 0.0))
+            continue
+        trials = read_csv(folder / "trials.csv", command("tune", model, dataset))
+        (trial,) = trials.filter(trials["trial"] == best.trial).to_dicts()
+        epochs = MAX_EPOCHS if trial["reason"] else trial["epochs"]
+        found.append((METRICS[best.metric].score(best.valid), model, trial["seconds"] / trial["epochs"] * epochs))
+    return {model: seconds for _, model, seconds in sorted(found)}
 
 
 def params_text(
@@ -166,6 +181,7 @@ def params_text(
         "models": models,
         "training": {"loss": "cross_entropy", "metric": metric, "max_epochs": MAX_EPOCHS, "patience": 3},
         "tune": {
+            "recipes": ["paper", "ctr"],
             "sampler": "auto",
             **({} if tune.get("num_trials") else {"scheduler": "asha", "grace_epochs": MAX_EPOCHS // 3}),
             **{key: value for key, value in tune.items() if value is not None},

@@ -20,11 +20,12 @@ def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, 
 
 
 def fit_all(
-    dataset: str, models: list[str], params: Path, searched: Callable[[list[str], list[float]], None]
+    dataset: str, models: list[str], params: Path, searched: Callable[[list[str], list[float]], list[str]]
 ) -> dict[str, str]:
     """Search every model, then train each, and show how far each is.
 
-    `searched` is called with the models whose search ended well, and the seconds of each. Returns why models failed.
+    `searched` is called with the models whose search ended well, and the seconds of each, and returns those to train.
+    Returns why models failed.
     """
     from rich.console import Console
     from rich.live import Live
@@ -64,10 +65,10 @@ def fit_all(
             run_stage("tune", model, "is searched")
             seconds[model] = time.monotonic() - begun
         found = [model for model in models if model not in failed]
-        searched(found, [seconds[model] for model in found])
-        for model in found:
+        chosen = searched(found, [seconds[model] for model in found])
+        for model in chosen:
             run_stage("evaluate", model, "final runs")
-        if len(failed) < len(models):
+        if any(model not in failed for model in chosen):
             try:
                 stage("ensemble", params, environment, "--default", dataset=dataset)
             except ValueError as error:

@@ -3,7 +3,7 @@
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 START_SECONDS = 6  # of a stage, before it trains; until it is measured
 SEARCH_SHARE = 0.55  # of the budget but for the starts; all else has the rest
@@ -45,6 +45,20 @@ def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
     """
     fitting = [seeds for seeds in range(1, most + 1) if seconds * -(-seeds // at_once) <= left]
     return max(min(most, at_once), *fitting, 1)
+
+
+def models_that_fit(seconds: Mapping[str, float], left: float) -> list[str]:
+    """List the models, best first, whose final runs fit into the time that is left.
+
+    `seconds` has those of a run of each model, the best model first. It always runs, also with the paper's setting.
+    """
+    chosen: list[str] = []
+    for model, run in seconds.items():
+        cost = run if chosen else 2 * run
+        if cost <= max(0.0, left) or not chosen:
+            chosen.append(model)
+            left -= cost
+    return chosen
 
 
 def seconds_of(text: str) -> float:
