@@ -119,9 +119,9 @@ def fit(
     print(forecast(epoch, each, len(suited), left, seconds), flush=True)
 
     def plan_final_runs(done: list[str], searches: list[float]) -> list[str]:
-        """Write how many final runs of which models the time left allows, and return these models.
+        """Choose the models to train, and write how many final runs each has.
 
-        The searches took so many seconds.
+        The searches took so many seconds, and the time that is left decides.
         """
         scale = max(1.0, num_rows / (sample or num_rows))
         runs = {name: scale * seconds for name, seconds in runs_best_first(dataset, done, paths).items()}
@@ -145,7 +145,7 @@ def fit(
 
 
 def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str, float]:
-    """Estimate the seconds of a final run of each model from the best trial of its search.
+    """Estimate the seconds of a final run of each model from its best trial.
 
     The model with the best trial comes first. A trial that the budget ended says nothing of how many epochs a run
     takes: then the most are expected.

@@ -136,6 +136,8 @@ class TuneParams(Schema):
     num_searches: PositiveInt = omitted(1)  # with other seeds: how much the luck of a search moves the test metrics
     scheduler: Literal["none", "asha", "median"] = "none"  # stops trials that are worse than others: docs/search.md
     grace_epochs: PositiveInt | None = omitted(None)  # in which it stops no trial; null: a ninth of max_epochs
+    # a setting whose training would take more of time_budget_s, and more than twice as long as the paper's, is left out
+    trial_share: Fraction | None = omitted(0.25)
     trial_timeout_s: PositiveFloat | None = None  # a trial that takes longer fails
     max_failures: NonNegativeInt = 1  # restarts of a trial whose worker died
     deterministic: bool = False  # same trials also in parallel; each batch waits for its slowest trial

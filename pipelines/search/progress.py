@@ -10,6 +10,7 @@ from rich.table import Table
 
 from pipelines.project.metric import Metric
 from pipelines.project.settings import format_setting
+from pipelines.search.study_search import TOO_SLOW
 
 
 class TrialTable(Callback):
@@ -31,7 +32,7 @@ class TrialTable(Callback):
         self.num_trials, self.seconds_left = num_trials, seconds_left
         self.start, self.done_before = time.monotonic(), done
         self.running: dict[str, tuple[str, int, float | None]] = {}  # trial id: setting, epoch, best
-        self.reasons: dict[str, str] = {}  # trial id: why it failed
+        self.reasons: dict[str, tuple[str, str]] = {}  # trial id: failed or left out, and why
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, get_renderable=self.render, refresh_per_second=2)
 
@@ -51,12 +52,12 @@ class TrialTable(Callback):
     ) -> None:
         self.running[trial.trial_id] = (format_setting(trial.config), result["epoch"], result["best_score"])
         if reason := result.get("reason"):
-            self.reasons[trial.trial_id] = reason
+            self.reasons[trial.trial_id] = "left out" if result.get(TOO_SLOW) else "failed", reason
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         _, epochs, value = self.running.pop(trial.trial_id, ("", 0, None))
-        if reason := self.reasons.pop(trial.trial_id, None):
-            self.end_trial(f"failed, {format_setting(trial.config)}: {reason}")
+        if ended := self.reasons.pop(trial.trial_id, None):
+            self.end_trial(f"{ended[0]}, {format_setting(trial.config)}: {ended[1]}")
             return
         if value is not None:
             self.best = value if self.best is None else min(self.best, value)

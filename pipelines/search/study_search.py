@@ -28,6 +28,7 @@ from pipelines.search.spaces import num_settings, settings_left
 from search_spaces.shared import Space
 
 OF_SETTING = "of_setting"  # in a trial's result: it failed for its setting, wherever it runs
+TOO_SLOW = "too_slow"  # in a trial's result: the search has no time for its setting
 OTHER_CODE = "other_code"  # in a trial's result: the worker's code is not the search's
 MOST_DRAWS = 10  # of settings that were tried before, until one is looked for
 MOST_SETTINGS = 1000  # that are looked at then
@@ -37,8 +38,8 @@ class StudySearch(Searcher):
     """Ask a study for each trial's setting, and tell it the trial's epochs and end.
 
     A trial that a scheduler stopped is pruned at its last epoch, and not complete: Optuna's samplers must not mix the
-    two. `known` settings are never stopped. A failure that is not the setting's own is recorded with its
-    `surroundings`, in which it need not happen again.
+    two. One whose setting is too slow is pruned before its first. `known` settings are never stopped. A failure that is
+    not the setting's own is recorded with its `surroundings`, in which it need not happen again.
     """
 
     def __init__(self, study: Study, space: Space, known: Collection[Setting], surroundings: dict[str, Any]) -> None:
@@ -95,6 +96,9 @@ class StudySearch(Searcher):
         if OTHER_CODE in result:
             self.ended = f"{result.get('node_ip', 'a worker')}: {result[REASON]}"
             self.drop(trial)
+        elif TOO_SLOW in result:
+            trial.set_user_attr(REASON, result[REASON])
+            self.study.tell(trial, state=TrialState.PRUNED)
         elif error or REASON in result:
             trial.set_user_attr(REASON, result.get(REASON, "its worker died, or hung and was killed"))
             if not result.get(OF_SETTING):

@@ -14,15 +14,22 @@ from pipelines.project.cluster import last_line
 from pipelines.project.params import TuneParams
 from pipelines.project.settings import Setting
 from pipelines.search.journal import REASON
+from pipelines.search.pace import too_slow
 from pipelines.search.scheduling import METRIC
-from pipelines.search.study_search import OF_SETTING, OTHER_CODE
+from pipelines.search.study_search import OF_SETTING, OTHER_CODE, TOO_SLOW
 from pipelines.training.cell import Cell
 from pipelines.training.epochs import Epoch
 from pipelines.training.process import prepare_process
 
 
-def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TuneParams, running: str) -> None:
-    """Train one setting in a Ray worker, and report each epoch, or why training failed."""
+def run_trial(
+    drawn: dict[str, Any], cell: Cell, fixed: Setting, known: list[Setting], budget: TuneParams, running: str
+) -> None:
+    """Train one setting in a Ray worker, and report each epoch, or why training failed.
+
+    A setting that is too slow for the search's time is not trained, unless it is one of the `known` ones, of which the
+    first is the paper's.
+    """
     try:
         code.check_same(running)
     except ValueError as error:
@@ -43,6 +50,9 @@ def run_trial(drawn: dict[str, Any], cell: Cell, fixed: Setting, budget: TunePar
     if limit:
         hangs.start()
     try:
+        if drawn not in known and (slow := too_slow(cell, setting, {**fixed, **known[0]}, budget)):
+            tune.report({METRIC: math.inf, "epoch": last, REASON: slow, TOO_SLOW: True})
+            return
         cell.train(setting, trial_seed(cell, setting), report)
     except Exception as error:  # not raised again, as Tune would repeat the trial
         reason = f"{type(error).__name__}: {last_line(error)}"

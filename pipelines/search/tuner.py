@@ -122,7 +122,7 @@ def surroundings(budget: TuneParams) -> dict[str, Any]:
 
 def chosen(budget: TuneParams) -> dict[str, Any]:
     """Return the keys that decide about draws and stops, except defaults."""
-    keys = ("known", "sampler", "random_trials", "scheduler", "grace_epochs")
+    keys = ("known", "sampler", "random_trials", "scheduler", "grace_epochs", "trial_share")
     defaults = {key: TuneParams.model_fields[key].default for key in keys}
     return {f"tune.{key}": getattr(budget, key) for key in keys if getattr(budget, key) != defaults[key]}
 
@@ -189,7 +189,7 @@ def spend_budget(
         )
         resources = resources_per_run(budget.cpus_per_trial, budget.gpus_per_trial, there_is)
         running = code.digest(code.at_start())
-        trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, budget=budget, running=running)
+        trainable = tune.with_parameters(run_trial, cell=cell, fixed=fixed, known=known, budget=budget, running=running)
         algorithm: Any = searcher
         if budget.deterministic:
             at_once = max(1, int(there_is["CPU"] // budget.cpus_per_trial))

@@ -1,6 +1,7 @@
 """Let trials fail, hang or lose their worker, and ask for missing resources."""
 
 import contextlib
+import dataclasses
 import os
 import time
 
@@ -9,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from searches import best, cell_of, table
 
+from pipelines.project.metric import METRICS
 from pipelines.project.params import TuneParams, load_params
 from pipelines.search import journal as study_record
 from pipelines.search import tuner
@@ -111,6 +113,33 @@ def test_trials_that_fail_hang_or_die_have_failed_with_their_reasons_and_the_sea
     assert {reasons[number] for number in (1, 2, 3, 4)} == {died, late, memory, None}
     for trial in trials:
         assert trial.state is (TrialState.FAIL if reasons[trial.number] else TrialState.COMPLETE)
+
+
+def test_a_setting_that_is_too_slow_for_the_time_is_left_out_and_the_search_goes_on(project, capfd):
+    params = load_params(project.params)
+    fixed = {"training.batch_size": 16}
+    budget = TuneParams(num_trials=4, time_budget_s=1000, fixed=fixed, sampler="random")
+    params = params.model_copy(update={"tune": budget})
+
+    class Slow(Cell):
+        """Report hours for each epoch, but for the paper's setting."""
+
+        def train(self, setting, *others, **named):
+            model, epochs = super().train(setting, *others, **named)
+            hours = 0.0 if setting["training.l2"] == 1e-8 else 7200.0
+            return model, [dataclasses.replace(epoch, seconds=hours) for epoch in epochs]
+
+    study = tuner.search(Slow(**vars(cell_of(project, "lr"))), "synthetic", params, project.study("lr"))
+    first, *others = study_record.finished_trials(study)
+    assert first.state is TrialState.COMPLETE
+    assert [trial.state for trial in others] == [TrialState.PRUNED] * 3
+    table = study_record.trials_table([first, *others], METRICS["rmse"])
+    assert table["valid"].is_null().to_list() == [False, True, True, True]
+    assert table["epochs"].to_list()[1:] == [0, 0, 0]
+    reasons = table["reason"].to_list()
+    assert reasons[0] is None
+    assert all(reason.endswith("s, too long for tune.time_budget_s, 1000 s") for reason in reasons[1:])
+    assert capfd.readouterr().err.count(": left out, ") == 3
 
 
 @pytest.mark.fault("resources")

@@ -198,6 +198,17 @@ def test_a_missing_cell_names_the_stage_to_run(board, file, stage):
     assert not (board.root / "results" / "leaderboard.json").exists()
 
 
+def test_the_note_says_what_is_left_out_for_its_time(board):
+    fill(board)
+    tune = {"time_budget_s": 90, "trial_share": 0.2}
+    content = {"seed": 1, "datasets": ["frappe"], "models": ["fm"], "tune": tune}
+    (board.root / "params.yaml").write_text(json.dumps(content))
+    board.gather()
+    text = (board.root / "results" / "leaderboard.md").read_text()
+    left_out = "leaves out settings that would take more than 20 % of that, and twice as long as the paper's"
+    assert f"; a search ends after 90 seconds, and {left_out}." in text
+
+
 @pytest.mark.parametrize(("grace", "end"), [(None, ""), (9, ", none in its first 9 epochs")])
 def test_the_note_says_how_long_trials_were(board, grace, end):
     fill(board)
