@@ -52,14 +52,14 @@ def fit(
 
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name {name!r}: write letters, digits, _ and -")
-    chosen = list(MODELS if models is None else models)
+    chosen = None if models is None else list(models)
     parent = Path(folder).parent if folder else Path("runs")
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".rows-") as scratch:
         file = Path(scratch, "rows.parquet")
         table_of(rows).write_parquet(file)
         text = describe(file, name, label, described)
-        call = repr([text, file_digest(file), chosen, metric, num_seeds, sample])
+        call = repr([text, file_digest(file), chosen or MODELS, metric, num_seeds, sample])
         digits = hashlib.sha256(call.encode()).hexdigest()[:8]
         root = Path(folder) if folder else parent / f"{name}-{digits}"
         write_text(root / "datasets" / f"{name}.yaml", text)

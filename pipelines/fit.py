@@ -28,6 +28,8 @@ from pipelines.search.time_budget import (
 MODELS = ["lr", "ffm", "nfm", "ifm", "finalmlp", "catboost"]  # a family each: the best of it on the board of record
 if not find_spec("catboost"):
     MODELS.remove("catboost")
+EMBED_DIM = 16
+MOST_WEIGHTS = 50_000_000  # of ffm where it is not asked for: one set of embeddings for each field
 LEAST_SECONDS = 5  # of a search
 MAX_EPOCHS = 30  # of a run
 
@@ -35,7 +37,9 @@ MAX_EPOCHS = 30  # of a run
 def main(
     dataset: DatasetOption,
     time_budget: Annotated[str, typer.Option(help="For all models together: 90s, 10m or 2h.")] = "10m",
-    models: Annotated[str, typer.Option(help="Models, separated by commas; all: every model.")] = ",".join(MODELS),
+    models: Annotated[
+        str, typer.Option(help=f"Models, separated by commas; all: every model; without it {', '.join(MODELS)}.")
+    ] = "",
     metric: Annotated[str, typer.Option(help=f"{', '.join(METRICS)}: decides searches and ranks.")] = "auc",
     num_seeds: Annotated[int, typer.Option(help="Final runs of each model, if the time allows so many.")] = 3,
     num_trials: Annotated[int | None, typer.Option(help="Trials of each search, if the time allows so many.")] = None,
@@ -52,7 +56,7 @@ def main(
 
     chosen = list_models() if models == "all" else [name.strip() for name in models.split(",")]
     root = Path("runs") / dataset
-    best = fit(dataset, root, time_budget, chosen, metric, num_seeds, num_trials, sample)
+    best = fit(dataset, root, time_budget, chosen if models else None, metric, num_seeds, num_trials, sample)
     print("next:")
     print(f"  factorbench bundle --model {best} --dataset {dataset} --params {root}/params.yaml")
     print(f"  factorbench predict NEW_ROWS.csv --bundle {root}/bundles/{dataset}/{best} --out scores.csv")
@@ -62,7 +66,7 @@ def fit(
     dataset: str,
     root: Path,
     time_budget: str,
-    models: Sequence[str],
+    models: Sequence[str] | None,
     metric: str,
     num_seeds: int,
     num_trials: int | None,
@@ -70,7 +74,8 @@ def fit(
 ) -> str:
     """Search and train models, print what came out, and return the best one's name.
 
-    `root` is the folder of params.yaml, data and results. The data set is described in it or above.
+    `root` is the folder of params.yaml, data and results. The data set is described in it or above. Without `models`,
+    they are MODELS, as far as they suit the data.
     Raises ValueError for an unknown model or metric, a budget that is too small, and data that can't be prepared.
     """
     seconds, start = seconds_of(time_budget), time.monotonic()
@@ -83,17 +88,18 @@ def fit(
     from pipelines.project.paths import Paths
     from pipelines.training.cell import require_group
 
-    for name in models:
+    chosen = MODELS if models is None else models
+    for name in chosen:
         get_model(name)
     paths = Paths(root)
     described = get_dataset(dataset, root)
     require_group(described, known(metric))
     fields = described.fields
-    suited = [name for name in models if not why_declined(name, tuple(fields))]
+    suited = [name for name in chosen if not why_declined(name, tuple(fields))]
     starts = 2 * START_SECONDS * len(suited)
     each = max(0, seconds - starts) * SEARCH_SHARE / max(1, len(suited))
     if not suited:
-        raise ValueError(f"none of {', '.join(models)} suits {dataset}: {why_declined(models[0], tuple(fields))}")
+        raise ValueError(f"none of {', '.join(chosen)} suits {dataset}: {why_declined(chosen[0], tuple(fields))}")
     if each < LEAST_SECONDS:
         enough = math.ceil(starts + len(suited) * LEAST_SECONDS / SEARCH_SHARE)
         raise ValueError(
@@ -108,7 +114,11 @@ def fit(
     write_params(num_seeds)
     download(described, params)
     stage("prepare", params, dataset=dataset)
-    num_rows = load_schema(paths.processed(dataset))["num_rows"]["train"]
+    schema = load_schema(paths.processed(dataset))
+    num_rows, num_weights = schema["num_rows"]["train"], schema["num_features"] * len(fields) * EMBED_DIM
+    if models is None and "ffm" in suited and num_weights > MOST_WEIGHTS:
+        suited.remove("ffm")
+        print(f"ffm is left out, as it would have {num_weights:,} weights here", flush=True)
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
     fixed["training.batch_size"] = batch_size
     write_params(num_seeds)
@@ -173,7 +183,7 @@ def params_text(
     """Write params.yaml for these models."""
     from models.registry import hyperparameters
 
-    sizes = {"model.embed_dim": 16, "model.attention_dim": 16}
+    sizes = {"model.embed_dim": EMBED_DIM, "model.attention_dim": EMBED_DIM}
     known = {f"model.{key}" for name in models for key in hyperparameters(name)}
     content: dict[str, Any] = {
         "seed": 2019,
