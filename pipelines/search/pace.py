@@ -1,4 +1,4 @@
-"""Estimate how long a setting trains, so that a search leaves out what is too slow for its time."""
+"""Estimate how long a setting trains, to leave out what is too slow for a search."""
 
 from dataclasses import replace
 
