@@ -1,4 +1,4 @@
-"""Estimate how long a setting trains, to leave out what is too slow for a search."""
+"""Estimate how long a setting trains, to leave out what is too slow."""
 
 from dataclasses import replace
 
