@@ -17,6 +17,7 @@ import models
 ModelClass = TypeVar("ModelClass", bound=type[nn.Module])
 
 _REGISTRY: dict[str, type[nn.Module]] = {}
+NO_LISTS = "it can't be fitted to fields that hold lists"
 YEAR = re.compile(r"\b(?:19|20)\d\d\b")
 FOLDER, HERE = Path(models.__path__[0]), Path(__file__).stem
 
@@ -116,12 +117,16 @@ def hyperparameters(name: str) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "fields"}
 
 
-def why_declined(name: str, fields: Sequence[str]) -> str | None:
+def why_declined(name: str, fields: Sequence[str], lists: bool = False) -> str | None:
     """Return why a model can't be used on data with these fields, or None.
 
-    The reason comes from the model's static method `decline(fields)`.
+    `lists` says whether some of them hold lists, which only tables of weights know. Other reasons come from the model's
+    static method `decline(fields)`.
     """
-    decline = getattr(get_model(name), "decline", None)
+    model = get_model(name)
+    if lists and not is_by_gradient(model):
+        return NO_LISTS
+    decline = getattr(model, "decline", None)
     return decline(tuple(fields)) if decline else None
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,6 +16,7 @@ from pipelines.project.metric import METRICS, known
 from pipelines.project.records import yaml_text
 from pipelines.search.fit_models import fit_all, stage
 from pipelines.search.time_budget import (
+    LEAST_EPOCHS,
     SEARCH_SHARE,
     START_SECONDS,
     forecast,
@@ -81,6 +82,7 @@ def fit(
     seconds, start = seconds_of(time_budget), time.monotonic()
     from models.registry import get_model, why_declined
     from pipelines.data.catalog import get_dataset
+    from pipelines.data.own import OwnDataset
     from pipelines.data.rows import load_schema
     from pipelines.download import download
     from pipelines.project.files import write_text
@@ -95,11 +97,13 @@ def fit(
     described = get_dataset(dataset, root)
     require_group(described, known(metric))
     fields = described.fields
-    suited = [name for name in chosen if not why_declined(name, tuple(fields))]
+    lists = isinstance(described, OwnDataset) and any(field.kind == "list" for field in described.fields.values())
+    declined = {name: why for name in chosen if (why := why_declined(name, tuple(fields), lists))}
+    suited = [name for name in chosen if name not in declined]
     starts = 2 * START_SECONDS * len(suited)
     each = max(0, seconds - starts) * SEARCH_SHARE / max(1, len(suited))
     if not suited:
-        raise ValueError(f"none of {', '.join(chosen)} suits {dataset}: {why_declined(chosen[0], tuple(fields))}")
+        raise ValueError(f"none of {', '.join(chosen)} suits {dataset}: {declined[chosen[0]]}")
     if each < LEAST_SECONDS:
         enough = math.ceil(starts + len(suited) * LEAST_SECONDS / SEARCH_SHARE)
         raise ValueError(
@@ -107,6 +111,9 @@ def fit(
         )
     params, fixed = root / "params.yaml", {}
     tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
+
+    for name, why in declined.items():
+        print(f"{name} is left out: {why}", flush=True)
 
     def write_params(seeds: int, models: list[str] = suited) -> None:
         write_text(params, params_text(dataset, models, metric, seeds, tune, fixed))
@@ -134,12 +141,14 @@ def fit(
         The searches took so many seconds, and the time that is left decides.
         """
         scale = max(1.0, num_rows / (sample or num_rows))
-        runs = {name: scale * seconds for name, seconds in runs_best_first(dataset, done, paths).items()}
-        left = seconds - (time.monotonic() - start) - start_seconds(searches, each) * (len(done) + 1)
-        trained = models_that_fit(runs, left)
+        runs = runs_best_first(dataset, done, paths)
+        least = {name: scale * run.least for name, run in runs.items()}
+        left, starts = seconds - (time.monotonic() - start), start_seconds(searches, each)
+        trained = models_that_fit(least, left, starts)
         for name in [name for name in runs if name not in trained]:
-            print(f"no time is left for the final runs of {name}, some {runs[name]:.0f} s each", flush=True)
-        expected = [runs[name] for name in [*trained[:1], *trained]]  # the best one with the paper's setting too
+            print(f"no time is left for the final runs of {name}, {least[name]:.0f} s or more each", flush=True)
+        expected = [scale * runs[name].most for name in [*trained[:1], *trained]]  # the best one also as in its paper
+        left -= starts * len(expected)
         seeds = seeds_that_fit(sum(expected), left, num_seeds, os.cpu_count() or 1)
         if seeds < num_seeds:
             print(f"the time that is left allows {seeds} final runs of each model, not {num_seeds}", flush=True)
@@ -154,11 +163,17 @@ def fit(
     return best
 
 
-def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str, float]:
+class Seconds(NamedTuple):
+    """Hold the least and the most seconds that a final run is expected to take."""
+
+    least: float
+    most: float
+
+
+def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str, Seconds]:
     """Estimate the seconds of a final run of each model from its best trial.
 
-    The model with the best trial comes first. A trial that the budget ended says nothing of how many epochs a run
-    takes: then the most are expected.
+    The model with the best trial comes first. A trial that the budget ended says little of how many epochs a run takes.
     """
     from pipelines.evaluation.results import Best, read_best
     from pipelines.project.records import command, read_csv
@@ -168,12 +183,13 @@ def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str
         folder = paths.results(dataset, model)
         best = read_best(folder, model, dataset)
         if not isinstance(best, Best):  # it declined the data
-            found.append((math.inf, model, 0.0))
+            found.append((math.inf, model, Seconds(0.0, 0.0)))
             continue
         trials = read_csv(folder / "trials.csv", command("tune", model, dataset))
         (trial,) = trials.filter(trials["trial"] == best.trial).to_dicts()
-        epochs = MAX_EPOCHS if trial["reason"] else trial["epochs"]
-        found.append((METRICS[best.metric].score(best.valid), model, trial["seconds"] / trial["epochs"] * epochs))
+        epoch, epochs = trial["seconds"] / trial["epochs"], trial["epochs"]
+        least, most = (max(epochs, LEAST_EPOCHS), MAX_EPOCHS) if trial["reason"] else (epochs, epochs)
+        found.append((METRICS[best.metric].score(best.valid), model, Seconds(epoch * least, epoch * most)))
     return {model: seconds for _, model, seconds in sorted(found)}
 
 

@@ -37,7 +37,7 @@ def main(
     from pipelines.training.cell import load_cell
 
     cell, folder = load_cell(model, dataset, config, paths), paths.results(dataset, model)
-    if reason := why_declined(model, cell.schema["fields"]):
+    if reason := why_declined(model, cell.schema["fields"], bool(cell.train_rows.bags)):
         write_text(folder / "trials.csv", "")
         write_record(folder / "best.json", Declined(model=model, dataset=dataset, declined=reason))
         print(f"{model} declines {dataset}: {reason}")

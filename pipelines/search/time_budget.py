@@ -47,15 +47,16 @@ def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
     return max(min(most, at_once), *fitting, 1)
 
 
-def models_that_fit(seconds: Mapping[str, float], left: float) -> list[str]:
+def models_that_fit(seconds: Mapping[str, float], left: float, start: float) -> list[str]:
     """List the models, best first, whose final runs fit into the time that is left.
 
-    `seconds` has those of a run of each model, the best model first. It always runs, also with the paper's setting.
+    `seconds` has those of a run of each model, the best model first. It always runs, also with the paper's setting. A
+    stage takes `start` seconds before it trains.
     """
     chosen: list[str] = []
     for model, run in seconds.items():
-        cost = run if chosen else 2 * run
-        if cost <= max(0.0, left) or not chosen:
+        cost = (run + start) * (1 if chosen else 2)
+        if cost <= left or not chosen:
             chosen.append(model)
             left -= cost
     return chosen

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from models.registry import NO_LISTS
 from pipelines.data.rows import Rows
 from pipelines.project.params import TrainingParams
 from pipelines.training.epochs import Epoch
@@ -66,4 +67,4 @@ class Boosting:
 def refuse_lists(model: nn.Module, rows: Rows) -> None:
     """Raise ValueError for fields that hold lists, which only tables of weights know."""
     if rows.bags:
-        raise ValueError(f"{type(model).__module__}: it can't be fitted to fields that hold lists")
+        raise ValueError(f"{type(model).__module__}: {NO_LISTS}")

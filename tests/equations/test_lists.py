@@ -102,6 +102,7 @@ def test_lists_train_alike_with_and_without_kernels(optimizer):
 @pytest.mark.parametrize("name", sorted({*MODELS} - {*BY_GRADIENT}))
 def test_a_model_without_gradients_refuses_lists(name):
     rows = Rows(ids(20), torch.ones(20), bags=BAGS)
+    assert registry.why_declined(name, FIELDS, lists=True) == "it can't be fitted to fields that hold lists"
     with pytest.raises(ValueError, match="can't be fitted to fields that hold lists"):
         train(registry.create(name, FIELD_DIMS, {}, FIELDS), rows, rows, TrainingParams())
 
