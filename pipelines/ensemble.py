@@ -137,7 +137,7 @@ def train_default(config: Params, paths: Paths, dataset: str, models: list[str],
     Each seed is tested once.
     """
     from pipelines.evaluation import final_runs
-    from pipelines.search.tuner import fixed_setting
+    from pipelines.search.spaces import fixed_setting
     from pipelines.training.cell import load_cell
     from search_spaces.shared import paper_setting
 

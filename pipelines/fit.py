@@ -4,10 +4,10 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
@@ -16,19 +16,19 @@ from pipelines.project.metric import METRICS, known
 from pipelines.project.records import yaml_text
 from pipelines.search.fit_models import fit_all, stage
 from pipelines.search.time_budget import (
-    LEAST_EPOCHS,
     SEARCH_SHARE,
     START_SECONDS,
+    Plan,
+    Run,
     forecast,
-    models_that_fit,
+    plan,
+    run_like,
     seconds_of,
-    seeds_that_fit,
     start_seconds,
 )
 
-MODELS = ["lr", "ffm", "nfm", "ifm", "finalmlp", "catboost"]  # a family each: the best of it on the board of record
-if not find_spec("catboost"):
-    MODELS.remove("catboost")
+TREES = ["catboost"] if find_spec("catboost") else []  # a package of its own
+MODELS = ["lr", "ffm", "nfm", "ifm", "finalmlp", *TREES]  # a family each: the best of it on the board of record
 EMBED_DIM = 16
 MOST_WEIGHTS = 50_000_000  # of ffm where it is not asked for: one set of embeddings for each field
 LEAST_SECONDS = 5  # of a search
@@ -88,6 +88,7 @@ def fit(
     from pipelines.project.files import write_text
     from pipelines.project.params import load_params
     from pipelines.project.paths import Paths
+    from pipelines.search.pace import epoch_of_fm
     from pipelines.training.cell import require_group
 
     chosen = MODELS if models is None else models
@@ -122,38 +123,36 @@ def fit(
     download(described, params)
     stage("prepare", params, dataset=dataset)
     schema = load_schema(paths.processed(dataset))
-    num_rows, num_weights = schema["num_rows"]["train"], schema["num_features"] * len(fields) * EMBED_DIM
-    if models is None and "ffm" in suited and num_weights > MOST_WEIGHTS:
+    num_rows = schema["num_rows"]["train"]
+    if models is None and "ffm" in suited and is_heavy(schema):
         suited.remove("ffm")
-        print(f"ffm is left out, as it would have {num_weights:,} weights here", flush=True)
+        print("ffm is left out: it would have too many weights", flush=True)
     batch_size = next(size for size in (128, 256, 512, 1024, 2048, 4096) if size >= num_rows / 100 or size == 4096)
     fixed["training.batch_size"] = batch_size
     write_params(num_seeds)
     if sample and sample < num_rows:
         print(f"searches train on {sample:,} of {num_rows:,} rows, drawn; the final runs train on all", flush=True)
-    epoch = epoch_seconds(dataset, params, paths)
+    epoch = epoch_of_fm(dataset, params, paths)
     left = seconds - (time.monotonic() - start) - starts - len(suited) * each
     print(forecast(epoch, each, len(suited), left, seconds), flush=True)
 
-    def plan_final_runs(done: list[str], searches: list[float]) -> list[str]:
-        """Choose the models to train, and write how many final runs each has.
-
-        The searches took so many seconds, and the time that is left decides.
-        """
+    def plan_final_runs(done: list[str], searches: list[float]) -> Plan:
+        """Write which models have how many final runs. The searches took so many seconds."""
         scale = max(1.0, num_rows / (sample or num_rows))
-        runs = runs_best_first(dataset, done, paths)
-        least = {name: scale * run.least for name, run in runs.items()}
-        left, starts = seconds - (time.monotonic() - start), start_seconds(searches, each)
-        trained = models_that_fit(least, left, starts)
-        for name in [name for name in runs if name not in trained]:
-            print(f"no time is left for the final runs of {name}, {least[name]:.0f} s or more each", flush=True)
-        expected = [scale * runs[name].most for name in [*trained[:1], *trained]]  # the best one also as in its paper
-        left -= starts * len(expected)
-        seeds = seeds_that_fit(sum(expected), left, num_seeds, os.cpu_count() or 1)
-        if seeds < num_seeds:
-            print(f"the time that is left allows {seeds} final runs of each model, not {num_seeds}", flush=True)
-        write_params(seeds, [name for name in suited if name in trained or name not in done])
-        return trained
+        runs = {
+            name: Run(scale * run.least, scale * run.most)
+            for name, run in runs_best_first(dataset, done, paths).items()
+        }
+        left = seconds - (time.monotonic() - start)
+        found = plan(runs, left, start_seconds(searches, each), num_seeds, os.cpu_count() or 1)
+        for name in [name for name in runs if name not in found.models]:
+            print(f"no time is left for the final runs of {name}, {runs[name].least:.0f} s or more each", flush=True)
+        if found.num_seeds < num_seeds:
+            print(
+                f"the time that is left allows {found.num_seeds} final runs of each model, not {num_seeds}", flush=True
+            )
+        write_params(found.num_seeds, [name for name in suited if name in found.models or name not in done])
+        return found
 
     failed = fit_all(dataset, suited, params, plan_final_runs)
     if failed.keys() >= {*load_params(params).models}:
@@ -163,18 +162,13 @@ def fit(
     return best
 
 
-class Seconds(NamedTuple):
-    """Hold the least and the most seconds that a final run is expected to take."""
-
-    least: float
-    most: float
+def is_heavy(schema: Mapping[str, Any]) -> bool:
+    """Tell whether ffm would have more than MOST_WEIGHTS weights on prepared data."""
+    return schema["num_features"] * len(schema["fields"]) * EMBED_DIM > MOST_WEIGHTS
 
 
-def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str, Seconds]:
-    """Estimate the seconds of a final run of each model from its best trial.
-
-    The model with the best trial comes first. A trial that the budget ended says little of how many epochs a run takes.
-    """
+def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str, Run]:
+    """Estimate a final run of each model; the model with the best trial comes first."""
     from pipelines.evaluation.results import Best, read_best
     from pipelines.project.records import command, read_csv
 
@@ -183,14 +177,12 @@ def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str
         folder = paths.results(dataset, model)
         best = read_best(folder, model, dataset)
         if not isinstance(best, Best):  # it declined the data
-            found.append((math.inf, model, Seconds(0.0, 0.0)))
+            found.append((math.inf, model, Run(0.0, 0.0)))
             continue
         trials = read_csv(folder / "trials.csv", command("tune", model, dataset))
         (trial,) = trials.filter(trials["trial"] == best.trial).to_dicts()
-        epoch, epochs = trial["seconds"] / trial["epochs"], trial["epochs"]
-        least, most = (max(epochs, LEAST_EPOCHS), MAX_EPOCHS) if trial["reason"] else (epochs, epochs)
-        found.append((METRICS[best.metric].score(best.valid), model, Seconds(epoch * least, epoch * most)))
-    return {model: seconds for _, model, seconds in sorted(found)}
+        found.append((METRICS[best.metric].score(best.valid), model, run_like(trial, MAX_EPOCHS)))
+    return {model: run for _, model, run in sorted(found)}
 
 
 def params_text(
@@ -218,27 +210,6 @@ def params_text(
         "evaluate": {"num_seeds": num_seeds, "keep": True},
     }
     return "# Written by `factorbench fit`.\n" + yaml_text(content)
-
-
-def epoch_seconds(dataset: str, params: Path, paths: Any) -> float:
-    """Time one epoch of fm on one thread."""
-    import torch
-
-    from pipelines.project.params import load_params
-    from pipelines.search.tuner import fixed_setting
-    from pipelines.training.cell import load_cell
-    from pipelines.training.process import prepare_process
-
-    threads = torch.get_num_threads()
-    prepare_process(1)
-    config = load_params(params)
-    try:
-        (epoch,) = load_cell("fm", dataset, config, paths).train(
-            {**fixed_setting("fm", config), "training.max_epochs": 1}, seed=0
-        )[1]
-    finally:
-        torch.set_num_threads(threads)  # for a notebook, in which this runs
-    return epoch.seconds
 
 
 def report(failed: dict[str, str], params: Path) -> str:

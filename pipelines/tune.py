@@ -32,7 +32,7 @@ def main(
     """
     config, paths = load_params(params), Paths(params.parent)
     from models.registry import why_declined
-    from pipelines.search import tuner
+    from pipelines.search import spaces, tuner
     from pipelines.search.journal import best_of, counted_trials, reasons_of_surroundings, trials_table
     from pipelines.training.cell import load_cell
 
@@ -50,7 +50,7 @@ def main(
             for number in range(config.tune.num_searches)
         ]
         code.check()
-    metric, fixed = METRICS[config.training.metric], tuner.fixed_setting(model, config)
+    metric, fixed = METRICS[config.training.metric], spaces.fixed_setting(model, config)
     study, trials = studies[0], counted_trials(studies[0], config.tune)
     trial, score = best_of(trials)
     others = []

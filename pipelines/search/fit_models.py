@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pipelines.search.time_budget import Plan
+
 
 def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, *flags: str, **options: str) -> str:
     """Run a stage with options, and return its last line. Raises ValueError with the stage's error."""
@@ -20,11 +22,11 @@ def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, 
 
 
 def fit_all(
-    dataset: str, models: list[str], params: Path, searched: Callable[[list[str], list[float]], list[str]]
+    dataset: str, models: list[str], params: Path, searched: Callable[[list[str], list[float]], Plan]
 ) -> dict[str, str]:
     """Search every model, then train each, and show how far each is.
 
-    `searched` is called with the models whose search ended well, and the seconds of each, and returns those to train.
+    `searched` is called with the models whose search ended well, and the seconds of each, and plans their final runs.
     Returns why models failed.
     """
     from rich.console import Console
@@ -65,12 +67,12 @@ def fit_all(
             run_stage("tune", model, "is searched")
             seconds[model] = time.monotonic() - begun
         found = [model for model in models if model not in failed]
-        chosen = searched(found, [seconds[model] for model in found])
-        for model in chosen:
+        plan = searched(found, [seconds[model] for model in found])
+        for model in plan.models:
             run_stage("evaluate", model, "final runs")
-        if any(model not in failed for model in chosen):
+        if any(model not in failed for model in plan.models):
             try:
-                stage("ensemble", params, environment, "--default", dataset=dataset)
+                stage("ensemble", params, environment, *(["--default"] if plan.paper else []), dataset=dataset)
             except ValueError as error:
                 console.print(f"no ensemble: {error}", highlight=False, soft_wrap=True)
     return failed

@@ -1,11 +1,17 @@
-"""Estimate how long a setting trains, to leave out what is too slow."""
+"""Measure how long a setting trains, to leave out what is too slow."""
 
 from dataclasses import replace
+from pathlib import Path
+
+import torch
 
 from models.registry import get_model, is_by_gradient
-from pipelines.project.params import TuneParams
+from pipelines.project.params import TuneParams, load_params
+from pipelines.project.paths import Paths
 from pipelines.project.settings import Setting, resolve
-from pipelines.training.cell import Cell
+from pipelines.search.spaces import fixed_setting
+from pipelines.training.cell import Cell, load_cell
+from pipelines.training.process import prepare_process
 
 STEPS, EPOCHS = 2, 2  # of an estimate; in the first epoch, a process does what it does once
 LEAST_STEPS = 10  # of an epoch whose time is estimated
@@ -39,3 +45,16 @@ def most_seconds(cell: Cell, setting: Setting) -> float:
     short = {"training.max_epochs": EPOCHS, "training.metric": "rmse"}  # which any rows have
     *_, last = few.train({**setting, **short}, seed=0)[1]
     return last.seconds * len(cell.train_rows) / drawn * training.max_epochs
+
+
+def epoch_of_fm(dataset: str, params: Path, paths: Paths) -> float:
+    """Time one epoch of fm on one thread, in seconds."""
+    threads = torch.get_num_threads()
+    prepare_process(1)
+    config = load_params(params)
+    try:
+        setting = {**fixed_setting("fm", config), "training.max_epochs": 1}
+        (epoch,) = load_cell("fm", dataset, config, paths).train(setting, seed=0)[1]
+    finally:
+        torch.set_num_threads(threads)  # for a notebook, in which this runs
+    return epoch.seconds

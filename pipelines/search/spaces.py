@@ -1,5 +1,6 @@
-"""Check a space before a search, and list the settings of a finite space."""
+"""Check a space before a search, and list what is fixed and what is left."""
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,10 @@ import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models import registry
-from pipelines.project.settings import Setting, resolve
+from pipelines.project.params import Params
+from pipelines.project.settings import RECIPE, Setting, resolve
 from pipelines.training.cell import Cell
+from search_spaces import shared
 from search_spaces.shared import Space, file_of
 
 OF_ANY_LOSS = ("auc", "logloss", "pr_auc", "group_auc")  # metrics that decide between models of different losses
@@ -81,3 +84,25 @@ def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
         steps = (step * distribution.step + distribution.low for step in range(num_steps + 1))
         return [min(value, distribution.high) for value in steps]
     return None
+
+
+def fixed_setting(model: str, params: Params) -> dict[str, Any]:
+    """Pick the part of tune.fixed that a model has, and the only recipe.
+
+    Raises ValueError for a key that is in no search space.
+    """
+    known = known_keys()
+    for key in params.tune.fixed:
+        if key not in known:
+            raise ValueError(f"tune.fixed: {key!r} is in no search space; known: {', '.join(sorted(known))}")
+    fixed = {key: value for key, value in params.tune.fixed.items() if key in shared.get_space(model)}
+    return {**fixed, RECIPE: "ctr"} if params.tune.recipes == ["ctr"] else fixed
+
+
+def known_keys() -> set[str]:
+    """Collect the keys of all search spaces. A wrong file stops only the search of its own model."""
+    keys: set[str] = set()
+    for name in registry.list_models():
+        with contextlib.suppress(Exception):
+            keys |= shared.get_space(name).keys()
+    return keys

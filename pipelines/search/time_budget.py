@@ -4,11 +4,42 @@ import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 START_SECONDS = 6  # of a stage, before it trains; until it is measured
 SEARCH_SHARE = 0.55  # of the budget but for the starts; all else has the rest
 LEAST_EPOCHS = 10  # that a final run is expected to take
+LEAST_MODELS = 3  # that are trained in any case, so that there is something to compare
 UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+class Run(NamedTuple):
+    """Hold the least and the most seconds that a final run is expected to take."""
+
+    least: float
+    most: float
+
+
+class Plan(NamedTuple):
+    """Hold the models to train, and how many final runs each has.
+
+    `paper` says whether the best model is also trained with the paper's setting.
+    """
+
+    models: list[str]
+    paper: bool
+    num_seeds: int
+
+
+def run_like(trial: Mapping[str, Any], most_epochs: int) -> Run:
+    """Estimate a final run from a row of trials.csv.
+
+    A trial that the time budget ended says little of how many epochs a run takes.
+    """
+    epoch, epochs = trial["seconds"] / trial["epochs"], trial["epochs"]
+    if trial["reason"]:
+        return Run(epoch * max(epochs, LEAST_EPOCHS), epoch * most_epochs)
+    return Run(epoch * epochs, epoch * epochs)
 
 
 def forecast(epoch: float, search: float, num_models: int, left: float, seconds: float) -> str:
@@ -47,19 +78,22 @@ def seeds_that_fit(seconds: float, left: float, most: int, at_once: int) -> int:
     return max(min(most, at_once), *fitting, 1)
 
 
-def models_that_fit(seconds: Mapping[str, float], left: float, start: float) -> list[str]:
-    """List the models, best first, whose final runs fit into the time that is left.
+def plan(runs: Mapping[str, Run], left: float, start: float, most_seeds: int, at_once: int) -> Plan:
+    """Choose which final runs fit into the time that is left.
 
-    `seconds` has those of a run of each model, the best model first. It always runs, also with the paper's setting. A
-    stage takes `start` seconds before it trains.
+    `runs` has a run of each model, the best model first. The first three always run; the others, and the best one with
+    the paper's setting, where there is time. A stage takes `start` seconds before it trains.
     """
-    chosen: list[str] = []
-    for model, run in seconds.items():
-        cost = (run + start) * (1 if chosen else 2)
-        if cost <= left or not chosen:
-            chosen.append(model)
-            left -= cost
-    return chosen
+    models: list[str] = []
+    total = left
+    for model, run in runs.items():
+        if len(models) < LEAST_MODELS or run.least + start <= left:
+            models.append(model)
+            left -= run.least + start
+    again = [model for model in models[:1] if runs[model].least + start <= left]
+    trained = [*again, *models]
+    seconds = sum(runs[model].most for model in trained)
+    return Plan(models, bool(again), seeds_that_fit(seconds, total - start * len(trained), most_seeds, at_once))
 
 
 def seconds_of(text: str) -> float:

@@ -24,7 +24,6 @@ from ray import tune
 from ray.tune import TuneError
 from ray.tune.search import ConcurrencyLimiter
 
-from models import registry
 from pipelines.project import code
 from pipelines.project.cluster import cluster, resources_per_run
 from pipelines.project.files import locked
@@ -51,7 +50,7 @@ from pipelines.search.progress import TrialTable
 from pipelines.search.recipes import distinct, with_recipes
 from pipelines.search.sampling import make_sampler
 from pipelines.search.scheduling import METRIC, TimeBudget, scheduler
-from pipelines.search.spaces import check_space, num_settings
+from pipelines.search.spaces import check_space, fixed_setting, num_settings
 from pipelines.search.study_search import StudySearch
 from pipelines.search.trial import run_trial
 from pipelines.training.behaviour import behaviour_of
@@ -133,28 +132,6 @@ def enqueue_first(study: Study, space: Space, *first: Setting) -> list[dict[str,
     for setting in known:
         study.enqueue_trial(setting, skip_if_exists=True)
     return known
-
-
-def fixed_setting(model: str, params: Params) -> dict[str, Any]:
-    """Pick the part of tune.fixed that a model has, and the only recipe.
-
-    Raises ValueError for a key that is in no search space.
-    """
-    known = known_keys()
-    for key in params.tune.fixed:
-        if key not in known:
-            raise ValueError(f"tune.fixed: {key!r} is in no search space; known: {', '.join(sorted(known))}")
-    fixed = {key: value for key, value in params.tune.fixed.items() if key in shared.get_space(model)}
-    return {**fixed, RECIPE: "ctr"} if params.tune.recipes == ["ctr"] else fixed
-
-
-def known_keys() -> set[str]:
-    """Collect the keys of all search spaces. A wrong file stops only the search of its own model."""
-    keys: set[str] = set()
-    for name in registry.list_models():
-        with contextlib.suppress(Exception):
-            keys |= shared.get_space(name).keys()
-    return keys
 
 
 def sampler_after(drawn: int, cell: Cell, budget: TuneParams) -> BaseSampler:

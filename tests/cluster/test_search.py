@@ -154,10 +154,11 @@ def test_other_params_are_another_study_and_the_first_one_is_kept(searched_proje
 
 
 @pytest.mark.filterwarnings("error:The reported value is ignored")  # a trial that starts again reports again
-@pytest.mark.parametrize("scheduler", ["asha", "median"])
-def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searched_project, scheduler):
+@pytest.mark.parametrize(("scheduler", "grace"), [("asha", 1), ("median", 4)])
+def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searched_project, scheduler, grace):
+    fixed = {"model.embed_dim": 4, "training.batch_size": 256}
     searched_project.set(
-        tune={"scheduler": scheduler, "num_trials": 12, "fixed": {"model.embed_dim": 4, "training.batch_size": 256}},
+        tune={"scheduler": scheduler, "grace_epochs": grace, "num_trials": 12, "fixed": fixed},
         training={"max_epochs": 9, "patience": 9},
     )
     searched_project.tune("fm")
@@ -167,6 +168,7 @@ def test_what_a_scheduler_stops_counts_as_pruned_and_can_not_be_the_best(searche
     epochs = {row["state"]: (row["least"], row["most"]) for row in by_state.rows(named=True)}
     assert set(epochs) == {"complete", "pruned"}
     assert epochs["complete"] == (9, 9)
+    assert epochs["pruned"][0] >= grace
     assert epochs["pruned"][1] < 9
     assert found["valid_rmse"] == rows.filter(pl.col("state") == "complete")["valid"].min()
     pruned = [trial for trial in max(studies(searched_project, "fm").values(), key=len) if trial.state.name == "PRUNED"]

@@ -1,14 +1,17 @@
+import contextlib
 import json
+from pathlib import Path
 
 import pytest
 
 from models import registry
-from pipelines.fit import MODELS, params_text, runs_best_first
+from pipelines.fit import MODELS, is_heavy, params_text, runs_best_first
 from pipelines.project.params import EvaluateParams, Params, TuneParams
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
 from pipelines.project.records import parse_yaml
-from pipelines.search.time_budget import START_SECONDS, forecast, models_that_fit, seeds_that_fit, start_seconds
+from pipelines.search import fit_models
+from pipelines.search.time_budget import START_SECONDS, Plan, Run, forecast, plan, seeds_that_fit, start_seconds
 
 
 def test_the_forecast_says_what_searches_and_final_runs_have():
@@ -31,12 +34,57 @@ def test_as_many_final_runs_as_the_time_allows(left, most, at_once, seeds):
     assert seeds_that_fit(10, left, most, at_once) == seeds
 
 
+RUNS = {"ffm": Run(10, 10), "nfm": Run(5, 50), "slow": Run(40, 40), "ifm": Run(6, 6), "lr": Run(2, 2)}
+
+
 @pytest.mark.parametrize(
-    ("left", "models"),
-    [(70, ["ffm", "slow", "lr"]), (69, ["ffm", "slow"]), (65, ["ffm", "lr"]), (25, ["ffm"]), (-5, ["ffm"])],
+    ("left", "models", "paper", "num_seeds"),
+    [
+        (248, ["ffm", "nfm", "slow", "ifm", "lr"], True, 2),
+        (247, ["ffm", "nfm", "slow", "ifm", "lr"], True, 1),
+        (85, ["ffm", "nfm", "slow", "ifm", "lr"], True, 1),
+        (84, ["ffm", "nfm", "slow", "ifm", "lr"], False, 1),
+        (72, ["ffm", "nfm", "slow", "ifm"], False, 1),
+        (65, ["ffm", "nfm", "slow", "lr"], False, 1),
+        (-9, ["ffm", "nfm", "slow"], False, 1),
+    ],
 )
-def test_the_models_that_the_time_allows_are_the_best_ones_that_fit(left, models):
-    assert models_that_fit({"ffm": 10.0, "slow": 40.0, "lr": 2.0}, left, start=2.0) == models
+def test_the_best_models_are_trained_and_the_others_where_there_is_time(left, models, paper, num_seeds):
+    assert plan(RUNS, left, start=2, most_seeds=2, at_once=1) == Plan(models, paper, num_seeds)
+
+
+def test_without_a_model_nothing_is_planned():
+    assert plan({}, 100, start=2, most_seeds=2, at_once=1) == Plan([], False, 2)
+
+
+@pytest.mark.parametrize(("paper", "flags"), [(True, ["--default"]), (False, [])])
+def test_what_is_planned_is_trained(monkeypatch, paper, flags):
+    done = []
+
+    def stage(name, params, environment, *flags, dataset, model=None):
+        done.append((name, model, list(flags)))
+        if model == "lr":
+            raise ValueError("it has a reason")
+        return f"{model} on clicks: good"
+
+    monkeypatch.setattr(fit_models, "stage", stage)
+    monkeypatch.setattr("pipelines.project.cluster.environment_of_cluster", lambda: contextlib.nullcontext({}))
+    asked = []
+
+    def searched(models, seconds):
+        asked.append((models, len(seconds)))
+        return Plan(["nfm"], paper, 1)
+
+    failed = fit_models.fit_all("clicks", ["lr", "fm", "nfm"], Path("params.yaml"), searched)
+    assert failed == {"lr": "it has a reason"}
+    assert asked == [(["fm", "nfm"], 2)]
+    trained = [("evaluate", "nfm", []), ("ensemble", None, flags)]
+    assert done == [*(("tune", model, []) for model in ("lr", "fm", "nfm")), *trained]
+
+
+@pytest.mark.parametrize(("num_features", "heavy"), [(1_041_666, False), (1_041_667, True)])
+def test_three_fields_of_a_million_features_are_the_most_for_ffm(num_features, heavy):
+    assert is_heavy({"num_features": num_features, "fields": ["user", "item", "tag"]}) is heavy
 
 
 @pytest.mark.parametrize(

@@ -206,7 +206,7 @@ def test_the_note_says_what_is_left_out_for_its_time(board):
     board.gather()
     text = (board.root / "results" / "leaderboard.md").read_text()
     left_out = "leaves out settings that would take more than 20 % of that, and twice as long as the paper's"
-    assert f"; a search ends after 90 seconds, and {left_out}" in text
+    assert f"; a search ends after 90 seconds, and {left_out}." in text
 
 
 @pytest.mark.parametrize(("grace", "end"), [(None, ""), (9, ", none in its first 9 epochs")])

@@ -7,7 +7,9 @@ import pytest
 from searches import cell_of
 
 from pipelines.project.params import TuneParams
-from pipelines.search import pace
+from pipelines.search import pace, trial
+from pipelines.search.journal import REASON
+from pipelines.search.study_search import TOO_SLOW
 from pipelines.training.cell import Cell
 from pipelines.training.epochs import Epoch
 
@@ -65,3 +67,17 @@ def test_what_takes_too_much_of_the_time_is_left_out(cell, monkeypatch, paper, s
     reason = pace.too_slow(replace(cell, model=model), SLOW, PAPER, TuneParams(**{**BUDGET, **budget}))
     expected = f"training might take {seconds:.0f} s, too long for tune.time_budget_s, 100 s"
     assert reason == (expected if left_out else "")
+
+
+@pytest.mark.parametrize(("known", "trained"), [([PAPER, SLOW], True), ([PAPER], False)])
+def test_a_known_setting_is_trained_however_slow(cell, monkeypatch, known, trained):
+    told, told_of, settings = [], [], []
+    monkeypatch.setattr(trial, "too_slow", lambda cell, setting, paper, budget: told_of.append(paper) or "why")
+    monkeypatch.setattr(trial.tune, "report", told.append)
+    monkeypatch.setattr(trial.code, "check_same", lambda running: None)
+    monkeypatch.setattr(trial, "prepare_process", lambda cpus: None)
+    monkeypatch.setattr(Timed, "train", lambda self, setting, seed, report: settings.append(setting))
+    trial.run_trial(SLOW, cell, {"model.embed_dim": 4}, known, TuneParams(**BUDGET), "")
+    assert (settings == [{"model.embed_dim": 4, **SLOW}]) is trained
+    assert told_of == ([] if trained else [{"model.embed_dim": 4, **PAPER}])
+    assert [(report[REASON], report[TOO_SLOW]) for report in told] == ([] if trained else [("why", True)])

@@ -106,7 +106,7 @@ def test_all_trials_having_failed_is_an_error_with_a_reason_when_run_again(proje
 
 def made_failed_study(project, model):
     """Make a study as `search` does, with one failed trial."""
-    cell, fixed = cell_of(project, model), tuner.fixed_setting(model, load_params(project.params))
+    cell, fixed = cell_of(project, model), spaces.fixed_setting(model, load_params(project.params))
     space = {key: value for key, value in shared.get_space(model).items() if key not in fixed}
     project.study(model).mkdir(parents=True)
     storage = study_record.open_journal(project.study(model) / "journal.log")
@@ -153,8 +153,8 @@ def test_a_fixed_key_of_a_model_that_is_not_compared_is_left_out(project, no_clu
     fixed = {"model.embed_dim": 4, "model.attention_dim": 16, "training.batch_size": 256}
     project.set(models=["lr", "fm"], tune={"fixed": fixed})
     params = load_params(project.params)
-    assert tuner.fixed_setting("lr", params) == {"training.batch_size": 256}
-    assert tuner.fixed_setting("fm", params) == {"model.embed_dim": 4, "training.batch_size": 256}
+    assert spaces.fixed_setting("lr", params) == {"training.batch_size": 256}
+    assert spaces.fixed_setting("fm", params) == {"model.embed_dim": 4, "training.batch_size": 256}
 
 
 def test_fixing_a_whole_space_is_an_error(project, no_cluster):
