@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 
 from models.registry import about, list_models
+from pipelines.fit import MODELS
 from pipelines.reporting.pages import up_to_date
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+BOARDS = [ROOT / folder / "results" / "leaderboard.md" for folder in (".", "paper", "splits", "board")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -38,3 +40,16 @@ def test_each_model_has_a_family():
     assert families == {
         "baseline", "trees", "linear", "factorization machine", "attention", "interaction-aware", "deep", "crosses",
     }, "give the class `family = …`, one of these"  # fmt: skip
+
+
+def test_the_pages_bundle_a_model_that_a_fit_without_models_trains():
+    bundled = [
+        model for page in PAGES for model in re.findall(r"factorbench bundle --model (\w+)", page.read_text("utf-8"))
+    ]
+    assert bundled
+    assert {*bundled} <= {*MODELS}
+
+
+@pytest.mark.parametrize("board", BOARDS, ids=lambda board: str(board.relative_to(ROOT)))
+def test_no_committed_leaderboard_lacks_cells_or_ensembles(board):
+    assert not re.findall(r"^.* failed: .*|^Not run yet: .*", board.read_text("utf-8"), re.MULTILINE)
