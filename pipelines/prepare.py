@@ -28,6 +28,8 @@ def main(dataset: DatasetOption, params: ParamsOption = Path("params.yaml")) -> 
     pairs = card.known_pairs
     for name, found in (("positives", pairs.positives), ("negatives", pairs.negatives)):
         print(f"{found.known:,} of {found.rows:,} test {name} have the {pairs.pair} of a training positive")
+    if card.counting:
+        print(card.counting)
 
 
 if __name__ == "__main__":

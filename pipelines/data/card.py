@@ -1,9 +1,10 @@
-"""Describe a data set's card: where its files come from, its sizes, and which pairs the test split knows."""
+"""Describe a data set's card: where its files come from, its sizes, and what its split gives away."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
@@ -11,9 +12,12 @@ from pipelines.data.catalog import Dataset
 from pipelines.data.own import OwnDataset
 from pipelines.data.sources import Source
 from pipelines.project.files import file_digest
+from pipelines.project.metric import METRICS
 from pipelines.project.paths import Paths
+from pipelines.project.predicted import Predicted
 from pipelines.project.records import ABSENT, Record, read_record
 
+PIECE = 262_144  # rows that are counted together
 SOURCES = "sources.json"  # beside the raw files
 
 
@@ -85,8 +89,20 @@ class Card(Record):
     num_rows: dict[str, int]
     num_positives: dict[str, int]
     known_pairs: KnownPairs
+    auc_of_counting: float | None = ABSENT  # of a data set whose negatives replace a field
     raw_files: list[RawFile]
     planted: Planted | None = ABSENT  # of a generated log
+
+    @property
+    def counting(self) -> str:
+        """Say what counting tells; nothing of a data set whose negatives replace no field."""
+        if self.auc_of_counting is None:
+            return ""
+        replaced = self.known_pairs.fields[-1]
+        return (
+            f"ranked by the share of negatives among training rows that differ only in the {replaced}, test rows have "
+            f"AUC {self.auc_of_counting:.4f}; 0.5 would give nothing away"
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -135,13 +151,16 @@ def card_of(
         split = "released"
     elif isinstance(dataset, OwnDataset):
         split = dataset.split.by
+    files_of_rows = [folder / f"{part}.parquet" for part in ("train", "test")]
+    others = [field for field in dataset.fields if field != dataset.replace]
     return Card(
         dataset=dataset.name,
         split=split,
         field_dims=dict(zip(schema["fields"], schema["field_dims"], strict=True)),
         num_rows=schema["num_rows"],
         num_positives=schema["num_positives"],
-        known_pairs=known_pairs(dataset.pair, folder / "train.parquet", folder / "test.parquet"),
+        known_pairs=known_pairs(dataset.pair, *files_of_rows),
+        auc_of_counting=auc_of_counting(others, *files_of_rows) if dataset.replace else None,
         raw_files=[described(file) for file in files],
         planted=planted,
     )
@@ -155,3 +174,26 @@ def known_pairs(fields: Sequence[str], train: Path, test: Path) -> KnownPairs:
     found, all_rows = (dict(table.iter_rows()) for table in counts)
     positives, negatives = (Known(known=found.get(label, 0), rows=all_rows[label]) for label in (1, -1))
     return KnownPairs(fields=list(fields), positives=positives, negatives=negatives)
+
+
+def auc_of_counting(fields: Sequence[str], train: Path, test: Path) -> float:
+    """Rank test rows by the share of negatives among training rows with the same features.
+
+    `fields` are all but the one that negatives replace, so no score knows it. If a positive and its negatives are in
+    different parts, those in train say what is left: after both negatives, the positive. Returns the AUC on the test
+    rows, 0.5 where counting tells nothing.
+    """
+    context = pl.struct(fields).hash().alias("context")
+    asked = pl.scan_parquet(test).select("label", context).collect()
+    contexts, place = np.unique(asked["context"].to_numpy(), return_inverse=True)
+    negatives, rows = np.zeros((2, len(contexts)))  # of each context, in train
+    num_rows = pl.scan_parquet(train).select(pl.len()).collect().item()
+    for start in range(0, num_rows, PIECE):
+        some = pl.scan_parquet(train).slice(start, PIECE).select("label", context).collect()
+        at = np.searchsorted(contexts, some["context"].to_numpy()).clip(max=len(contexts) - 1)
+        found = contexts[at] == some["context"].to_numpy()
+        rows += np.bincount(at[found], minlength=len(contexts))
+        negatives += np.bincount(at[found & (some["label"].to_numpy() < 0)], minlength=len(contexts))
+    prior = negatives.sum() / max(1, rows.sum())
+    share = ((negatives + prior) / (rows + 1)).round(6)[place]  # equal shares may differ in their last digits
+    return METRICS["auc"].value(Predicted(share, share, asked["label"].to_numpy()))

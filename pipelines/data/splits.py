@@ -83,6 +83,10 @@ def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: di
     if shares.split == "new_pairs":
         pairs = group_rows(pairs_of_log(ids, dataset, negatives))
         rows = split_groups(pairs, shares.train, shares.valid, rng)
+    elif shares.split == "lines":
+        line = np.repeat(np.arange(num_lines), shares.num_negatives)
+        lines = split_rows(num_lines, shares.train, shares.valid, rng)
+        rows = {name: with_negatives(at, line, num_lines + len(line)) for name, at in lines.items()}
     else:
         rows = split_rows(num_lines + negatives.size, shares.train, shares.valid, rng)
     note_repeats(dataset, ids, {name: part[part < num_lines] for name, part in rows.items()})

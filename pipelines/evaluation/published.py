@@ -31,11 +31,11 @@ def of_others(dataset: str) -> list[dict[str, Any]]:
 
 
 def published(entry: Dataset | OwnDataset, card: Card | None) -> dict[str, dict[str, Figure]]:
-    """Return the best published figures of a data set by metric and model; none for a split into new pairs.
+    """Return the best published figures of a data set by metric and model; none for another split than theirs.
 
     The model "" is the best of all. AUC and logloss are those of one run.
     """
-    if card and card.split == "new_pairs":
+    if card and card.split in ("lines", "new_pairs"):
         return {}
     found = {"rmse": {model: Figure(value, model, PAPER) for model, value in entry.published_rmse.items()}}
     rows = of_others(entry.name)

@@ -46,9 +46,9 @@ class PrepareParams(Schema):
     num_negatives: PositiveInt = 2
     train: Fraction = 0.7
     valid: Fraction = 0.2
-    # of a log's rows, negatives included; new_pairs: rows with the same features of the fields `given` and `replace`,
-    # such as user and item, are all on one side
-    split: Literal["random", "new_pairs"] = "random"
+    # of a log's rows, negatives included; lines: of its lines, with their negatives; new_pairs: rows with the same
+    # features of the fields `given` and `replace`, such as user and item, are all on one side
+    split: Literal["random", "lines", "new_pairs"] = "random"
 
     @model_validator(mode="after")
     def leave_test_rows(self) -> "PrepareParams":

@@ -50,12 +50,13 @@ def write_cell(folder, seeds, *, behaviour="", metric="rmse", num_params=1, inte
     write_record(folder / "metrics.json", summary)
 
 
-def write_card(folder, split):
+def write_card(folder, split, auc_of_counting=None):
     """Write the card of a data set with a file that is not released."""
     pairs = KnownPairs(fields=["user", "item"], positives=Known(known=7, rows=8), negatives=Known(known=0, rows=9))
     files = [RawFile(name="a.csv", sha256="0", source="a.zip", released=False, difference="it is shorter")]
     sizes = {"field_dims": {}, "num_rows": {}, "num_positives": {}}
-    card = Card(dataset=folder.name, split=split, known_pairs=pairs, raw_files=files, **sizes)
+    about = {"known_pairs": pairs, "auc_of_counting": auc_of_counting, "raw_files": files}
+    card = Card(dataset=folder.name, split=split, **about, **sizes)
     write_record(folder / "card.json", card)
 
 

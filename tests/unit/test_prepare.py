@@ -157,13 +157,30 @@ def test_new_pairs_are_on_one_side_only(project):
     assert pairs["new_pairs"]["rows"] == pairs["random"]["rows"]  # the same lines and negatives
 
 
-def test_a_released_split_is_not_split_again(project, run_program):
-    (project / "params.yaml").write_text(PARAMS + "prepare: {split: new_pairs}\n")
+def test_the_negatives_of_a_line_are_in_its_part_so_that_counting_tells_nothing(project):
+    frappe_log(project, 300)
+    counting = {}
+    for split in ("random", "lines"):
+        (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
+        schema, frames = run_prepare(project, "frappe"), read_processed(project, "frappe")
+        assert schema["num_rows"] == {"train": 630, "valid": 180, "test": 90, "total": 900}
+        counting[split] = read_card(Paths(project), "frappe").auc_of_counting
+    assert counting["random"] > 0.6
+    assert counting["lines"] == 0.5
+    for frame in (frames[name] for name in SPLITS):
+        context = [name for name in frame.columns if name not in ("label", "item")]
+        counts = frame.group_by(context).agg((pl.col("label") == 1).sum(), negatives=(pl.col("label") == -1).sum())
+        assert (counts["negatives"] == 2 * counts["label"]).all()
+
+
+@pytest.mark.parametrize("split", ["new_pairs", "lines"])
+def test_a_released_split_is_not_split_again(project, run_program, split):
+    (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
     write_libfm(project, ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"])
     code, stdout, stderr = run_program("movielens-nfm")
     assert (code, stdout) == (1, "")
     assert stderr == (
-        "error: data set 'movielens-nfm' comes with its split: prepare.split must be random, not new_pairs\n"
+        f"error: data set 'movielens-nfm' comes with its split: prepare.split must be random, not {split}\n"
     )
 
 
@@ -293,6 +310,8 @@ def test_the_program_prints_the_sizes_and_how_many_test_rows_have_a_known_pair(p
         f"movielens-nfm: 3 train, 3 valid and 5 test rows of 9 features in {folder}",
         "0 of 3 test positives have the user, movie and tag of a training positive",
         "1 of 2 test negatives have the user, movie and tag of a training positive",
+        "ranked by the share of negatives among training rows that differ only in the tag, test rows have AUC 0.6667; "
+        "0.5 would give nothing away",
     ]
 
 
@@ -307,7 +326,23 @@ def frappe_log(project, num_lines):
     return folder / "frappe.csv"
 
 
-@pytest.mark.parametrize("split", ["random", "new_pairs"])
+def auc_of_counting(train, test, replaced):
+    """Compare each test positive with each test negative by their negatives in train."""
+    context = [name for name in train.columns if name not in ("label", replaced)]
+    labels = {key: [] for key in test.select(context).rows()}
+    for label, *key in train.select("label", *context).rows():
+        labels.get(tuple(key), []).append(label)
+    known = [label for found in labels.values() for label in found]
+    prior = known.count(-1) / max(1, len(known))
+    scores = {1: [], -1: []}
+    for label, *key in test.select("label", *context).rows():
+        rows = labels[tuple(key)]
+        scores[label].append(round((rows.count(-1) + prior) / (len(rows) + 1), 6))
+    wins = [(high > low) + (high == low) / 2 for high in scores[1] for low in scores[-1]]
+    return sum(wins) / len(wins)
+
+
+@pytest.mark.parametrize("split", ["random", "lines", "new_pairs"])
 def test_the_card_counts_the_pairs_that_a_test_row_shares_with_a_training_positive(project, split):
     file = frappe_log(project, 90)
     (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
@@ -321,7 +356,9 @@ def test_the_card_counts_the_pairs_that_a_test_row_shares_with_a_training_positi
     assert pairs.fields == ["user", "item"]
     assert (pairs.positives.known, pairs.positives.rows) == (sum(shared[1]), len(shared[1]))
     assert (pairs.negatives.known, pairs.negatives.rows) == (0, len(shared[-1]))
-    assert (pairs.positives.share > 0) == (split == "random")
+    assert pairs.positives.share > 0 or split != "random"
+    assert pairs.positives.share == 0 or split != "new_pairs"
+    assert card.auc_of_counting == pytest.approx(auc_of_counting(frames["train"], frames["test"], "item"))
     assert card.split == split
     assert card.field_dims == dict(zip(schema["fields"], schema["field_dims"], strict=True))
     assert (card.num_rows, card.num_positives) == (schema["num_rows"], schema["num_positives"])
@@ -402,7 +439,7 @@ def test_a_log_without_repeats_has_no_note(project, capsys):
     assert notes(capsys) == []
 
 
-@pytest.mark.parametrize("split", ["random", "new_pairs"])
+@pytest.mark.parametrize("split", ["random", "lines", "new_pairs"])
 def test_a_user_without_enough_unused_items_is_left_out_with_a_note(project, capsys, split):
     (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
     others = [f"u{n},i{n % 39},a,b,c,d,e" for n in range(300)]
@@ -414,7 +451,7 @@ def test_a_user_without_enough_unused_items_is_left_out_with_a_note(project, cap
     (busy,) = frames["vocabulary"].filter(pl.col("raw_value") == "busy")["feature_id"]
     assert not any((frames[name]["user"] == busy).any() for name in SPLITS)
     pairs = [set(frames[name].select("user", "item").rows()) for name in SPLITS]
-    assert split == "random" or len(set.union(*pairs)) == sum(map(len, pairs))
+    assert split != "new_pairs" or len(set.union(*pairs)) == sum(map(len, pairs))
     (note,) = notes(capsys)
     assert note == (
         "note: data set 'synthetic': 39 of 339 lines are left out, the first for this: no item left for a negative "
