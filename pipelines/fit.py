@@ -1,5 +1,7 @@
 """Find the best model for a data set within a time budget."""
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -11,10 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines import ensemble, evaluate, prepare, tune
 from pipelines.project.cli import DatasetOption, run
 from pipelines.project.metric import METRICS, known
 from pipelines.project.records import yaml_text
-from pipelines.search.fit_models import fit_all, stage
+from pipelines.search.fit_models import fit_all
 from pipelines.search.time_budget import (
     SEARCH_SHARE,
     START_SECONDS,
@@ -111,17 +114,18 @@ def fit(
             f"a time budget of {time_budget} is too little for {len(suited)} models: give {enough}s or more"
         )
     params, fixed = root / "params.yaml", {}
-    tune = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
+    limits = {"num_trials": num_trials, "time_budget_s": round(each, 1), "max_rows": sample}
 
     for name, why in declined.items():
         print(f"{name} is left out: {why}", flush=True)
 
     def write_params(seeds: int, models: list[str] = suited) -> None:
-        write_text(params, params_text(dataset, models, metric, seeds, tune, fixed))
+        write_text(params, params_text(dataset, models, metric, seeds, limits, fixed))
 
     write_params(num_seeds)
     download(described, params)
-    stage("prepare", params, dataset=dataset)
+    with contextlib.redirect_stdout(io.StringIO()):
+        prepare.main(dataset, params)
     schema = load_schema(paths.processed(dataset))
     num_rows = schema["num_rows"]["train"]
     if models is None and "ffm" in suited and is_heavy(schema):
@@ -154,7 +158,8 @@ def fit(
         write_params(found.num_seeds, [name for name in suited if name in found.models or name not in done])
         return found
 
-    failed = fit_all(dataset, suited, params, plan_final_runs)
+    stages = {"tune": tune.main, "evaluate": evaluate.main, "ensemble": ensemble.main}
+    failed = fit_all(dataset, suited, params, stages, plan_final_runs)
     if failed.keys() >= {*load_params(params).models}:
         raise ValueError(f"all models failed, the first with: {next(iter(failed.values()))}")
     best = report(failed, params)
@@ -186,7 +191,7 @@ def runs_best_first(dataset: str, models: Sequence[str], paths: Any) -> dict[str
 
 
 def params_text(
-    dataset: str, models: list[str], metric: str, num_seeds: int, tune: dict[str, Any], fixed: dict[str, Any]
+    dataset: str, models: list[str], metric: str, num_seeds: int, limits: dict[str, Any], fixed: dict[str, Any]
 ) -> str:
     """Write params.yaml for these models."""
     from models.registry import hyperparameters
@@ -201,8 +206,8 @@ def params_text(
         "tune": {
             "recipes": ["paper", "ctr"],
             "sampler": "auto",
-            **({} if tune.get("num_trials") else {"scheduler": "asha", "grace_epochs": MAX_EPOCHS // 3}),
-            **{key: value for key, value in tune.items() if value is not None},
+            **({} if limits.get("num_trials") else {"scheduler": "asha", "grace_epochs": MAX_EPOCHS // 3}),
+            **{key: value for key, value in limits.items() if value is not None},
             "fixed": {
                 key: value for key, value in (sizes | fixed).items() if key in known or key.startswith("training")
             },

@@ -24,6 +24,7 @@ ParamsOption = Annotated[Path, typer.Option("--params", help="Path of params.yam
 DatasetOption = Annotated[
     str, typer.Option(help="Name of a data set. `python -m pipelines.download --list` shows all names.")
 ]
+OF_INPUT_OR_MACHINE = (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError)
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory")  # in torch's RuntimeErrors
 ModelOption = Annotated[str, typer.Option(help="Name of a model: the name of its file in models/.")]
 
@@ -55,7 +56,7 @@ def run_any(commands: Mapping[str, Callable[..., Any]]) -> None:
         app.command(name or None)(checked(command))
     try:
         app()
-    except (ValueError, OSError, FloatingPointError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         line = describe(error)
         if line is None or os.environ.get("FACTORBENCH_TRACEBACK"):
             raise
@@ -111,6 +112,8 @@ def checked(command: Callable[..., Any]) -> Callable[..., Any]:
 def describe(error: Exception) -> str | None:
     """Describe an error of input or machine in a line; None for another error."""
     text = str(error)
+    if not isinstance(error, OF_INPUT_OR_MACHINE):
+        return None
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and OUT_OF_MEMORY.search(text)):
         wanted = re.search(r"allocate ([\d.]+ \w+)", text)
         return f"out of memory{f' for {wanted[1]}' if wanted else ''}: lower training.batch_size or the model's sizes"

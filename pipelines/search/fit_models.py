@@ -1,41 +1,64 @@
-"""Run the stages of several models, each in a process of its own."""
+"""Run the stages of several models, one after the other, in one Ray cluster."""
 
-import os
-import subprocess
+import contextlib
+import io
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from pipelines.project.cli import describe, with_params
 from pipelines.search.time_budget import Plan
 
+Stages = Mapping[str, Callable[..., None]]  # by name; each takes `params`, `dataset` and options of its own
 
-def stage(name: str, params: Path, environment: Mapping[str, str] = os.environ, *flags: str, **options: str) -> str:
-    """Run a stage with options, and return its last line. Raises ValueError with the stage's error."""
-    command = [sys.executable, "-m", f"pipelines.{name}", "--params", str(params), *flags]
-    command += [word for key, value in options.items() for word in (f"--{key}", value)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"{name} ended with code {done.returncode}"]
-        raise ValueError(lines[-1].removeprefix("error: "))
-    return (done.stdout.strip().splitlines() or [""])[-1]
+
+class Lines(io.TextIOBase):
+    """Hand each line that is written to a function."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self.show = show
+
+    def write(self, text: str) -> int:
+        for line in filter(None, map(str.strip, text.splitlines())):
+            self.show(line)
+        return len(text)
+
+
+def run_stage(stage: Callable[..., None], params: Path, show: Callable[[str], None], **options: Any) -> str:
+    """Run a stage, and return the last line that it prints. `show` gets those of its progress.
+
+    Raises ValueError with the stage's error, whatever it is: other models can go on.
+    """
+    printed = [""]
+    with contextlib.redirect_stdout(Lines(printed.append)), contextlib.redirect_stderr(Lines(show)):
+        try:
+            stage(params=params, **options)
+        except Exception as error:
+            from pipelines.project.cluster import last_line
+
+            reason = describe(error) or last_line(error)
+            raise ValueError(with_params(" ".join(reason.split()), ["--params", str(params)])) from error
+    return printed[-1]
 
 
 def fit_all(
-    dataset: str, models: list[str], params: Path, searched: Callable[[list[str], list[float]], Plan]
+    dataset: str, models: list[str], params: Path, stages: Stages, searched: Callable[[list[str], list[float]], Plan]
 ) -> dict[str, str]:
     """Search every model, then train each, and show how far each is.
 
-    `searched` is called with the models whose search ended well, and the seconds of each, and plans their final runs.
-    Returns why models failed.
+    `stages` has tune, evaluate and ensemble. `searched` is called with the models whose search ended well, and the
+    seconds of each, and plans their final runs. Returns why models failed.
     """
     from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
-    from pipelines.project.cluster import environment_of_cluster
+    from pipelines.project.cluster import cluster
 
-    state, start, console = dict.fromkeys(models, "waits"), time.monotonic(), Console(stderr=True)
+    state, start = dict.fromkeys(models, "waits"), time.monotonic()
+    console = Console(file=sys.stderr)  # while a stage runs, sys.stderr is another
 
     def table() -> Table:
         shown = Table("model", "", title=f"{dataset}: {time.monotonic() - start:.0f} s", title_justify="left")
@@ -44,17 +67,20 @@ def fit_all(
         return shown
 
     failed: dict[str, str] = {}
-    with (
-        environment_of_cluster() as environment,
-        Live(get_renderable=table, console=console, refresh_per_second=2),
-    ):
+    with cluster(), Live(get_renderable=table, console=console, refresh_per_second=2):
 
-        def run_stage(name: str, model: str, doing: str) -> None:
-            start = f"{state[model]}; " if name == "evaluate" else ""
-            state[model] = start + doing
+        def run(name: str, model: str, doing: str) -> None:
+            before = f"{state[model]}; " if name == "evaluate" else ""
+            state[model] = before + doing
+
+            def show(line: str) -> None:
+                of, _, rest = line.partition(": ")
+                if name == "tune" and of == f"{model} on {dataset}":
+                    state[model] = f"{doing}: {rest.partition(': ')[0]}"
+
             try:
-                found = stage(name, params, environment, dataset=dataset, model=model).partition(": ")[2]
-                state[model] = start + found
+                found = run_stage(stages[name], params, show, dataset=dataset, model=model).partition(": ")[2]
+                state[model] = before + found
             except ValueError as error:
                 failed[model] = str(error)
                 state[model] = f"failed: {error}"
@@ -64,15 +90,15 @@ def fit_all(
         seconds = {}
         for model in models:
             begun = time.monotonic()
-            run_stage("tune", model, "is searched")
+            run("tune", model, "is searched")
             seconds[model] = time.monotonic() - begun
         found = [model for model in models if model not in failed]
         plan = searched(found, [seconds[model] for model in found])
         for model in plan.models:
-            run_stage("evaluate", model, "final runs")
+            run("evaluate", model, "final runs")
         if any(model not in failed for model in plan.models):
             try:
-                stage("ensemble", params, environment, *(["--default"] if plan.paper else []), dataset=dataset)
+                run_stage(stages["ensemble"], params, lambda line: None, dataset=dataset, default=plan.paper)
             except ValueError as error:
                 console.print(f"no ensemble: {error}", highlight=False, soft_wrap=True)
     return failed

@@ -1,8 +1,10 @@
 import contextlib
 import json
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from models import registry
 from pipelines.fit import MODELS, is_heavy, params_text, runs_best_first
@@ -57,29 +59,55 @@ def test_without_a_model_nothing_is_planned():
     assert plan({}, 100, start=2, most_seeds=2, at_once=1) == Plan([], False, 2)
 
 
-@pytest.mark.parametrize(("paper", "flags"), [(True, ["--default"]), (False, [])])
-def test_what_is_planned_is_trained(monkeypatch, paper, flags):
+@pytest.mark.parametrize("paper", [True, False])
+def test_what_is_planned_is_trained(monkeypatch, capsys, paper):
     done = []
 
-    def stage(name, params, environment, *flags, dataset, model=None):
-        done.append((name, model, list(flags)))
+    def tune(params, dataset, model):
+        done.append(("tune", model))
         if model == "lr":
-            raise ValueError("it has a reason")
-        return f"{model} on clicks: good"
+            raise ValueError("it has a reason; then run `python -m pipelines.prepare --dataset clicks`")
+        print(f"a line\n{model} on clicks: good")
 
-    monkeypatch.setattr(fit_models, "stage", stage)
-    monkeypatch.setattr("pipelines.project.cluster.environment_of_cluster", lambda: contextlib.nullcontext({}))
+    def evaluate(params, dataset, model):
+        done.append(("evaluate", model))
+        print("noise of a stage", file=sys.stderr)
+        if model == "fm":
+            raise ZeroDivisionError("a line\nthe last line")
+        print(f"{model} on clicks: tested")
+
+    def ensemble(params, dataset, default):
+        done.append(("ensemble", default))
+
+    monkeypatch.setattr("pipelines.project.cluster.cluster", contextlib.nullcontext)
     asked = []
 
     def searched(models, seconds):
         asked.append((models, len(seconds)))
-        return Plan(["nfm"], paper, 1)
+        return Plan(["nfm", "fm"], paper, 1)
 
-    failed = fit_models.fit_all("clicks", ["lr", "fm", "nfm"], Path("params.yaml"), searched)
-    assert failed == {"lr": "it has a reason"}
+    stages = {"tune": tune, "evaluate": evaluate, "ensemble": ensemble}
+    failed = fit_models.fit_all("clicks", ["lr", "fm", "nfm"], Path("my/params.yaml"), stages, searched)
+    reason = "it has a reason; then run `python -m pipelines.prepare --params my/params.yaml --dataset clicks`"
+    assert failed == {"lr": reason, "fm": "the last line"}
     assert asked == [(["fm", "nfm"], 2)]
-    trained = [("evaluate", "nfm", []), ("ensemble", None, flags)]
-    assert done == [*(("tune", model, []) for model in ("lr", "fm", "nfm")), *trained]
+    searches = [("tune", model) for model in ("lr", "fm", "nfm")]
+    assert done == [*searches, ("evaluate", "nfm"), ("evaluate", "fm"), ("ensemble", paper)]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[:3] == [f"lr: failed: {reason}", "nfm: good; tested", "fm: failed: the last line"]
+    assert "noise" not in err
+
+
+def test_what_a_search_shows_is_handed_on():
+    shown = []
+
+    def stage(params):
+        Console(stderr=True).print("fm on clicks: 2 of 30 trials, best 0.9, about 7 s left: 3 epochs", soft_wrap=True)
+        print("fm on clicks: best valid auc 0.9")
+
+    assert fit_models.run_stage(stage, Path("params.yaml"), shown.append) == "fm on clicks: best valid auc 0.9"
+    assert shown == ["fm on clicks: 2 of 30 trials, best 0.9, about 7 s left: 3 epochs"]
 
 
 @pytest.mark.parametrize(("num_features", "heavy"), [(1_041_666, False), (1_041_667, True)])
