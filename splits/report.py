@@ -72,12 +72,13 @@ def row(
     return cells
 
 
-def known(paths: Paths, dataset: str) -> tuple[str, str]:
-    """Return the shares of test positives and test negatives whose pair is known."""
+def known(paths: Paths, dataset: str) -> list[str]:
+    """Return what a split gives away: the shares of known positives and negatives, and the AUC of counting."""
     card = read_card(paths, dataset)
-    shares = (card.known_pairs.positives.share, card.known_pairs.negatives.share) if card else ()
-    first, second = (f"{100 * share:.1f} %" for share in shares) if shares else ("–", "–")
-    return first, second
+    if card is None:
+        return ["–", "–", "–"]
+    shares = [f"{100 * each.share:.1f} %" for each in (card.known_pairs.positives, card.known_pairs.negatives)]
+    return [*shares, "–" if card.auc_of_counting is None else f"{card.auc_of_counting:.4f}"]
 
 
 def order(before: dict[str, Any], after: dict[str, Any], models: list[str]) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ def test_models_are_shown_beside_their_ranks_on_both_splits(top):
     assert "| ifm | 1 | 0.3000 ± 0.0002 | 0.7000 ± 0.0002 | 2 | 0.6500 ± 0.0002 | 0.3500 ± 0.0002 |" in text
     assert "| fm | 2 | 0.4000 ± 0.0002 | 0.6000 ± 0.0002 | 1 | 0.6000 ± 0.0002 | 0.4000 ± 0.0002 |" in text
     assert "Not run yet on both splits: nfm." in text
-    assert "| random | – | – |" in text
+    assert "| random | – | – | – |" in text
 
 
 def test_pairs_that_differ_keep_their_order_are_reversed_or_no_longer_differ(top):
@@ -71,8 +71,9 @@ def test_the_shares_of_known_pairs_are_from_the_cards(top):
     for folder, known in ((top, 6), (top / "splits", 0)):
         pairs = KnownPairs(fields=["user"], positives=Known(known=known, rows=8), negatives=Known(known=0, rows=9))
         sizes = {"field_dims": {}, "num_rows": {}, "num_positives": {}}
-        card = Card(dataset="frappe", split="random", **sizes, known_pairs=pairs, raw_files=[])
+        about = {"known_pairs": pairs, "auc_of_counting": 0.75 if known else None, "raw_files": []}
+        card = Card(dataset="frappe", split="random", **sizes, **about)
         write_record(folder / "results" / "frappe" / "card.json", card)
     text = lines(top)
-    assert "| random | 75.0 % | 0.0 % |" in text
-    assert "| new pairs | 0.0 % | 0.0 % |" in text
+    assert "| random | 75.0 % | 0.0 % | 0.7500 |" in text
+    assert "| new pairs | 0.0 % | 0.0 % | – |" in text
