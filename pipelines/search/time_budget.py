@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-START_SECONDS = 6  # of a stage, before it trains; until it is measured
+START_SECONDS = 4  # of a stage, before it trains; until it is measured
 SEARCH_SHARE = 0.55  # of the budget but for the starts; all else has the rest
 LEAST_EPOCHS = 10  # that a final run is expected to take
 LEAST_MODELS = 3  # that are trained in any case, so that there is something to compare
