@@ -95,13 +95,13 @@ class Card(Record):
 
     @property
     def counting(self) -> str:
-        """Say what counting tells; nothing of a data set whose negatives replace no field."""
+        """Write a sentence on what counting tells; none where negatives replace no field."""
         if self.auc_of_counting is None:
             return ""
         replaced = self.known_pairs.fields[-1]
         return (
-            f"ranked by the share of negatives among training rows that differ only in the {replaced}, test rows have "
-            f"AUC {self.auc_of_counting:.4f}; 0.5 would give nothing away"
+            f"Ranked by the share of negatives among training rows that differ only in the {replaced}, test rows have "
+            f"AUC {self.auc_of_counting:.4f}; 0.5 would give nothing away."
         )
 
     @property

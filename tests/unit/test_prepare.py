@@ -310,8 +310,8 @@ def test_the_program_prints_the_sizes_and_how_many_test_rows_have_a_known_pair(p
         f"movielens-nfm: 3 train, 3 valid and 5 test rows of 9 features in {folder}",
         "0 of 3 test positives have the user, movie and tag of a training positive",
         "1 of 2 test negatives have the user, movie and tag of a training positive",
-        "ranked by the share of negatives among training rows that differ only in the tag, test rows have AUC 0.6667; "
-        "0.5 would give nothing away",
+        "Ranked by the share of negatives among training rows that differ only in the tag, test rows have AUC 0.6667; "
+        "0.5 would give nothing away.",
     ]
 
 
