@@ -1,7 +1,5 @@
 """Find the best model for a data set within a time budget."""
 
-import contextlib
-import io
 import json
 import math
 import os
@@ -13,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipelines import ensemble, evaluate, prepare, tune
+from pipelines import ensemble, evaluate, tune
 from pipelines.project.cli import DatasetOption, run
 from pipelines.project.metric import METRICS, known
 from pipelines.project.records import yaml_text
@@ -86,7 +84,7 @@ def fit(
     from models.registry import get_model, why_declined
     from pipelines.data.catalog import get_dataset
     from pipelines.data.own import OwnDataset
-    from pipelines.data.rows import load_schema
+    from pipelines.data.prepared import prepare
     from pipelines.download import download
     from pipelines.project.files import write_text
     from pipelines.project.params import load_params
@@ -124,9 +122,7 @@ def fit(
 
     write_params(num_seeds)
     download(described, params)
-    with contextlib.redirect_stdout(io.StringIO()):
-        prepare.main(dataset, params)
-    schema = load_schema(paths.processed(dataset))
+    schema = prepare(described, load_params(params), paths)
     num_rows = schema["num_rows"]["train"]
     if models is None and "ffm" in suited and is_heavy(schema):
         suited.remove("ffm")

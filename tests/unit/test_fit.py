@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.live import Live
 
 from models import registry
 from pipelines.fit import MODELS, is_heavy, params_text, runs_best_first
@@ -65,6 +66,8 @@ def test_what_is_planned_is_trained(monkeypatch, capsys, paper):
 
     def tune(params, dataset, model):
         done.append(("tune", model))
+        print(f"{model} on clicks: 2 of 9 trials, best 0.9, about 7 s left: 3 epochs, a setting", file=sys.stderr)
+        shown.append([*tables[0]().columns[1].cells])
         if model == "lr":
             raise ValueError("it has a reason; then run `python -m pipelines.prepare --dataset clicks`")
         print(f"a line\n{model} on clicks: good")
@@ -79,6 +82,13 @@ def test_what_is_planned_is_trained(monkeypatch, capsys, paper):
     def ensemble(params, dataset, default):
         done.append(("ensemble", default))
 
+    tables, shown, show_live = [], [], Live.__init__
+
+    def live(self, get_renderable, **options):
+        tables.append(get_renderable)
+        show_live(self, get_renderable=get_renderable, **options)
+
+    monkeypatch.setattr(Live, "__init__", live)
     monkeypatch.setattr("pipelines.project.cluster.cluster", contextlib.nullcontext)
     asked = []
 
@@ -91,6 +101,7 @@ def test_what_is_planned_is_trained(monkeypatch, capsys, paper):
     reason = "it has a reason; then run `python -m pipelines.prepare --params my/params.yaml --dataset clicks`"
     assert failed == {"lr": reason, "fm": "the last line"}
     assert asked == [(["fm", "nfm"], 2)]
+    assert shown[0] == ["is searched: 2 of 9 trials, best 0.9, about 7 s left", "waits", "waits"]
     searches = [("tune", model) for model in ("lr", "fm", "nfm")]
     assert done == [*searches, ("evaluate", "nfm"), ("evaluate", "fm"), ("ensemble", paper)]
     out, err = capsys.readouterr()

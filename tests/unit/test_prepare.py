@@ -158,13 +158,14 @@ def test_new_pairs_are_on_one_side_only(project):
 
 
 def test_the_negatives_of_a_line_are_in_its_part_so_that_counting_tells_nothing(project):
-    frappe_log(project, 300)
+    frappe_log(project, 300, user=100, item=2000, others=1)  # three lines of a user have the same context
     counting = {}
     for split in ("random", "lines"):
         (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
         schema, frames = run_prepare(project, "frappe"), read_processed(project, "frappe")
         assert schema["num_rows"] == {"train": 630, "valid": 180, "test": 90, "total": 900}
         counting[split] = read_card(Paths(project), "frappe").auc_of_counting
+        assert counting[split] == pytest.approx(auc_of_counting(frames["train"], frames["test"], "item"))
     assert counting["random"] > 0.6
     assert counting["lines"] == 0.5
     for frame in (frames[name] for name in SPLITS):
@@ -315,13 +316,13 @@ def test_the_program_prints_the_sizes_and_how_many_test_rows_have_a_known_pair(p
     ]
 
 
-def frappe_log(project, num_lines):
-    """Write a log in Frappe's format whose lines repeat pairs of user and item."""
+def frappe_log(project, num_lines, user=8, item=40, others=5):
+    """Write a log in Frappe's format; with so few items, lines repeat pairs of user and item."""
     rng = np.random.default_rng(3)
     folder = Paths(project).raw("frappe")
     folder.mkdir(parents=True)
-    sizes = {"user": 8, "item": 40}
-    log = pl.DataFrame({name: rng.integers(sizes.get(name, 5), size=num_lines) for name in FRAPPE_COLUMNS})
+    sizes = {"user": user, "item": item}
+    log = pl.DataFrame({name: rng.integers(sizes.get(name, others), size=num_lines) for name in FRAPPE_COLUMNS})
     log.write_csv(folder / "frappe.csv", separator="\t")
     return folder / "frappe.csv"
 

@@ -286,7 +286,8 @@ def test_what_two_fields_do_together_is_drawn_beside_what_was_planted(project):
         figures = {"rmse": 0.1234, "auc": 0.9876, "logloss": 0.0567}
         planted = {"strengths": strengths, "reachable": {"best": figures, "without_rows": {**figures, "rmse": 0.3456}}}
         card = {"dataset": name, "split": "random", "field_dims": fields, "num_rows": rows, "num_positives": rows}
-        card |= {"known_pairs": known, "raw_files": []} | ({"planted": planted} if name == "mine" else {})
+        card |= {"known_pairs": known, "raw_files": []}
+        card |= {"planted": planted, "auc_of_counting": 0.75} if name == "mine" else {}
         write_json(project.paths.card(name), card)
     (project.paths.root / "datasets" / "other.yaml").write_text(LOG)
     for dataset in ("mine", "other"):
@@ -299,6 +300,7 @@ def test_what_two_fields_do_together_is_drawn_beside_what_was_planted(project):
     assert "other/planted" not in charts
     assert "mine/model/lr/pairs" not in charts
     assert "No model can be better than RMSE 0.1234, AUC 0.9876, logloss 0.0567." in visible(page)
+    assert visible(page).count("test rows have AUC 0.7500; 0.5 would give nothing away.") == 1
     assert row_of(page, "fm")[2] == "0.2766"  # 0.4 − 0.1234
     assert [each["at"] for each in charts["mine/intervals"]["layer"][-1]["data"]["values"]] == [0.1234, 0.3456]
     assert vl_convert.vegalite_to_svg(charts["mine/model/fm/pairs"]).startswith("<svg")
