@@ -47,16 +47,15 @@ def prepare_in(
     paths: Paths, dataset: Dataset | OwnDataset, params: Params, begin: Callable[[str], None]
 ) -> dict[str, Any]:
     """Do the work of `prepare`, phase by phase."""
-    folder = paths.processed(dataset.name)
+    folder, split = paths.processed(dataset.name), params.prepare.split_of(dataset.name)
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
     begin("reads and encodes the rows")
     if isinstance(dataset, OwnDataset):
         files = dataset.all_files()
         encoded, splits = splits_of_table(dataset, params, seeds, folder, begin)
     elif dataset.format == "libfm":
-        if (asked := params.prepare.split) != "random":
-            whose = f"data set {dataset.name!r} comes with its split"
-            raise ValueError(f"{whose}: prepare.split must be random, not {asked}")
+        if split == "new_pairs":
+            raise ValueError(f"data set {dataset.name!r} comes with its split, which can't be new_pairs")
         files = raw_files(dataset, paths.raw(dataset.name))
         encoded, splits = splits_as_released(dataset, files)
         seeds = dict.fromkeys(seeds)  # nothing was drawn
@@ -79,7 +78,7 @@ def prepare_in(
         values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()
     schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
     planted = planted_in(paths.raw(dataset.name), folder) if dataset.format == "synthetic" else None
-    write_record(paths.card(dataset.name), card_of(dataset, schema, params.prepare.split, folder, files, planted))
+    write_record(paths.card(dataset.name), card_of(dataset, schema, split, folder, files, planted))
     write_json(folder / "schema.json", schema)
     return schema
 

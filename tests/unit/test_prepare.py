@@ -67,8 +67,8 @@ def test_the_synthetic_log_becomes_splits_with_negatives(project):
     rows = pl.concat(frames[split] for split in SPLITS)
     assert schema["num_rows"]["total"] == rows.height == 3 * log.height
     assert schema["num_positives"]["total"] == log.height
-    assert schema["num_rows"]["train"] == ceil(3 * log.height * 7 / 10)
-    assert schema["num_rows"]["valid"] == ceil(3 * log.height * 2 / 10)
+    assert schema["num_rows"]["train"] == 3 * ceil(log.height * 7 / 10)
+    assert schema["num_rows"]["valid"] == 3 * ceil(log.height * 2 / 10)
     assert rows.drop("label").is_unique().all()
 
 
@@ -132,10 +132,10 @@ def test_a_second_run_writes_the_same_bytes_and_another_seed_does_not(project):
 
 def test_another_number_of_negatives_and_other_shares(project):
     (project / "params.yaml").write_text(PARAMS + "prepare: {num_negatives: 1, train: 0.5, valid: 0.25}\n")
-    write_tags(project, *(f"u{n}::m::t{n}" for n in range(50)))
+    write_tags(project, *(f"u{n}::m::t{n}" for n in range(60)))
     schema = run_prepare(project, "movielens")
-    assert schema["num_rows"] == {"train": 50, "valid": 25, "test": 25, "total": 100}
-    assert schema["field_dims"] == [50, 1, 50]
+    assert schema["num_rows"] == {"train": 60, "valid": 30, "test": 30, "total": 120}
+    assert schema["field_dims"] == [60, 1, 60]
 
 
 def test_new_pairs_are_on_one_side_only(project):
@@ -174,15 +174,23 @@ def test_the_negatives_of_a_line_are_in_its_part_so_that_counting_tells_nothing(
         assert (counts["negatives"] == 2 * counts["label"]).all()
 
 
-@pytest.mark.parametrize("split", ["new_pairs", "lines"])
-def test_a_released_split_is_not_split_again(project, run_program, split):
-    (project / "params.yaml").write_text(PARAMS + f"prepare: {{split: {split}}}\n")
+def test_a_released_split_is_not_split_again(project, run_program):
+    (project / "params.yaml").write_text(PARAMS + "prepare: {split: new_pairs}\n")
     write_libfm(project, ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"], ["1 0:1 1:1 2:1"])
     code, stdout, stderr = run_program("movielens-nfm")
     assert (code, stdout) == (1, "")
-    assert stderr == (
-        f"error: data set 'movielens-nfm' comes with its split: prepare.split must be random, not {split}\n"
-    )
+    assert stderr == "error: data set 'movielens-nfm' comes with its split, which can't be new_pairs\n"
+
+
+def test_a_data_set_can_have_another_split_than_the_others(project):
+    frappe_log(project, 300, user=100, item=2000, others=1)
+    written = {}
+    for how in ("split: random", "split: lines", "split: lines, other_splits: {frappe: random}", ""):
+        params = PARAMS.replace("[synthetic]", "[synthetic, frappe]") + f"prepare: {{{how}}}\n"
+        (project / "params.yaml").write_text(params)
+        written[how] = run_prepare(project, "frappe")["values"], read_card(Paths(project), "frappe").split
+    first, second, third, default = written.values()
+    assert third == first != second == default
 
 
 def test_libfm_files_are_the_splits_as_they_are(project):
