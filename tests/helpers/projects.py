@@ -12,6 +12,7 @@ PARAMS = {
     "seed": 2019,
     "datasets": ["synthetic"],
     "models": ["lr", "fm"],
+    "prepare": {"split": "random"},  # of single rows, as published splits are
     "training": {"max_epochs": 3},
     "tune": {"num_trials": 3, "fixed": {"model.embed_dim": 4, "training.batch_size": 256}},
     "evaluate": {"num_seeds": 2},

@@ -12,7 +12,7 @@ from pipelines.data.prepared import prepare
 from pipelines.data.reachable import probabilities, read_rows
 from pipelines.data.synthetic import NUM_ITEMS, item_scores, write_log
 from pipelines.project.metric import METRICS
-from pipelines.project.params import Params, TuneParams
+from pipelines.project.params import Params, PrepareParams, TuneParams
 from pipelines.project.paths import Paths
 from pipelines.project.predicted import Predicted
 
@@ -25,7 +25,13 @@ class Log:
         write_log(self.paths.raw("synthetic"), 2019)
         prepare(
             get_dataset("synthetic"),
-            Params(seed=1, datasets=["synthetic"], models=["fm"], tune=TuneParams(num_trials=1)),
+            Params(
+                seed=1,
+                datasets=["synthetic"],
+                models=["fm"],
+                prepare=PrepareParams(split="random"),  # so that training rows have some rows of a test row's line
+                tune=TuneParams(num_trials=1),
+            ),
             self.paths,
         )
         vectors = json.loads((self.paths.raw("synthetic") / "vectors.json").read_text())
