@@ -74,8 +74,7 @@ def test_no_budget_is_an_error(problem):
         ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)} (nearest: seed)"),
         (
             "prepare: {negatives: 1}\n",
-            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split, "
-            "other_splits "
+            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split, other_splits "
             "(nearest: num_negatives)",
         ),
         (
