@@ -19,7 +19,7 @@ RESERVED = ("label", "value:", "group:")  # columns of the prepared rows: label,
 INHERITED = ("separator", "encoding", "quotes", "missing")  # of the log, for side tables that do not say otherwise
 
 Kind = Literal["category", "number", "time", "list"]
-SplitKind = Literal["random", "order", "time", "group", "last", "fold"]
+TableSplit = Literal["random", "order", "time", "group", "last", "fold"]
 
 
 class Column(Schema):
@@ -69,7 +69,7 @@ class SplitBy(Schema):
     validates. fold: a column says train, valid or test.
     """
 
-    by: SplitKind = "random"
+    by: TableSplit = "random"
     column: str = ""
     format: str = ""  # of the times; empty: ISO 8601 or numbers that grow
 
@@ -144,7 +144,7 @@ class OwnDataset(Layout):
                 raise ValueError(f"{name!r} can't be a field's name; write another: {{column: {name!r}}}")
         return fields
 
-    @field_validator("split", mode="before", json_schema_input_type=SplitBy | SplitKind)
+    @field_validator("split", mode="before", json_schema_input_type=SplitBy | TableSplit)
     @classmethod
     def name_the_split(cls, split: Any) -> Any:
         """Let `split: random` stand for `split: {by: random}`."""

@@ -46,41 +46,52 @@ def prepare(dataset: Dataset | OwnDataset, params: Params, paths: Paths) -> dict
 def prepare_in(
     paths: Paths, dataset: Dataset | OwnDataset, params: Params, begin: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Do the work of `prepare`, phase by phase."""
-    folder, split = paths.processed(dataset.name), params.prepare.split_of(dataset.name)
+    """Do the work of `prepare`, phase by phase. Digests are taken once no row is held in memory."""
+    folder = paths.processed(dataset.name)
+    files = dataset.all_files() if isinstance(dataset, OwnDataset) else raw_files(dataset, paths.raw(dataset.name))
+    schema = write_tables(dataset, files, params, folder, begin)
+    begin("computes digests")
+    values = {name: values_digest(folder / f"{name}.parquet") for name in ("train", "valid", "test")}
+    if (folder / "lists.parquet").exists():
+        values["lists"] = lists_digest(folder / "lists.parquet")
+    schema |= {"values": values}
+    planted = planted_in(paths.raw(dataset.name), folder) if dataset.format == "synthetic" else None
+    split = params.prepare.split_of(dataset.name)
+    write_record(paths.card(dataset.name), card_of(dataset, schema, split, folder, files, planted))
+    write_json(folder / "schema.json", schema)
+    return schema
+
+
+def write_tables(
+    dataset: Dataset | OwnDataset, files: list[Path], params: Params, folder: Path, begin: Callable[[str], None]
+) -> dict[str, Any]:
+    """Write the Parquet files and files.json, and return the schema without digests of the values.
+
+    An older schema.json is deleted before the first file is written.
+    """
     seeds = {part: seed_for(params.seed, "prepare", dataset.name, part) for part in ("negatives", "split")}
     begin("reads and encodes the rows")
     if isinstance(dataset, OwnDataset):
-        files = dataset.all_files()
         encoded, splits = splits_of_table(dataset, params, seeds, folder, begin)
     elif dataset.format == "libfm":
-        if split == "new_pairs":
+        if params.prepare.split_of(dataset.name) == "new_pairs":
             raise ValueError(f"data set {dataset.name!r} comes with its split, which can't be new_pairs")
-        files = raw_files(dataset, paths.raw(dataset.name))
         encoded, splits = splits_as_released(dataset, files)
         seeds = dict.fromkeys(seeds)  # nothing was drawn
     else:
-        files = raw_files(dataset, paths.raw(dataset.name))
         encoded, splits = splits_of_log(dataset, files, params, seeds)
     check_classes(dataset, splits)
-    (folder / "schema.json").unlink(missing_ok=True)
     tables = {name: split.table for name, split in splits.items()} | {"vocabulary": encoded.vocabulary.lazy()}
     if encoded.lists is not None:
         tables["lists"] = encoded.lists.to_frame("elements").lazy()
+    for name in ("schema.json", "lists.parquet"):
+        (folder / name).unlink(missing_ok=True)
     digests = {}
     for name, table in tables.items():
         begin(f"writes {name}.parquet")
         digests[f"{name}.parquet"] = write_parquet(folder / f"{name}.parquet", table)
     write_json(folder / "files.json", digests)
-    begin("computes digests")
-    values = {name: values_digest(folder / f"{name}.parquet") for name in splits}
-    if encoded.lists is not None:
-        values["lists"] = hashlib.sha256(repr(encoded.lists.to_list()).encode()).hexdigest()
-    schema = schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}, "values": values}
-    planted = planted_in(paths.raw(dataset.name), folder) if dataset.format == "synthetic" else None
-    write_record(paths.card(dataset.name), card_of(dataset, schema, split, folder, files, planted))
-    write_json(folder / "schema.json", schema)
-    return schema
+    return schema_of(dataset, encoded, splits) | {"seeds": {"root": params.seed, **seeds}}
 
 
 def raw_files(dataset: Dataset, folder: Path) -> list[Path]:
@@ -132,3 +143,8 @@ def values_digest(file: Path) -> str:
             part = table.select(pl.col(dtype))  # bytes as on little-endian machines
             digest.update(part.to_numpy(order="c").tobytes() if part.width else b"")
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def lists_digest(file: Path) -> str:
+    """Compute the SHA-256 of lists of features."""
+    return hashlib.sha256(repr(pl.read_parquet(file)["elements"].to_list()).encode()).hexdigest()

@@ -299,7 +299,7 @@ def test_a_million_lines_take_little_memory(project):
     command = [sys.executable, "-c", PEAK, project / "params.yaml"]
     environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout.split()[-1]) * 1024 < 330 * 1_000_000  # at most 330 bytes per line; whole tables took 420
+    assert int(done.stdout.split()[-1]) * 1024 < 330 * 1_000_000  # at most 330 bytes per line; 250 to 280 are taken
 
 
 @pytest.fixture

@@ -326,7 +326,7 @@ def test_a_long_table_is_not_held_as_text(own, tmp_path):
     command = [sys.executable, "-c", PEAK, tmp_path / "params.yaml"]
     environment = {**os.environ, "POLARS_MAX_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert int(done.stdout.split()[-1]) >> 10 < 390  # MiB, of which 330 are taken; with all columns in memory 550
+    assert int(done.stdout.split()[-1]) >> 10 < 390  # MiB, of which 250 to 280 are taken; with all columns 550
 
 
 def test_a_number_has_the_same_text_in_any_table():
