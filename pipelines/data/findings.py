@@ -15,6 +15,9 @@ from pipelines.data.tables import PART
 LEAKS = 0.99  # AUC of a single column that can't be honest
 MANY = 0.5  # of the test rows, with values that train lacks
 FEWEST = 10  # test rows of each class, with fewer of which an AUC says nothing
+COUNTED = 0.4  # AUC of the rate of positives among rows that differ in one column, with which counting the rest pays
+FEWEST_COUNTED = 400  # as FEWEST; chance is five standard errors from COUNTED
+GLANCE = 10_000  # first rows, in which most columns that do not follow another are found
 USERS = ("user", "uid", "visitor", "member", "account", "customer", "client")  # names of columns, before an _id
 ITEMS = ("item", "iid", "movie", "product", "song", "track", "artist", "book", "article", "ad", "adgroup", "business")
 
@@ -58,7 +61,41 @@ def findings(table: pl.DataFrame, dataset: OwnDataset, seed: int) -> list[str]:
         groups = [] if column.kind == "time" else [texts, *quantiles(texts, column, rows["train"])]
         if (auc := max([single_auc(group, positive, rows["train"], new) for group in groups], default=0.5)) > LEAKS:
             found.append(f"WARNING: {field} alone has AUC {auc:.4f} on test rows: does it tell the label?")
+    return found + counted_labels(table, dataset, positive, rows["train"], new)
+
+
+def counted_labels(
+    table: pl.DataFrame, dataset: OwnDataset, positive: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> list[str]:
+    """Say whether rows that differ in one column tell each other's label.
+
+    A positive and its negatives do. If a random split parts them, test positives have negatives in train: the share of
+    positives among training rows alike ranks test rows from the wrong end. Of honest labels, it ranks them from the
+    right one. Columns that follow from the one that differs, such as an item's genre, differ too.
+    """
+    sources = list(dict.fromkeys(map(dataset.source, dataset.fields)))
+    found = []
+    for column in sources:
+        if not (others := independent(table, column, sources)):
+            continue
+        alike = table.select(pl.struct(others).hash()).to_series()
+        if (auc := single_auc(alike, positive, train, test, FEWEST_COUNTED)) < COUNTED:
+            found.append(
+                f"WARNING: ranked by the share of negatives among training rows that differ only in {column}, test "
+                f"rows have AUC {1 - auc:.4f}: keep a positive and its negatives in one part (split by group), or "
+                "leave these negatives out, and let `negatives` draw others"
+            )
     return found
+
+
+def independent(table: pl.DataFrame, column: str, columns: Sequence[str]) -> list[str]:
+    """List the other columns of which some value of a column has two."""
+
+    def follows(rows: pl.DataFrame, other: str) -> bool:
+        return rows.select(column, other).n_unique() == rows[column].n_unique()
+
+    first = table.head(GLANCE)
+    return [other for other in columns if other != column and not (follows(first, other) and follows(table, other))]
 
 
 def percent(count: int, total: int) -> str:
@@ -114,14 +151,16 @@ def quantiles(texts: pl.Series, column: Column, train: np.ndarray) -> list[pl.Se
     return [values_of(numbers, fitted)]
 
 
-def single_auc(texts: pl.Series, positive: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
-    """Compute the test AUC of the training rate of positives by a column's values."""
-    rows = pl.DataFrame({"value": texts[train], "positive": positive[train]})
+def single_auc(
+    values: pl.Series, positive: np.ndarray, train: np.ndarray, test: np.ndarray, fewest: int = FEWEST
+) -> float:
+    """Compute the test AUC of the training rate of positives by value; 0.5 with too few test rows of a class."""
+    rows = pl.DataFrame({"value": values[train], "positive": positive[train]})
     rates = rows.group_by("value").agg(pl.col("positive").mean())
-    given = pl.DataFrame({"value": texts[test]}).join(rates, on="value", how="left", nulls_equal=True)
+    given = pl.DataFrame({"value": values[test]}).join(rates, on="value", how="left", nulls_equal=True)
     ranks = given["positive"].fill_null(float(positive.mean())).rank("average").to_numpy()
     own = positive[test]
     num_positives, num_negatives = int(own.sum()), int((~own).sum())
-    if min(num_positives, num_negatives) < FEWEST:
+    if min(num_positives, num_negatives) < fewest:
         return 0.5
     return float((ranks[own].sum() - num_positives * (num_positives + 1) / 2) / (num_positives * num_negatives))

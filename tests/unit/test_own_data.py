@@ -497,6 +497,25 @@ def test_repeated_rows_are_reported(folder):
     assert "of the test rows stand in train too" in found
 
 
+@pytest.mark.parametrize(("split", "told"), [("random", True), ({"by": "group", "column": "line"}, False)])
+def test_negatives_apart_from_their_positive_are_reported(own, split, told):
+    rng, num_lines, num_items = np.random.default_rng(0), 5000, 50
+    line, label = np.divmod(np.arange(3 * num_lines), 3)
+    items = rng.integers(num_items, size=len(line))
+    rows = {
+        "line": line,
+        "user": rng.integers(100, size=num_lines)[line],
+        "hour": rng.integers(240, size=num_lines)[line],
+    }
+    table = pl.DataFrame({**rows, "item": items, "genre": items % 7, "click": label == 0})
+    dataset = own(
+        table.write_csv(), fields={name: "category" for name in ("user", "hour", "item", "genre")}, split=split
+    )
+    found = [line for line in findings(read_table(dataset), dataset, 0) if "share of negatives" in line]
+    assert len(found) == told
+    assert not told or "differ only in item, test rows have AUC 0.8" in found[0]
+
+
 def test_a_log_and_its_side_table_are_fetched_from_an_archive_by_url_and_checksum(folder, write, monkeypatch):
     archive = folder / "shop.zip"
     with zipfile.ZipFile(archive, "w") as opened:
