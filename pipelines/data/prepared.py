@@ -56,8 +56,7 @@ def prepare_in(
         values["lists"] = lists_digest(folder / "lists.parquet")
     schema |= {"values": values}
     planted = planted_in(paths.raw(dataset.name), folder) if dataset.format == "synthetic" else None
-    split = params.prepare.split_of(dataset.name)
-    write_record(paths.card(dataset.name), card_of(dataset, schema, split, folder, files, planted))
+    write_record(paths.card(dataset.name), card_of(dataset, schema, params.prepare.split, folder, files, planted))
     write_json(folder / "schema.json", schema)
     return schema
 
@@ -74,7 +73,7 @@ def write_tables(
     if isinstance(dataset, OwnDataset):
         encoded, splits = splits_of_table(dataset, params, seeds, folder, begin)
     elif dataset.format == "libfm":
-        if params.prepare.split_of(dataset.name) == "new_pairs":
+        if params.prepare.split == "new_pairs":
             raise ValueError(f"data set {dataset.name!r} comes with its split, which can't be new_pairs")
         encoded, splits = splits_as_released(dataset, files)
         seeds = dict.fromkeys(seeds)  # nothing was drawn

@@ -80,11 +80,10 @@ def splits_of_log(dataset: Dataset, files: list[Path], params: Params, seeds: di
         return to_table(dataset, np.where(positive, 1, -1).astype(np.int8), made)
 
     rng = np.random.default_rng(seeds["split"])
-    split = shares.split_of(dataset.name)
-    if split == "new_pairs":
+    if shares.split == "new_pairs":
         pairs = group_rows(pairs_of_log(ids, dataset, negatives))
         rows = split_groups(pairs, shares.train, shares.valid, rng)
-    elif split == "lines":
+    elif shares.split == "lines":
         line = np.repeat(np.arange(num_lines), shares.num_negatives)
         lines = split_rows(num_lines, shares.train, shares.valid, rng)
         rows = {name: with_negatives(at, line, num_lines + len(line)) for name, at in lines.items()}

@@ -14,7 +14,6 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.project.cli import one_of
 from pipelines.project.metric import MetricName
 from pipelines.project.records import Schema, check, read_schema
 
@@ -40,8 +39,6 @@ def omitted(default: Any) -> Any:
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Names = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
 
-SplitKind = Literal["lines", "random", "new_pairs"]
-
 
 class PrepareParams(Schema):
     """Hold the number of negatives per positive, and how rows are split. The test split gets the rest."""
@@ -52,18 +49,13 @@ class PrepareParams(Schema):
     # lines: of a log's lines, each with its negatives; random: of single rows, which gives labels away (docs/board.md);
     # new_pairs: rows with the same features of the fields `given` and `replace`, such as user and item, are all on one
     # side
-    split: SplitKind = "lines"
-    other_splits: dict[str, SplitKind] = Field(default={})  # of some data sets, by name
+    split: Literal["lines", "random", "new_pairs"] = "lines"
 
     @model_validator(mode="after")
     def leave_test_rows(self) -> "PrepareParams":
         if self.train + self.valid >= 1:
             raise ValueError(f"train + valid must be under 1, got {self.train} + {self.valid}")
         return self
-
-    def split_of(self, dataset: str) -> SplitKind:
-        """Return how the rows of a data set are split."""
-        return self.other_splits.get(dataset, self.split)
 
 
 class TrainingParams(Schema):
@@ -197,12 +189,6 @@ class Params(Schema):
     pretrain: PretrainParams = PretrainParams()
     tune: TuneParams
     evaluate: EvaluateParams = EvaluateParams()
-
-    @model_validator(mode="after")
-    def split_data_sets_of_the_list(self) -> "Params":
-        for name in self.prepare.other_splits:
-            one_of("data set in prepare.other_splits", name, self.datasets)
-        return self
 
     @model_validator(mode="after")
     def pretrain_with_known_keys(self) -> "Params":

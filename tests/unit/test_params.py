@@ -74,7 +74,7 @@ def test_no_budget_is_an_error(problem):
         ("sed: 1\n", f"sed: no such key; the keys here are: {', '.join(Params.model_fields)} (nearest: seed)"),
         (
             "prepare: {negatives: 1}\n",
-            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split, other_splits "
+            "prepare.negatives: no such key; the keys here are: num_negatives, train, valid, split "
             "(nearest: num_negatives)",
         ),
         (
@@ -156,12 +156,6 @@ def test_a_mistyped_budget(problem):
         (MINIMAL + "training: {batch_size: 1.5}\n", "training.batch_size: ", "(got 1.5)"),
         (MINIMAL + "prepare: {train: 1.0}\n", "prepare.train: ", "less than 1 (got 1.0)"),
         (MINIMAL + "prepare: {split: rows}\n", "prepare.split: ", "'lines', 'random' or 'new_pairs' (got 'rows')"),
-        (MINIMAL + "prepare: {other_splits: {synthetic: rows}}\n", "prepare.other_splits.synthetic: ", "(got 'rows')"),
-        (
-            MINIMAL + "prepare: {other_splits: {synthetics: lines}}\n",
-            "unknown data set in prepare.other_splits 'synthetics'",
-            "choose one of: synthetic (nearest: synthetic)",
-        ),
         (MINIMAL + "evaluate: 5\n", "evaluate: ", "(got 5)"),
     ],
 )

@@ -182,15 +182,14 @@ def test_a_released_split_is_not_split_again(project, run_program):
     assert stderr == "error: data set 'movielens-nfm' comes with its split, which can't be new_pairs\n"
 
 
-def test_a_data_set_can_have_another_split_than_the_others(project):
+def test_lines_are_the_default(project):
     frappe_log(project, 300, user=100, item=2000, others=1)
     written = {}
-    for how in ("split: random", "split: lines", "split: lines, other_splits: {frappe: random}", ""):
-        params = PARAMS.replace("[synthetic]", "[synthetic, frappe]") + f"prepare: {{{how}}}\n"
-        (project / "params.yaml").write_text(params)
+    for how in ("split: random", "split: lines", ""):
+        (project / "params.yaml").write_text(PARAMS + f"prepare: {{{how}}}\n")
         written[how] = run_prepare(project, "frappe")["values"], read_card(Paths(project), "frappe").split
-    first, second, third, default = written.values()
-    assert third == first != second == default
+    first, second, default = written.values()
+    assert first != second == default
 
 
 def test_libfm_files_are_the_splits_as_they_are(project):
