@@ -15,9 +15,9 @@ from pipelines.data.tables import PART
 LEAKS = 0.99  # AUC of a single column that can't be honest
 MANY = 0.5  # of the test rows, with values that train lacks
 FEWEST = 10  # test rows of each class, with fewer of which an AUC says nothing
-COUNTED = 0.4  # AUC of the rate of positives among rows that differ in one column, with which counting the rest pays
+COUNTED = 0.4  # AUC of the rate of positives among rows that differ in one column; below, they tell each other's label
 FEWEST_COUNTED = 400  # as FEWEST; chance is five standard errors from COUNTED
-GLANCE = 10_000  # first rows, in which most columns that do not follow another are found
+GLANCE = 10_000  # first rows, which show of most columns that they do not follow from another
 USERS = ("user", "uid", "visitor", "member", "account", "customer", "client")  # names of columns, before an _id
 ITEMS = ("item", "iid", "movie", "product", "song", "track", "artist", "book", "article", "ad", "adgroup", "business")
 
