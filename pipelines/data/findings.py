@@ -69,17 +69,19 @@ def counted_labels(
 ) -> list[str]:
     """Say whether rows that differ in one column tell each other's label.
 
-    A positive and its negatives do. If a random split parts them, test positives have negatives in train: the share of
-    positives among training rows alike ranks test rows from the wrong end. Of honest labels, it ranks them from the
-    right one. Columns that follow from the one that differs, such as an item's genre, differ too.
+    A positive and its negatives do. If a random split parts them, a test positive has its negatives in train. Then the
+    share of positives among training rows that are equal in all other columns ranks test rows in reverse; with honest
+    labels it does not. Columns that follow from the one that differs, such as an item's genre, may differ too.
     """
+    if min(positive[test].sum(), (~positive[test]).sum()) < FEWEST_COUNTED:
+        return []
     sources = list(dict.fromkeys(map(dataset.source, dataset.fields)))
     found = []
     for column in sources:
         if not (others := independent(table, column, sources)):
             continue
-        alike = table.select(pl.struct(others).hash()).to_series()
-        if (auc := single_auc(alike, positive, train, test, FEWEST_COUNTED)) < COUNTED:
+        context = table.select(pl.struct(others).hash()).to_series()
+        if (auc := single_auc(context, positive, train, test)) < COUNTED:
             found.append(
                 f"WARNING: ranked by the share of negatives among training rows that differ only in {column}, test "
                 f"rows have AUC {1 - auc:.4f}: keep a positive and its negatives in one part (split by group), or "
@@ -151,9 +153,7 @@ def quantiles(texts: pl.Series, column: Column, train: np.ndarray) -> list[pl.Se
     return [values_of(numbers, fitted)]
 
 
-def single_auc(
-    values: pl.Series, positive: np.ndarray, train: np.ndarray, test: np.ndarray, fewest: int = FEWEST
-) -> float:
+def single_auc(values: pl.Series, positive: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
     """Compute the test AUC of the training rate of positives by value; 0.5 with too few test rows of a class."""
     rows = pl.DataFrame({"value": values[train], "positive": positive[train]})
     rates = rows.group_by("value").agg(pl.col("positive").mean())
@@ -161,6 +161,6 @@ def single_auc(
     ranks = given["positive"].fill_null(float(positive.mean())).rank("average").to_numpy()
     own = positive[test]
     num_positives, num_negatives = int(own.sum()), int((~own).sum())
-    if min(num_positives, num_negatives) < fewest:
+    if min(num_positives, num_negatives) < FEWEST:
         return 0.5
     return float((ranks[own].sum() - num_positives * (num_positives + 1) / 2) / (num_positives * num_negatives))

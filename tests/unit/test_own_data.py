@@ -516,6 +516,17 @@ def test_negatives_apart_from_their_positive_are_reported(own, split, told):
     assert not told or "differ only in item, test rows have AUC 0.8" in found[0]
 
 
+def test_nothing_of_lists_is_left_when_their_field_goes(folder, own):
+    text = "user,tags,click\n" + "".join(f"u{n % 9},a|b{n % 5},{n % 2}\n" for n in range(200))
+    file = Paths(folder).processed("clicks") / "lists.parquet"
+    own(text, fields={"user": "category", "tags": {"kind": "list", "separator": "|"}})
+    assert "lists" in prepared(folder)[0]["values"]
+    assert file.exists()
+    own(text)
+    assert "lists" not in prepared(folder)[0]["values"]
+    assert not file.exists()
+
+
 def test_a_log_and_its_side_table_are_fetched_from_an_archive_by_url_and_checksum(folder, write, monkeypatch):
     archive = folder / "shop.zip"
     with zipfile.ZipFile(archive, "w") as opened:
