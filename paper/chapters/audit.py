@@ -46,4 +46,4 @@ def longer(findings: Findings) -> dict[str, Any]:
 def ffm(findings: Findings) -> dict[str, Any]:
     """Measure what FFM gains by starting from FM."""
     rows = [gains_from_fm("FFM", dataset, curves) for dataset, curves in findings.labelled("ffm").items()]
-    return {"runs": findings.by_label("ffm"), "statements": findings.statements("RQ1: FFM from FM", rows)}
+    return {"runs": findings.by_label("ffm"), "statements": findings.statements("RQ1: FFM from FM", rows, "ffm")}

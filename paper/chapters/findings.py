@@ -28,7 +28,7 @@ class Findings:
         self.experiments = dict(expand(read_yaml(entries)["experiments"] if entries.exists() else {}))
         self.board = read_json(self.results / "leaderboard.json", [])
         self.significance = read_json(self.results / "significance.json", {})
-        self.judged: dict[str, list[bool | None]] = {}  # by part of the paper: whether its statements hold
+        self.judged: dict[str, list[Statement]] = {}  # by part of the paper
 
     def curves(self, figure: str) -> dict[str, dict[str, Table]]:
         """Read the finished runs of a figure, by data set and name."""
@@ -89,14 +89,14 @@ class Findings:
         there = (self.paths.root.resolve().parent / "docs" / "figures" / f"{name}.svg").exists()
         return name if there else None
 
-    def note(self, part: str, holds: bool | None) -> None:
-        """Count one statement in the summary."""
-        self.judged.setdefault(part, []).append(holds)
+    def statements(self, part: str, statements: list[Statement], figure: str | None = None) -> list[Statement]:
+        """Count statements in the summary, or one open statement if there are none.
 
-    def statements(self, part: str, statements: list[Statement]) -> list[Statement]:
-        """Count statements in the summary, or one open statement if there are none."""
-        for statement in statements or [{"holds": None}]:
-            self.note(part, statement["holds"])
+        `figure` names the experiments that they are judged by; without one, they are judged by final runs.
+        """
+        self.judged.setdefault(part, []).extend(
+            {**statement, "figure": figure} for statement in statements or [{"holds": None}]
+        )
         return statements
 
     def csv(self, name: str) -> Table | None:

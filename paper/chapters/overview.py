@@ -1,9 +1,10 @@
-"""Compute the page's overview and budget."""
+"""Compute the page's overview, its budget and the price of what is open."""
 
 from itertools import product
 from typing import Any
 
 from chapters.findings import Findings
+from chapters.verdicts import Statement
 from pipelines.data.card import read_card
 
 
@@ -18,7 +19,7 @@ def overview(findings: Findings) -> dict[str, Any]:
     return {
         "sources": list(findings.published["sources"].values()),
         "summary": [
-            (part, len(judged), *(judged.count(holds) for holds in (True, False, None)))
+            (part, len(judged), *([each["holds"] for each in judged].count(holds) for holds in (True, False, None)))
             for part, judged in findings.judged.items()
         ],
         "sizes": sizes,
@@ -33,6 +34,16 @@ def overview(findings: Findings) -> dict[str, Any]:
 
 def budget(findings: Findings) -> dict[str, Any]:
     """Add up the time of each cell and experiment."""
+    rows = measured(findings)
+    return {
+        "rows": [(*row[:4], f"{row[4] / max(row[3], 1):.2f}", f"{row[4] / 3600:.2f}") for row in rows],
+        "hours": sum(row[-1] for row in rows) / 3600,
+        "open": price_of_open(findings, {(name, stage): seconds for name, stage, *_, seconds in rows}),
+    }
+
+
+def measured(findings: Findings) -> list[tuple[str, str, str, int, float]]:
+    """List what was run: name, stage, number of runs, epochs and seconds."""
     rows: list[tuple[str, str, str, int, float]] = []
     for dataset, model in product(findings.params.datasets, findings.params.models):
         for file, stage, run_column in (("trials", "search", "trial"), ("curves", "final runs", "seed")):
@@ -48,7 +59,32 @@ def budget(findings: Findings) -> dict[str, Any]:
             epochs = sum(row.get("num_seeds", 1) for row in done)
             seconds = sum(row["seconds"] * row.get("num_seeds", 1) for row in done)
             rows.append((f"{figure} on {dataset}", "experiments", f"{len(curves)} curves", epochs, seconds))
-    return {
-        "rows": [(*row[:4], f"{row[4] / max(row[3], 1):.2f}", f"{row[4] / 3600:.2f}") for row in rows],
-        "hours": sum(row[-1] for row in rows) / 3600,
-    }
+    return rows
+
+
+def price_of_open(findings: Findings, seconds: dict[tuple[str, str], float]) -> list[tuple[str, int, str, str]]:
+    """Price the open statements of each part in hours of one core.
+
+    `seconds` is what was measured, by name and stage. An experiment is trained anew with twice the epochs or seeds, so
+    it costs twice as much; final runs get as many seeds more.
+    """
+    rows = []
+    for part, judged in findings.judged.items():
+        still_open = [each for each in judged if each["holds"] is None]
+        for needed in dict.fromkeys(each.get("needs") for each in still_open):
+            left = [each for each in still_open if each.get("needs") == needed]
+            runs = dict.fromkeys(run for each in left for run in runs_behind(each, findings.params.datasets))
+            spent, times = [seconds.get(run) for run in runs], 2 if left[0]["figure"] else 1
+            known = not needed and spent and None not in spent
+            hours = f"{times * sum(each or 0.0 for each in spent) / 3600:.2f}" if known else "–"
+            names = f"the data set `{needed}`" if needed else ", ".join(name for name, _ in runs)
+            rows.append((part, len(left), names, hours))
+    return rows
+
+
+def runs_behind(statement: Statement, datasets: list[str]) -> list[tuple[str, str]]:
+    """Name the runs behind a statement, with their stages; on all data sets if it names none."""
+    of = [statement["dataset"]] if statement.get("dataset") else datasets
+    if statement["figure"]:
+        return [(f"{statement['figure']} on {dataset}", "experiments") for dataset in of]
+    return [(f"{model} on {dataset}", "final runs") for model in statement.get("models", ()) for dataset in of]

@@ -52,7 +52,8 @@ def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[
         if cell and dataset != f"{family}-nfm":
             judged, holds = "other data", None
         if theirs:
-            findings.note("RQ1: Table 2", holds)
+            needs = {"needs": f"{family}-nfm"} if judged == "other data" else {}
+            findings.statements("RQ1: Table 2", [{"holds": holds, "models": (model,), "dataset": dataset, **needs}])
         rows.append(
             (
                 model,
@@ -119,7 +120,7 @@ def claims(findings: Findings, family: str, dataset: str | None) -> list[Stateme
         for first, second in findings.published[says]:
             if first in findings.published["test_rmse"][family]:
                 found = judge(pairs.get(frozenset((first, second))), first, rmse.get(second) or 0.0, similar)
-                rows.append({"says": f"tested_{says}", "models": (first, second), **found})
+                rows.append({"says": f"tested_{says}", "models": (first, second), "dataset": dataset, **found})
     return findings.statements("RQ1: order of models", rows)
 
 
@@ -133,5 +134,5 @@ def pretrained(findings: Findings) -> dict[str, Any]:
         rows += [gains_from_fm(model, dataset, curves) for model in ("IFM", "AFM", "NFM")]
     return {
         "runs": findings.by_label("pretrained"),
-        "statements": findings.statements("RQ1: without pretraining", rows),
+        "statements": findings.statements("RQ1: without pretraining", rows, "pretrained"),
     }

@@ -36,7 +36,7 @@ def aspects(findings: Findings) -> dict[str, Any]:
             learning = any(still_learning(curves[label]) for label in labels)
             found = {"ratio": ratio, "gains": gains, "holds": None if learning else holds}
             rows.append({"says": "gains_ratio", "dataset": dataset, **found})
-    return {"runs": findings.by_label("aspects"), "statements": findings.statements("RQ2: Figure 2", rows)}
+    return {"runs": findings.by_label("aspects"), "statements": findings.statements("RQ2: Figure 2", rows, "aspects")}
 
 
 def importance(findings: Findings) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def importance(findings: Findings) -> dict[str, Any]:
     table = findings.csv("importance/movielens.csv")
     norms, statements = [], []
     if table is None:
-        findings.note("RQ2: Table 3", None)
+        findings.statements("RQ2: Table 3", [])
     else:
         found = {f"{row['i']}-{row['j']}": row["norm"] for row in table}
         total, ours = sum(published.values()), sum(found.values())
@@ -107,7 +107,7 @@ def sampling(findings: Findings) -> dict[str, Any]:
         "l2": findings.by_value("sampling_l2"),
         "rows": rows,
         "generated": generated is not None,
-        "statements": findings.statements("RQ2: Table 4", statements),
+        "statements": findings.statements("RQ2: Table 4", statements, "sampling"),
         **findings.part("sampling"),
     }
 

@@ -24,4 +24,7 @@ def rq3(findings: Findings) -> dict[str, Any]:
             else:
                 found = compared(curves, "IFM", "IFM⁻")
                 rows.append({"says": "as_good", "dataset": dataset, **found, "holds": found["equal"]})
-    return {"runs": findings.by_label("factorization"), "statements": findings.statements("RQ3: Figure 3", rows)}
+    return {
+        "runs": findings.by_label("factorization"),
+        "statements": findings.statements("RQ3: Figure 3", rows, "factorization"),
+    }

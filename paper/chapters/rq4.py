@@ -22,7 +22,10 @@ def rq4(findings: Findings) -> dict[str, Any]:
     """Compute the RMSE by one hyperparameter, for Figures 4 to 6."""
     figures = {"keep": keep(findings), "l2_field": l2_field(findings), "field_embed_dim": field_embed_dim(findings)}
     return {
-        figure: {"runs": findings.by_value(figure), "statements": findings.statements(f"RQ4: Figure {number}", rows)}
+        figure: {
+            "runs": findings.by_value(figure),
+            "statements": findings.statements(f"RQ4: Figure {number}", rows, figure),
+        }
         for number, (figure, rows) in enumerate(figures.items(), 4)
     }
 

@@ -202,6 +202,8 @@ def test_another_release_is_not_judged(study):
     (study.root / "results" / "frappe-nfm").rename(study.root / "results" / "movielens")
     study.gather()
     assert study.row("### movielens", "fm")[3:] == ["0.3000 ± 0.0002", "0.4671", "–", "other data"]
+    prices = study.rows("### What the open statements would cost")
+    assert ["RQ1: Table 2", "1", "the data set `movielens-nfm`", "–"] in prices
 
 
 def test_experiments_that_are_missing_are_named_with_their_command(study):
@@ -423,6 +425,15 @@ def test_the_budget_adds_up_what_was_measured(study):
         ["aspects on frappe-nfm", "experiments", "1 curves", "2", "2.00", "0.00"],
     ]
     assert "In all 0.5 hours of one core" in study.text()
+
+
+def test_what_is_open_has_the_price_of_twice_the_runs(study):
+    for label, curve in {"FM": [0.4, 0.5], "FA-IFM": [0.31, 0.3], "IA-IFM": [0.4, 0.39], "IFM": [0.32, 0.35]}.items():
+        study.experiment(label, curve, figure="aspects", label=label)
+        write_curve(study.root / "results" / "experiments" / label / "run.csv", curve, seconds=900.0)
+    heading = "### What the open statements would cost"
+    assert study.row(heading, "RQ2: Figure 2")[1:] == ["2", "aspects on frappe-nfm", "4.00"]
+    assert study.row(heading, "RQ3: Figure 3")[1:] == ["1", "factorization on frappe-nfm", "–"]
 
 
 def test_a_run_without_early_stopping_is_shown_beside_what_patience_would_have_made_of_it(study):
