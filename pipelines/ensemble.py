@@ -134,9 +134,10 @@ def of_same_runs(paths: Paths, dataset: str, metric: str, models: Iterable[str])
 def train_default(config: Params, paths: Paths, dataset: str, models: list[str], test_rows: Any) -> Mixture:
     """Train the best model on validation rows with the paper's setting.
 
-    Each seed is tested once.
+    Each seed is tested once. Where the search chose this setting, its final runs are taken.
     """
     from pipelines.evaluation import final_runs
+    from pipelines.project.settings import resolve
     from pipelines.search.spaces import fixed_setting
     from pipelines.training.cell import load_cell
     from search_spaces.shared import paper_setting
@@ -150,6 +151,9 @@ def train_default(config: Params, paths: Paths, dataset: str, models: list[str],
         (model for model in models if valid[model] is not None), key=lambda name: metric.score(valid[name] or 0)
     )
     setting = {**paper_setting(model, get_dataset(dataset, paths.root).family), **fixed_setting(model, config)}
+    best = read_best(paths.results(dataset, model), model, dataset)
+    if isinstance(best, Best) and resolve(best.setting, config.training) == resolve(setting, config.training):
+        setting = best.setting  # the search found nothing better: its final runs are these
     runs = final_runs.run_seeds(
         load_cell(model, dataset, config, paths), test_rows, setting, config, paths.study(dataset, model)
     )

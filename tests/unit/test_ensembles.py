@@ -18,11 +18,13 @@ from pipelines.evaluation.results import Mixture, Run
 from pipelines.project import code
 from pipelines.project.golden_files import accepted_behaviour
 from pipelines.project.metric import METRICS
-from pipelines.project.params import TrainingParams
+from pipelines.project.params import TrainingParams, load_params
 from pipelines.project.paths import Paths
 from pipelines.project.provenance import made_by
 from pipelines.project.records import write_record
+from pipelines.search.spaces import fixed_setting
 from results import write_cell, write_trials
+from search_spaces.shared import paper_setting
 
 MODELS, SEEDS = ("lr", "fm"), 2
 SETTINGS = {
@@ -225,7 +227,9 @@ def test_a_folder_of_predictions_has_those_of_the_runs_alone(tmp_path):
     assert read_predictions(folder / "seed-0.npz", "")["test"].tolist() == [1.0, 1.0, 1.0]
 
 
-def test_the_papers_setting_has_a_row_with_its_spread_over_seeds(copied, monkeypatch):
+@pytest.fixture
+def asked(monkeypatch):
+    """Train with one seed in this process, and note model and setting."""
     asked = []
 
     def run_seeds(cell, test_rows, setting, params, folder):
@@ -234,9 +238,25 @@ def test_the_papers_setting_has_a_row_with_its_spread_over_seeds(copied, monkeyp
         return [Run(**final_runs.run_seed(shared, 0, 1, running), made_by=made_by(""))]
 
     monkeypatch.setattr(final_runs, "run_seeds", run_seeds)
+    return asked
+
+
+def test_the_papers_setting_has_a_row_with_its_spread_over_seeds(copied, asked):
     ensemble.main("synthetic", copied.params, default=True)
     (row,) = [each for each in record(copied)["mixtures"] if each["kind"] == "default"]
-    (asked_for,) = asked
-    assert row["name"] == f"{asked_for[0]}, paper's setting"
-    assert asked_for[1]["training.batch_size"] == 256  # tune.fixed holds for the paper's setting too
+    ((model, setting),) = asked
+    assert row["name"] == f"{model}, paper's setting"
+    assert setting["training.batch_size"] == 256  # tune.fixed holds for the paper's setting too
     assert (row["num_trials"], row["spread"]) == (1, {})  # of one seed
+
+
+@pytest.mark.parametrize(("found", "taken"), [({}, True), ({"training.learning_rate": 0.123}, False)])
+def test_final_runs_of_the_papers_setting_are_not_trained_again(copied, asked, found, taken):
+    for model in MODELS:
+        file = copied.results(model) / "best.json"
+        paper = {**paper_setting(model, "synthetic"), **fixed_setting(model, load_params(copied.params))}
+        setting = {**paper, "training.recipe": "paper", **found}  # named, which the paper's setting alone does not
+        file.write_text(json.dumps({**json.loads(file.read_text()), "setting": setting}))
+    ensemble.main("synthetic", copied.params, default=True)
+    ((_, setting),) = asked
+    assert ("training.recipe" in setting) is taken  # run_seeds knows runs by their whole setting
