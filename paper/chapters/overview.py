@@ -74,9 +74,9 @@ def price_of_open(findings: Findings, seconds: dict[tuple[str, str], float]) -> 
         for needed in dict.fromkeys(each.get("needs") for each in still_open):
             left = [each for each in still_open if each.get("needs") == needed]
             runs = dict.fromkeys(run for each in left for run in runs_behind(each, findings.params.datasets))
-            spent, times = [seconds.get(run) for run in runs], 2 if left[0]["figure"] else 1
-            known = not needed and spent and None not in spent
-            hours = f"{times * sum(each or 0.0 for each in spent) / 3600:.2f}" if known else "–"
+            known = not needed and runs and runs.keys() <= seconds.keys()
+            times = 2 if left[0]["figure"] else 1
+            hours = f"{times * sum(seconds[run] for run in runs) / 3600:.2f}" if known else "–"
             names = f"the data set `{needed}`" if needed else ", ".join(name for name, _ in runs)
             rows.append((part, len(left), names, hours))
     return rows

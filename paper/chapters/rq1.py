@@ -52,7 +52,7 @@ def table_2(findings: Findings, family: str, dataset: str | None) -> list[tuple[
         if cell and dataset != f"{family}-nfm":
             judged, holds = "other data", None
         if theirs:
-            needs = {"needs": f"{family}-nfm"} if judged == "other data" else {}
+            needs = {} if dataset == f"{family}-nfm" else {"needs": f"{family}-nfm"}
             findings.statements("RQ1: Table 2", [{"holds": holds, "models": (model,), "dataset": dataset, **needs}])
         rows.append(
             (
@@ -120,7 +120,8 @@ def claims(findings: Findings, family: str, dataset: str | None) -> list[Stateme
         for first, second in findings.published[says]:
             if first in findings.published["test_rmse"][family]:
                 found = judge(pairs.get(frozenset((first, second))), first, rmse.get(second) or 0.0, similar)
-                rows.append({"says": f"tested_{says}", "models": (first, second), "dataset": dataset, **found})
+                of = {"dataset": dataset} if dataset else {"needs": f"{family}-nfm"}
+                rows.append({"says": f"tested_{says}", "models": (first, second), **of, **found})
     return findings.statements("RQ1: order of models", rows)
 
 

@@ -252,11 +252,12 @@ def test_the_papers_setting_has_a_row_with_its_spread_over_seeds(copied, asked):
 
 @pytest.mark.parametrize(("found", "taken"), [({}, True), ({"training.learning_rate": 0.123}, False)])
 def test_final_runs_of_the_papers_setting_are_not_trained_again(copied, asked, found, taken):
+    searched = {}
     for model in MODELS:
         file = copied.results(model) / "best.json"
         paper = {**paper_setting(model, "synthetic"), **fixed_setting(model, load_params(copied.params))}
-        setting = {**paper, "training.recipe": "paper", **found}  # named, which the paper's setting alone does not
-        file.write_text(json.dumps({**json.loads(file.read_text()), "setting": setting}))
+        searched[model] = {**paper, "training.recipe": "paper", **found}  # the paper's setting alone names no recipe
+        file.write_text(json.dumps({**json.loads(file.read_text()), "setting": searched[model]}))
     ensemble.main("synthetic", copied.params, default=True)
-    ((_, setting),) = asked
-    assert ("training.recipe" in setting) is taken  # run_seeds knows runs by their whole setting
+    ((model, setting),) = asked
+    assert (setting == searched[model]) is taken  # run_seeds knows runs by their whole setting

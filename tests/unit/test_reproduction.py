@@ -203,7 +203,7 @@ def test_another_release_is_not_judged(study):
     study.gather()
     assert study.row("### movielens", "fm")[3:] == ["0.3000 ± 0.0002", "0.4671", "–", "other data"]
     prices = study.rows("### What the open statements would cost")
-    assert ["RQ1: Table 2", "1", "the data set `movielens-nfm`", "–"] in prices
+    assert ["RQ1: Table 2", "7", "the data set `movielens-nfm`", "–"] in prices
 
 
 def test_experiments_that_are_missing_are_named_with_their_command(study):
@@ -434,6 +434,22 @@ def test_what_is_open_has_the_price_of_twice_the_runs(study):
     heading = "### What the open statements would cost"
     assert study.row(heading, "RQ2: Figure 2")[1:] == ["2", "aspects on frappe-nfm", "4.00"]
     assert study.row(heading, "RQ3: Figure 3")[1:] == ["1", "factorization on frappe-nfm", "–"]
+
+
+def test_an_open_order_of_models_has_the_price_of_as_many_seeds_more(study):
+    rmse = {"fm": 0.34, "ffm": 0.33, "deepfm": 0.335, "nfm": 0.32, "afm": 0.315, "ifm": 0.308, "ifm_sampling": 0.308}
+    content = yaml.safe_load(study.params.read_text())
+    study.params.write_text(yaml.safe_dump({**content, "models": [*rmse, "inn"]}))
+    for model, value in rmse.items():
+        study.add(model, value)
+    study.add("inn", 0.305, std=0.004)
+    study.gather()
+    assert study.row("### frappe", "inn is better than ifm")[2] == "open"
+    prices = [row[1:] for row in study.rows("### What the open statements would cost") if "order" in row[0]]
+    assert prices == [
+        ["1", "inn on frappe-nfm, ifm on frappe-nfm", "1.00"],  # 3 seeds of 600 s each
+        ["7", "the data set `movielens-nfm`", "–"],
+    ]
 
 
 def test_a_run_without_early_stopping_is_shown_beside_what_patience_would_have_made_of_it(study):
